@@ -1,1 +1,60 @@
-fn main(){}
+//! towline's development tasks: `cargo xtask TASK`.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a task's result is what it prints for the person who ran it"
+)]
+
+mod fuzz;
+mod interop;
+mod nightly;
+mod process;
+mod pure_core;
+mod sim;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "towline's development tasks")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every test: unit, property, vectors, simulations, doctests.
+    Test,
+    /// Run towline against the original programs, in both roles.
+    Interop(interop::Options),
+    /// Run the simulations in release mode, over many seeds or one.
+    Sim(sim::Options),
+    /// Fuzz one target for a number of seconds.
+    Fuzz(fuzz::Options),
+    /// Check that the protocol cores build without a runtime and name none.
+    PureCore,
+    /// Run the checks that are too slow for every change.
+    Nightly,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Test => test::run(),
+        Task::Interop(options) => interop::run(&options),
+        Task::Sim(options) => sim::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::PureCore => pure_core::run(),
+        Task::Nightly => nightly::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

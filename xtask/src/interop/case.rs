@@ -1,0 +1,99 @@
+//! What a case is, and the axes of the matrix.
+
+use std::fmt;
+
+use anyhow::Result;
+
+use super::lab::Lab;
+
+/// Plays one case to its end.
+pub(super) type Play = Box<dyn FnOnce(&Lab) -> Result<Outcome> + Send>;
+
+/// One conversation between towline and an original.
+pub(super) struct Case {
+    pub(super) name: String,
+    /// Waits for a time limit of the original's.
+    pub(super) slow: bool,
+    pub(super) run: Play,
+}
+
+/// How a case ended when towline did right.
+pub(super) enum Outcome {
+    Pass,
+    /// The original failed on its own: the pitfall's number, and what was seen.
+    Known(&'static str, &'static str),
+}
+
+/// How much of the matrix is played.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Scope {
+    Quick,
+    Whole,
+}
+
+/// Who made the keys and certificates of both ends.
+#[derive(Clone, Copy)]
+pub(super) enum Maker {
+    Selfy,
+    Tow,
+}
+
+/// One way to connect.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    pub(super) tls: bool,
+    pub(super) s2: bool,
+    pub(super) keys: Maker,
+}
+
+impl Link {
+    /// The links that a scope plays for files and calls.
+    pub(super) fn all(scope: Scope) -> Vec<Self> {
+        let link = |tls, s2, keys| Self { tls, s2, keys };
+        match scope {
+            Scope::Quick => vec![link(true, true, Maker::Selfy), link(true, true, Maker::Tow)],
+            Scope::Whole => vec![
+                link(true, true, Maker::Selfy),
+                link(true, true, Maker::Tow),
+                link(true, false, Maker::Selfy),
+                link(false, true, Maker::Selfy),
+                link(false, false, Maker::Selfy),
+            ],
+        }
+    }
+
+    pub(super) fn url(self, address: &str) -> String {
+        format!("{}://{address}", if self.tls { "tls" } else { "tcp" })
+    }
+
+    /// The compression's name for `tow --compress`.
+    pub(super) fn compress(self) -> &'static str {
+        if self.s2 { "s2" } else { "none" }
+    }
+
+    /// The compression's name for the original's `-press`.
+    pub(super) fn press(self) -> &'static str {
+        if self.s2 { "s2" } else { "compression-none" }
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = match self.keys {
+            Maker::Selfy => "selfy",
+            Maker::Tow => "tow",
+        };
+        let transport = if self.tls { "tls" } else { "tcp" };
+        write!(f, "{transport} {} {keys}-keys", self.compress())
+    }
+}
+
+/// The sizes of the files that travel over a link, in bytes.
+pub(super) fn sizes(scope: Scope) -> &'static [u64] {
+    const MIB: u64 = 1 << 20;
+    match scope {
+        // One more byte than a part holds.
+        Scope::Quick => &[MIB + 1],
+        Scope::Whole => &[0, 1, MIB, MIB + 1, 100 * MIB],
+    }
+}

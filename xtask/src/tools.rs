@@ -1,0 +1,49 @@
+//! Programs that tasks need: found, installed below the target directory, or named.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+/// A C compiler, which the ring and blake3 crates build with.
+pub(crate) fn require_c_compiler() -> Result<()> {
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    if !process::works(&compiler, &["--version"]) {
+        bail!("no C compiler ({compiler}); install one: apt-get install gcc");
+    }
+    Ok(())
+}
+
+/// Says which optional programs are missing and what goes untested without them.
+pub(crate) fn report_optional() {
+    if !process::works("openssl", &["version"]) {
+        println!(
+            "note: openssl is missing, its checks of our certificates are left out: apt-get install openssl"
+        );
+    }
+    if !go_is_here() {
+        println!("note: Go is missing, `cargo xtask interop` will skip: apt-get install golang");
+    }
+}
+
+/// Whether a Go toolchain can be started.
+pub(crate) fn go_is_here() -> bool {
+    process::works("go", &["version"])
+}
+
+/// The path of a cargo subcommand, installed with the lock file of its authors if it is missing.
+pub(crate) fn cargo_tool(name: &str) -> Result<PathBuf> {
+    let folder = process::target_dir().join("tools");
+    let program = folder.join("bin").join(name);
+    if !program.exists() {
+        println!("{name} is missing: installing it into {}", folder.display());
+        process::run(
+            process::cargo(["install", "--locked", name, "--root"])
+                .arg(&folder)
+                .env("CARGO_TARGET_DIR", folder.join("build")),
+        )
+        .with_context(|| format!("cannot install {name}; try `cargo install --locked {name}`"))?;
+    }
+    Ok(program)
+}
