@@ -1,1 +1,55 @@
-//! Placeholder.
+//! Who may talk to whom: Ed25519 authorities, the identities they vouch for, and the TLS
+//! configurations made from both.
+//!
+//! An [`Authority`] is a key that signs certificates. An [`Identity`] is one program's own key, the
+//! certificate the authority gave it, and the authority's certificate, by which it judges the other
+//! end. Two programs whose identities come from the same authority can prove themselves to each
+//! other; nobody else can.
+//!
+//! This crate opens no socket and knows no async runtime: it reads and writes a few small files
+//! (blocking), and makes configurations that [`tls`] hands to a TLS stack. It does not ask for
+//! passphrases and does not revoke: an authority's word ends when its certificate expires.
+//!
+//! ```text
+//!  private/ca.key + ca.crt ──Authority──issue──▶ certs/NAME.key + NAME.crt + ca.crt ──Identity──▶ tls::client_config
+//!                                                                                            └──▶ tls::server_config
+//! ```
+//!
+//! ```
+//! use towline_identity::{Authority, AuthorityOptions, CipherSuite, LeafOptions, tls};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Authority::generate(&AuthorityOptions::new())?;
+//! let server = authority.issue(&LeafOptions::new("node"))?;
+//! let client = authority.issue(&LeafOptions::new("client").email("ada@example.com"))?;
+//!
+//! let listening = tls::server_config(&server, CipherSuite::default())?;
+//! let dialling = tls::client_config(&client, CipherSuite::default())?;
+//! # let _ = (listening, dialling);
+//! println!("the client is {} <{}>", client.public_key(), client.emails().join(", "));
+//! # Ok(())
+//! # }
+//! ```
+
+mod authority;
+mod certificate;
+mod cipher;
+mod error;
+mod files;
+mod find;
+mod identity;
+mod peer;
+mod public_key;
+mod secret;
+pub mod tls;
+
+pub use authority::{
+    Authority, AuthorityOptions, DEFAULT_AUTHORITY_DAYS, DEFAULT_LEAF_DAYS, LeafOptions,
+    MAX_LEAF_BYTES,
+};
+pub use cipher::{CipherSuite, ParseCipherSuiteError};
+pub use error::{CertificateError, IssueError, LoadError, SaveError};
+pub use find::{FindError, find_certs_dir};
+pub use identity::Identity;
+pub use peer::Peer;
+pub use public_key::{ParsePublicKeyError, PublicKey};

@@ -1,0 +1,440 @@
+//! Handshakes between rustls connections in memory: who is let in, and what the other side hears.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose case cannot be set up has failed"
+)]
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use towline_identity::tls::{self, SERVER_NAME, TlsProblem};
+use towline_identity::{Authority, AuthorityOptions, CipherSuite, Identity, LeafOptions};
+
+const CHACHA: CipherSuite = CipherSuite::ChaCha20Poly1305;
+
+fn authority() -> Authority {
+    Authority::generate(&AuthorityOptions::new()).unwrap()
+}
+
+fn identity(authority: &Authority, name: &str) -> Identity {
+    authority.issue(&LeafOptions::new(name)).unwrap()
+}
+
+struct Outcome {
+    client: Result<(), TlsProblem>,
+    server: Result<(), TlsProblem>,
+    client_end: ClientConnection,
+    server_end: ServerConnection,
+}
+
+/// Carries bytes both ways until neither side has any more to say.
+fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Outcome {
+    let name = ServerName::try_from(SERVER_NAME).unwrap();
+    let mut client_end = ClientConnection::new(Arc::clone(client), name).unwrap();
+    let mut server_end = ServerConnection::new(Arc::clone(server)).unwrap();
+    let (mut client_result, mut server_result) = (Ok(()), Ok(()));
+    let mut wire = Vec::new();
+    loop {
+        wire.clear();
+        while client_end.wants_write() {
+            client_end.write_tls(&mut wire).unwrap();
+        }
+        let mut moved = !wire.is_empty();
+        let mut input = wire.as_slice();
+        while !input.is_empty() && server_result.is_ok() {
+            server_end.read_tls(&mut input).unwrap();
+            server_result = server_end
+                .process_new_packets()
+                .map(drop)
+                .map_err(|error| TlsProblem::from_error(&error));
+        }
+        wire.clear();
+        while server_end.wants_write() {
+            server_end.write_tls(&mut wire).unwrap();
+        }
+        moved |= !wire.is_empty();
+        let mut input = wire.as_slice();
+        while !input.is_empty() && client_result.is_ok() {
+            client_end.read_tls(&mut input).unwrap();
+            client_result = client_end
+                .process_new_packets()
+                .map(drop)
+                .map_err(|error| TlsProblem::from_error(&error));
+        }
+        if !moved {
+            return Outcome {
+                client: client_result,
+                server: server_result,
+                client_end,
+                server_end,
+            };
+        }
+    }
+}
+
+/// A client without our rules: any key, any chain, trusting `authority`.
+fn foreign_client(
+    authority: &Authority,
+    chain: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(authority.certificate_der().to_vec().into())
+        .unwrap();
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots);
+    Arc::new(match chain {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
+    })
+}
+
+/// A server without our rules that asks for no client certificate.
+fn foreign_server(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Arc<ServerConfig> {
+    let config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+    Arc::new(config)
+}
+
+/// A leaf of `authority` with another key type or another name than towline would make.
+fn odd_leaf(
+    authority: &Authority,
+    key: &KeyPair,
+    name: &str,
+) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let dir = tempfile::tempdir().unwrap();
+    authority.save(dir.path(), false).unwrap();
+    let authority_key =
+        KeyPair::from_pem(&fs::read_to_string(dir.path().join("ca.key")).unwrap()).unwrap();
+    let issuer =
+        Issuer::from_ca_cert_der(&authority.certificate_der().into(), authority_key).unwrap();
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    let leaf = params.signed_by(key, &issuer).unwrap();
+    (
+        vec![leaf.der().clone()],
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+    )
+}
+
+fn refused(result: &Result<(), TlsProblem>) -> &str {
+    match result {
+        Err(TlsProblem::Refused(why)) => why,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn certificate_refused(result: &Result<(), TlsProblem>) -> &str {
+    match result {
+        Err(TlsProblem::PeerCertificate(why)) => why,
+        other => panic!("expected a certificate to be refused, got {other:?}"),
+    }
+}
+
+#[test]
+fn both_sides_prove_themselves_with_each_suite() {
+    let authority = authority();
+    let (node, ada) = (identity(&authority, "node"), identity(&authority, "ada"));
+    for suite in CipherSuite::ALL {
+        let client = tls::client_config(&ada, suite).unwrap();
+        let server = tls::server_config(&node, suite).unwrap();
+        let done = shake(&client, &server);
+        assert_eq!((done.client, done.server), (Ok(()), Ok(())));
+        let expected = match suite {
+            CipherSuite::Aes128Gcm => rustls::CipherSuite::TLS13_AES_128_GCM_SHA256,
+            CipherSuite::Aes256Gcm => rustls::CipherSuite::TLS13_AES_256_GCM_SHA384,
+            _ => rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+        };
+        assert_eq!(
+            done.client_end.negotiated_cipher_suite().unwrap().suite(),
+            expected
+        );
+        assert_eq!(
+            done.client_end.protocol_version(),
+            Some(rustls::ProtocolVersion::TLSv1_3)
+        );
+        assert_eq!(done.client_end.alpn_protocol(), None);
+        let seen = tls::peer(&done.server_end, "tcp://1.2.3.4:5").unwrap();
+        assert_eq!(seen.public_key(), Some(ada.public_key()));
+        assert_eq!(seen.emails(), ["ada@localhost"]);
+        let seen = tls::peer(&done.client_end, "tcp://1.2.3.4:5").unwrap();
+        assert_eq!(seen.public_key(), Some(node.public_key()));
+        assert_eq!(done.server_end.server_name(), Some("localhost"));
+        assert_eq!(done.client_end.tls13_tickets_received(), 0);
+    }
+}
+
+#[test]
+fn a_suite_of_ones_own_is_refused_with_a_reason() {
+    let authority = authority();
+    let client = tls::client_config(&identity(&authority, "ada"), CHACHA).unwrap();
+    let server = tls::server_config(&identity(&authority, "node"), CipherSuite::Aes128Gcm).unwrap();
+    let done = shake(&client, &server);
+    assert!(refused(&done.client).contains("cipher suite"));
+    let Err(TlsProblem::Incompatible(why)) = done.server else {
+        panic!("{:?}", done.server)
+    };
+    assert!(why.contains("?cipher="), "{why}");
+}
+
+#[test]
+fn a_peer_that_offers_every_suite_gets_ours() {
+    let authority = authority();
+    let node = identity(&authority, "node");
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let (chain, key) = odd_leaf(&authority, &key, "localhost");
+    let done = shake(
+        &foreign_client(&authority, Some((chain, key))),
+        &tls::server_config(&node, CHACHA).unwrap(),
+    );
+    assert_eq!((done.client, done.server), (Ok(()), Ok(())));
+    let suite = done.server_end.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+}
+
+#[test]
+fn a_foreign_authority_of_the_same_name_is_refused_by_both_sides() {
+    let (ours, theirs) = (authority(), authority());
+    let server = tls::server_config(&identity(&ours, "node"), CHACHA).unwrap();
+    let client = tls::client_config(&identity(&theirs, "ada"), CHACHA).unwrap();
+    // The client judges first and refuses the server.
+    let done = shake(&client, &server);
+    assert!(certificate_refused(&done.client).contains("authority we do not know"));
+    assert!(refused(&done.server).contains("authority of our certificate"));
+
+    // A client that would trust the server is refused by it, and hears why at its first read.
+    let dir = tempfile::tempdir().unwrap();
+    identity(&theirs, "eve")
+        .save(dir.path(), "eve", false)
+        .unwrap();
+    let key = PrivateKeyDer::try_from(
+        pem::parse(fs::read(dir.path().join("eve.key")).unwrap())
+            .unwrap()
+            .into_contents(),
+    );
+    let chain = vec![
+        pem::parse(fs::read(dir.path().join("eve.crt")).unwrap())
+            .unwrap()
+            .into_contents()
+            .into(),
+    ];
+    let done = shake(&foreign_client(&ours, Some((chain, key.unwrap()))), &server);
+    assert!(certificate_refused(&done.server).contains("authority we do not know"));
+    assert!(refused(&done.client).contains("authority of our certificate"));
+    assert!(
+        !done.client_end.is_handshaking(),
+        "the refusal comes after the client's own handshake"
+    );
+}
+
+#[test]
+fn two_authorities_in_one_file_are_both_trusted() {
+    let (old, new) = (authority(), authority());
+    let dir = tempfile::tempdir().unwrap();
+    identity(&old, "node")
+        .save(dir.path(), "node", false)
+        .unwrap();
+    let other = tempfile::tempdir().unwrap();
+    new.save(other.path(), false).unwrap();
+    let both = fs::read_to_string(dir.path().join("ca.crt")).unwrap()
+        + &fs::read_to_string(other.path().join("ca.crt")).unwrap();
+    fs::write(dir.path().join("ca.crt"), both).unwrap();
+    let node = Identity::load(dir.path(), "node").unwrap();
+    let server = tls::server_config(&node, CHACHA).unwrap();
+    for authority in [&old, &new] {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let chain = odd_leaf(authority, &key, "ignored.example");
+        let done = shake(&foreign_client(&old, Some(chain)), &server);
+        assert_eq!((done.client, done.server), (Ok(()), Ok(())));
+    }
+}
+
+#[test]
+fn a_client_without_a_certificate_is_refused() {
+    let authority = authority();
+    let server = tls::server_config(&identity(&authority, "node"), CHACHA).unwrap();
+    let done = shake(&foreign_client(&authority, None), &server);
+    assert_eq!(done.server, Err(TlsProblem::NoCertificate));
+    assert!(refused(&done.client).contains("wants a certificate"));
+}
+
+#[test]
+fn expired_and_future_certificates_are_refused_by_both_sides() {
+    let day = Duration::from_secs(24 * 3600);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "rustls judges certificates by this clock"
+    )]
+    let now = SystemTime::now();
+    let authority = Authority::generate(&AuthorityOptions::new().at(now - 30 * day)).unwrap();
+    let good = identity(&authority, "good");
+    let expired = authority
+        .issue(&LeafOptions::new("old").days(1).at(now - 20 * day))
+        .unwrap();
+    let future = authority
+        .issue(&LeafOptions::new("new").at(now + day))
+        .unwrap();
+    for (bad, word) in [(&expired, "expired"), (&future, "not valid yet")] {
+        let server = tls::server_config(bad, CHACHA).unwrap();
+        let done = shake(&tls::client_config(&good, CHACHA).unwrap(), &server);
+        assert!(
+            certificate_refused(&done.client).contains(word),
+            "{:?}",
+            done.client
+        );
+        assert!(refused(&done.server).contains("expired"));
+        let server = tls::server_config(&good, CHACHA).unwrap();
+        let done = shake(&tls::client_config(bad, CHACHA).unwrap(), &server);
+        assert!(
+            certificate_refused(&done.server).contains(word),
+            "{:?}",
+            done.server
+        );
+        assert!(refused(&done.client).contains("expired"));
+    }
+}
+
+#[test]
+fn an_expired_authority_makes_no_configuration() {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let authority = Authority::generate(&AuthorityOptions::new().days(1).at(then)).unwrap();
+    let old = authority.issue(&LeafOptions::new("old").at(then)).unwrap();
+    let error = tls::server_config(&old, CHACHA).unwrap_err().to_string();
+    assert!(
+        error.contains("expired") && error.contains("2001"),
+        "{error}"
+    );
+    assert!(tls::client_config(&old, CHACHA).is_err());
+}
+
+#[test]
+fn a_server_not_made_out_to_localhost_is_refused() {
+    let authority = authority();
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let (chain, key) = odd_leaf(&authority, &key, "example.com");
+    let client = tls::client_config(&identity(&authority, "ada"), CHACHA).unwrap();
+    let done = shake(&client, &foreign_server(chain, key));
+    assert!(
+        certificate_refused(&done.client).contains("`localhost`"),
+        "{:?}",
+        done.client
+    );
+    assert!(refused(&done.server).contains("does not accept our certificate"));
+}
+
+#[test]
+fn keys_other_than_ed25519_are_refused_both_ways() {
+    let authority = authority();
+    let ours = identity(&authority, "ours");
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let (chain, key) = odd_leaf(&authority, &key, "localhost");
+    let client = tls::client_config(&ours, CHACHA).unwrap();
+    let done = shake(&client, &foreign_server(chain.clone(), key.clone_key()));
+    assert!(
+        refused(&done.client).contains("kind of key"),
+        "{:?}",
+        done.client
+    );
+    let server = tls::server_config(&ours, CHACHA).unwrap();
+    // rustls finds no scheme it may sign with and therefore sends no certificate at all.
+    let done = shake(&foreign_client(&authority, Some((chain, key))), &server);
+    assert_eq!(done.server, Err(TlsProblem::NoCertificate));
+}
+
+#[test]
+fn an_ecdsa_certificate_beside_a_good_leaf_is_refused() {
+    let authority = authority();
+    let ours = identity(&authority, "ours");
+    let extra = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let extra = odd_leaf(&authority, &extra, "localhost").0;
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let (mut chain, key) = odd_leaf(&authority, &key, "localhost");
+    chain.extend(extra);
+    let client = tls::client_config(&ours, CHACHA).unwrap();
+    let done = shake(&client, &foreign_server(chain.clone(), key.clone_key()));
+    assert!(
+        certificate_refused(&done.client).contains("only Ed25519"),
+        "{:?}",
+        done.client
+    );
+    let server = tls::server_config(&ours, CHACHA).unwrap();
+    let done = shake(&foreign_client(&authority, Some((chain, key))), &server);
+    assert!(
+        certificate_refused(&done.server).contains("only Ed25519"),
+        "{:?}",
+        done.server
+    );
+}
+
+/// A ClientHello as TLS 1.2 clients send it: no supported_versions extension.
+fn tls12_hello() -> Vec<u8> {
+    let mut body = vec![0x03, 0x03];
+    body.extend_from_slice(&[7; 32]);
+    body.extend_from_slice(&[0]); // no session
+    body.extend_from_slice(&[0, 2, 0xc0, 0x2f]); // ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    body.extend_from_slice(&[1, 0]); // no compression
+    let extensions = [0, 10, 0, 4, 0, 2, 0, 29, 0, 13, 0, 4, 0, 2, 8, 7]; // X25519; Ed25519
+    body.extend_from_slice(&(extensions.len() as u16).to_be_bytes());
+    body.extend_from_slice(&extensions);
+    let mut record = vec![0x16, 0x03, 0x01];
+    record.extend_from_slice(&(body.len() as u16 + 4).to_be_bytes());
+    record.extend_from_slice(&[1, 0, 0, body.len() as u8]);
+    record.extend_from_slice(&body);
+    record
+}
+
+fn feed(bytes: &[u8]) -> (Result<(), TlsProblem>, Vec<u8>) {
+    let server = tls::server_config(&identity(&authority(), "node"), CHACHA).unwrap();
+    let mut server = ServerConnection::new(server).unwrap();
+    let mut input = bytes;
+    server.read_tls(&mut input).unwrap();
+    let result = server
+        .process_new_packets()
+        .map(drop)
+        .map_err(|error| TlsProblem::from_error(&error));
+    let mut answer = Vec::new();
+    while server.wants_write() {
+        server.write_tls(&mut answer).unwrap();
+    }
+    (result, answer)
+}
+
+#[test]
+fn a_tls_1_2_client_hears_protocol_version() {
+    let (result, answer) = feed(&tls12_hello());
+    let Err(TlsProblem::Incompatible(why)) = result else {
+        panic!("{result:?}")
+    };
+    assert!(why.contains("TLS 1.3"), "{why}");
+    assert_eq!(
+        answer.last_chunk(),
+        Some(&[2, 70]),
+        "a fatal protocol_version alert"
+    );
+}
+
+#[test]
+fn plain_text_is_recognised() {
+    for text in [
+        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+        b"\xb3\x2a\x11\x07\x00\x00\x00\x00\x00\x00\x00\x10",
+        &[0; 64],
+    ] {
+        assert_eq!(feed(text).0, Err(TlsProblem::NotTls), "{text:?}");
+    }
+}
