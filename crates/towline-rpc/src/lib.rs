@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Calls and streams.
+pub mod proto;

@@ -1,0 +1,591 @@
+//! The calling side of a connection.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use towline_codec::Text;
+
+use super::{
+    CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now, OutOfSync, Received, TooLarge,
+    Violation, call_id::CallIds, inbound::InboundQueue, link::Link,
+};
+
+/// How a unary call ended without a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failed {
+    /// The server refused it: its text (docs/wire E2, E4).
+    Refused(Text),
+    /// The time limit passed (docs/wire C11).
+    TimedOut,
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The final reply came (docs/wire S8).
+    Reply(Message),
+    /// The server refused the stream: its text.
+    Refused(Text),
+    /// A part was missing or came twice.
+    OutOfSync(OutOfSync),
+}
+
+/// What [`Client::take_part`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// The next part of a download.
+    Part(Message),
+    /// Nothing yet.
+    Nothing,
+    /// All parts have been taken and the stream has ended; the client has forgotten it.
+    End(StreamEnd),
+}
+
+/// What a client tells its owner.
+#[derive(Debug)]
+pub enum ClientEvent<W> {
+    /// A unary call ended; `waiter` is what the caller left for the answer.
+    Ended {
+        /// Whom to tell.
+        waiter: W,
+        /// The reply, or why there is none.
+        result: Result<Message, Failed>,
+    },
+    /// A stream has something for [`Client::take_part`]. Announced once until it is taken.
+    StreamReady {
+        /// The stream.
+        seqno: u64,
+    },
+}
+
+/// The protocol of a client, without I/O: calls and streams by sequence number, over one
+/// connection.
+///
+/// `W` is whatever the owner wants back with the answer of a call. The owner
+///
+/// 1. gives every [`Received`] message to [`handle_message`](Self::handle_message), and tells of
+///    bytes that did not complete a frame by [`note_input`](Self::note_input);
+/// 2. makes calls by the `begin_*` methods, which stamp the message, and queues the stamped message
+///    by [`enqueue`](Self::enqueue) or, compressed outside its lock, [`enqueue_encoded`](Self::enqueue_encoded);
+/// 3. after either, drains [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event);
+/// 4. calls [`handle_timeout`](Self::handle_timeout) at [`deadline`](Self::deadline).
+///
+/// `now` must never go back.
+#[derive(Debug)]
+pub struct Client<W> {
+    link: Link,
+    call_ids: CallIds,
+    last_seqno: u64,
+    calls: FxHashMap<u64, Call<W>>,
+    full_streams: usize,
+    timeouts: BTreeMap<(Instant, u64), ()>,
+    events: VecDeque<ClientEvent<W>>,
+    unclaimed: u64,
+}
+
+#[derive(Debug)]
+struct Call<W> {
+    /// Of the request; a cancel repeats it (docs/wire C12).
+    hdr: Hdr,
+    kind: Kind<W>,
+}
+
+#[derive(Debug)]
+enum Kind<W> {
+    Unary {
+        waiter: W,
+        deadline: Option<Instant>,
+    },
+    Stream(Box<Stream>),
+}
+
+#[derive(Debug)]
+struct Stream {
+    queue: InboundQueue,
+    end: Option<StreamEnd>,
+    announced: bool,
+    was_full: bool,
+    next_sent: i64,
+}
+
+impl<W> Client<W> {
+    /// A client of a connection between `local` and `remote` (docs/wire M5). All its random choices
+    /// follow from `seed`.
+    pub fn new(
+        limits: Limits,
+        compression: Compression,
+        local: Text,
+        remote: Text,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Self {
+        Self {
+            link: Link::new(limits, compression, local, remote, now),
+            call_ids: CallIds::new(seed),
+            last_seqno: 1,
+            calls: FxHashMap::default(),
+            full_streams: 0,
+            timeouts: BTreeMap::new(),
+            events: VecDeque::new(),
+            unclaimed: 0,
+        }
+    }
+
+    /// Registers a call and stamps its message, which is to be queued next. Returns its sequence
+    /// number (docs/wire C6).
+    pub fn begin_call(
+        &mut self,
+        now: Now,
+        message: &mut Message,
+        timeout: Option<Duration>,
+        waiter: W,
+    ) -> u64 {
+        let seqno = self.stamp_request(now, message, CallType::CALL);
+        let deadline = timeout.and_then(|timeout| now.instant.checked_add(timeout));
+        if let Some(deadline) = deadline {
+            self.timeouts.insert((deadline, seqno), ());
+        }
+        let hdr = message.hdr.clone();
+        self.calls.insert(
+            seqno,
+            Call {
+                hdr,
+                kind: Kind::Unary { waiter, deadline },
+            },
+        );
+        seqno
+    }
+
+    /// Registers an upload and stamps its first part (docs/wire S3).
+    pub fn begin_upload(&mut self, now: Now, first: &mut Message) -> u64 {
+        self.begin_stream(now, first, CallType::UPLOAD_BEGIN, 1)
+    }
+
+    /// Registers a download and stamps the request for it (docs/wire S6).
+    pub fn begin_download(&mut self, now: Now, request: &mut Message) -> u64 {
+        self.begin_stream(now, request, CallType::DOWNLOAD, 0)
+    }
+
+    /// Stamps the next part of an upload. False if the stream has ended: then nothing should be
+    /// sent, and [`take_part`](Self::take_part) tells how it ended.
+    pub fn stamp_part(&mut self, now: Now, seqno: u64, part: &mut Message, last: bool) -> bool {
+        let Some(Call {
+            hdr,
+            kind: Kind::Stream(stream),
+        }) = self.calls.get_mut(&seqno)
+        else {
+            return false;
+        };
+        if stream.end.is_some() {
+            return false;
+        }
+        part.hdr.stream_part = stream.next_sent;
+        stream.next_sent += 1;
+        part.hdr.typ = if last {
+            CallType::UPLOAD_END
+        } else {
+            CallType::UPLOAD_MORE
+        };
+        part.hdr.seqno = seqno;
+        part.hdr.call_id = hdr.call_id.clone();
+        part.hdr.service_name = hdr.service_name.clone();
+        part.hdr.deadline = part.hdr.deadline.or(hdr.deadline);
+        self.stamp(now, part);
+        true
+    }
+
+    /// Stamps a message that is not answered (docs/wire C15).
+    pub fn stamp_one_way(&mut self, now: Now, message: &mut Message) {
+        message.hdr.typ = CallType::ONE_WAY;
+        if message.hdr.seqno == 0 {
+            message.hdr.seqno = self.next_seqno();
+        }
+        if message.hdr.call_id.is_empty() {
+            message.hdr.call_id = self.call_ids.next();
+        }
+        self.stamp(now, message);
+    }
+
+    /// Queues a stamped message, compressing it on the spot.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`]: nothing was queued; forget the call with [`abandon`](Self::abandon).
+    pub fn enqueue(&mut self, now: Now, message: &Message) -> Result<(), TooLarge> {
+        self.link.enqueue(now, message)
+    }
+
+    /// Queues a stamped message that was encoded outside.
+    pub fn enqueue_encoded(&mut self, now: Now, frame: EncodedFrame) {
+        self.link.enqueue_encoded(now, frame);
+    }
+
+    /// How frames are compressed (docs/wire F10).
+    pub const fn compression(&self) -> Compression {
+        self.link.compression()
+    }
+
+    /// Forgets a call or stream whose request could not be queued. Nothing is sent.
+    pub fn abandon(&mut self, seqno: u64) -> Option<W> {
+        match self.remove(seqno)?.kind {
+            Kind::Unary { waiter, .. } => Some(waiter),
+            Kind::Stream(_) => None,
+        }
+    }
+
+    /// Cancels a call or stream that nobody waits for any more: tells the server once and forgets
+    /// it (docs/wire C12, S16). Of one that has ended, or whose end has come, nothing is sent.
+    pub fn cancel(&mut self, now: Now, seqno: u64) {
+        let Some(call) = self.remove(seqno) else {
+            return;
+        };
+        if matches!(&call.kind, Kind::Stream(stream) if stream.end.is_some()) {
+            return;
+        }
+        self.send_cancel(now, call.hdr);
+    }
+
+    /// Takes the next part of a stream, or how it ended.
+    pub fn take_part(&mut self, now: Now, seqno: u64) -> Taken {
+        let Some(Call {
+            kind: Kind::Stream(stream),
+            ..
+        }) = self.calls.get_mut(&seqno)
+        else {
+            return Taken::Nothing;
+        };
+        stream.announced = false;
+        if let Some(part) = stream.queue.pop() {
+            if stream.was_full && !stream.queue.is_full(&self.link.limits) {
+                stream.was_full = false;
+                self.full_streams -= 1;
+                self.link.resume_reading(now);
+            }
+            return Taken::Part(part);
+        }
+        match stream.end.take() {
+            Some(end) => {
+                self.remove(seqno);
+                Taken::End(end)
+            }
+            None => Taken::Nothing,
+        }
+    }
+
+    /// True if a stream's end has come, whether or not its parts have been taken. An uploader need
+    /// not send more.
+    pub fn has_ended(&self, seqno: u64) -> bool {
+        match self.calls.get(&seqno) {
+            Some(Call {
+                kind: Kind::Stream(stream),
+                ..
+            }) => stream.end.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Handles what came.
+    ///
+    /// # Errors
+    ///
+    /// A [`Violation`] ends the connection.
+    pub fn handle_message(&mut self, now: Now, received: Received) -> Result<(), Violation> {
+        self.link.received(now, false);
+        let message = received.message;
+        match message.hdr.typ {
+            CallType::KEEP_ALIVE => {}
+            CallType::REPLY => self.handle_reply(message),
+            CallType::ERROR => self.handle_refusal(&message),
+            typ if typ.is_download_part() => self.handle_part(now, message),
+            _ => self.unclaimed += 1,
+        }
+        Ok(())
+    }
+
+    /// Notes that bytes came, and whether they end inside a frame.
+    pub const fn note_input(&mut self, now: Now, inside_frame: bool) {
+        self.link.received(now, inside_frame);
+    }
+
+    /// The next bytes to write. Report them with [`written`](Self::written).
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.link.pop_transmit()
+    }
+
+    /// Notes that `len` transmitted bytes have reached the transport.
+    pub fn written(&mut self, len: usize) {
+        self.link.written(len);
+    }
+
+    /// Bytes queued and not yet written.
+    pub const fn unsent(&self) -> usize {
+        self.link.unsent()
+    }
+
+    /// False while so much waits to be written that senders should wait.
+    pub const fn has_room(&self) -> bool {
+        self.link.has_room()
+    }
+
+    /// False while a stream's queue is full: the owner should stop reading (docs/wire S14).
+    pub const fn wants_input(&self) -> bool {
+        self.full_streams == 0
+    }
+
+    /// The next thing to tell somebody.
+    pub fn poll_event(&mut self) -> Option<ClientEvent<W>> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let calls = self
+            .timeouts
+            .first_key_value()
+            .map(|(&(deadline, _), ())| deadline);
+        [calls, self.link.deadline(self.wants_input())]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due: ends calls whose time is up and cancels them at the server, sends
+    /// keep-alives.
+    ///
+    /// # Errors
+    ///
+    /// A [`Violation`] if the peer was silent for too long.
+    pub fn handle_timeout(&mut self, now: Now) -> Result<(), Violation> {
+        while let Some((&(deadline, seqno), ())) = self.timeouts.first_key_value()
+            && deadline <= now.instant
+        {
+            self.timeouts.remove(&(deadline, seqno));
+            if let Some(Call {
+                hdr,
+                kind: Kind::Unary { waiter, .. },
+            }) = self.calls.remove(&seqno)
+            {
+                self.events.push_back(ClientEvent::Ended {
+                    waiter,
+                    result: Err(Failed::TimedOut),
+                });
+                self.send_cancel(now, hdr);
+            }
+        }
+        self.link.handle_timeout(now, self.wants_input())
+    }
+
+    /// Ends the connection: hands back everybody who waits for an answer, in the order of their
+    /// calls. Streams keep what has come and then report nothing more.
+    pub fn close(&mut self) -> Vec<W> {
+        self.timeouts.clear();
+        let mut ended: Vec<_> = self
+            .calls
+            .extract_if(|_, call| matches!(call.kind, Kind::Unary { .. }))
+            .collect();
+        ended.sort_unstable_by_key(|&(seqno, _)| seqno);
+        ended
+            .into_iter()
+            .filter_map(|(_, call)| match call.kind {
+                Kind::Unary { waiter, .. } => Some(waiter),
+                Kind::Stream(_) => None,
+            })
+            .collect()
+    }
+
+    /// Calls and streams that have not ended.
+    pub fn in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Messages that came and that nobody waits for: late replies, pushes (docs/wire C9, C17).
+    pub const fn unclaimed(&self) -> u64 {
+        self.unclaimed
+    }
+
+    fn begin_stream(
+        &mut self,
+        now: Now,
+        message: &mut Message,
+        typ: CallType,
+        next_sent: i64,
+    ) -> u64 {
+        let seqno = self.stamp_request(now, message, typ);
+        message.hdr.stream_part = 0;
+        let stream = Stream {
+            queue: InboundQueue::default(),
+            end: None,
+            announced: false,
+            was_full: false,
+            next_sent,
+        };
+        self.calls.insert(
+            seqno,
+            Call {
+                hdr: message.hdr.clone(),
+                kind: Kind::Stream(Box::new(stream)),
+            },
+        );
+        seqno
+    }
+
+    /// docs/wire M4, M6, M7
+    fn stamp_request(&mut self, now: Now, message: &mut Message, typ: CallType) -> u64 {
+        let seqno = self.next_seqno();
+        message.hdr.typ = typ;
+        message.hdr.seqno = seqno;
+        if message.hdr.call_id.is_empty() {
+            message.hdr.call_id = self.call_ids.next();
+        }
+        self.stamp(now, message);
+        seqno
+    }
+
+    fn stamp(&mut self, now: Now, message: &mut Message) {
+        message.hdr.created.get_or_insert(now.wall);
+        message.hdr.from = self.link.local.clone();
+        message.hdr.to = self.link.remote.clone();
+        message.hdr.serial = self.link.next_serial();
+    }
+
+    const fn next_seqno(&mut self) -> u64 {
+        self.last_seqno += 1;
+        self.last_seqno
+    }
+
+    fn send_cancel(&mut self, now: Now, mut hdr: Hdr) {
+        hdr.typ = CallType::CANCEL;
+        hdr.stream_part = 0;
+        let cancel = Message {
+            hdr,
+            ..Message::default()
+        };
+        // It repeats a header that was sent before, without a body: it fits.
+        if self.link.enqueue(now, &cancel).is_err() {
+            debug_assert!(false, "a cancel is smaller than its request");
+        }
+    }
+
+    /// docs/wire C8: sequence number, CallID and type must agree; anything else completes nothing.
+    fn handle_reply(&mut self, message: Message) {
+        let seqno = message.hdr.seqno;
+        let Some(call) = self
+            .calls
+            .get_mut(&seqno)
+            .filter(|call| call.hdr.call_id == message.hdr.call_id)
+        else {
+            self.unclaimed += 1;
+            return;
+        };
+        match &mut call.kind {
+            Kind::Unary { .. } => self.end_unary(seqno, Ok(message)),
+            Kind::Stream(_) => self.end_stream(seqno, StreamEnd::Reply(message)),
+        }
+    }
+
+    /// docs/wire E4
+    fn handle_refusal(&mut self, message: &Message) {
+        let seqno = message.hdr.seqno;
+        let text = message.hdr.subject.clone();
+        match self
+            .calls
+            .get(&seqno)
+            .filter(|call| call.hdr.call_id == message.hdr.call_id)
+        {
+            None => self.unclaimed += 1,
+            Some(Call {
+                kind: Kind::Unary { .. },
+                ..
+            }) => self.end_unary(seqno, Err(Failed::Refused(text))),
+            Some(Call {
+                kind: Kind::Stream(_),
+                ..
+            }) => self.end_stream(seqno, StreamEnd::Refused(text)),
+        }
+    }
+
+    fn handle_part(&mut self, now: Now, message: Message) {
+        let seqno = message.hdr.seqno;
+        let call = self
+            .calls
+            .get_mut(&seqno)
+            .filter(|call| call.hdr.call_id == message.hdr.call_id);
+        let Some(Call {
+            kind: Kind::Stream(stream),
+            ..
+        }) = call
+        else {
+            // Parts of a download that was cancelled while they were on their way.
+            self.unclaimed += 1;
+            return;
+        };
+        if stream.end.is_some() {
+            self.unclaimed += 1;
+            return;
+        }
+        match stream.queue.push(message) {
+            Ok(()) => {
+                if stream.queue.is_full(&self.link.limits) && !stream.was_full {
+                    stream.was_full = true;
+                    self.full_streams += 1;
+                }
+                Self::announce(stream, seqno, &mut self.events);
+            }
+            Err(out_of_sync) => {
+                let hdr = self.calls.get(&seqno).map(|call| call.hdr.clone());
+                self.end_stream(seqno, StreamEnd::OutOfSync(out_of_sync));
+                if let Some(hdr) = hdr {
+                    self.send_cancel(now, hdr);
+                }
+            }
+        }
+    }
+
+    fn end_unary(&mut self, seqno: u64, result: Result<Message, Failed>) {
+        if let Some(Call {
+            kind: Kind::Unary { waiter, .. },
+            ..
+        }) = self.remove(seqno)
+        {
+            self.events.push_back(ClientEvent::Ended { waiter, result });
+        }
+    }
+
+    fn end_stream(&mut self, seqno: u64, end: StreamEnd) {
+        if let Some(Call {
+            kind: Kind::Stream(stream),
+            ..
+        }) = self.calls.get_mut(&seqno)
+            && stream.end.is_none()
+        {
+            stream.end = Some(end);
+            Self::announce(stream, seqno, &mut self.events);
+        }
+    }
+
+    fn announce(stream: &mut Stream, seqno: u64, events: &mut VecDeque<ClientEvent<W>>) {
+        if !stream.announced {
+            stream.announced = true;
+            events.push_back(ClientEvent::StreamReady { seqno });
+        }
+    }
+
+    fn remove(&mut self, seqno: u64) -> Option<Call<W>> {
+        let call = self.calls.remove(&seqno)?;
+        match &call.kind {
+            Kind::Unary {
+                deadline: Some(deadline),
+                ..
+            } => {
+                self.timeouts.remove(&(*deadline, seqno));
+            }
+            Kind::Unary { deadline: None, .. } => {}
+            Kind::Stream(stream) => self.full_streams -= usize::from(stream.was_full),
+        }
+        Some(call)
+    }
+}

@@ -1,0 +1,208 @@
+//! The header of a message.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes};
+use towline_codec::{
+    Text,
+    greenpack::{DecodeError, Reader, Timestamp, write},
+};
+
+use super::CallType;
+
+/// Small parameters of a call, text by text. Written in the order of their names (docs/wire M10).
+pub type Args = BTreeMap<Text, Text>;
+
+/// The header of every message (docs/wire M3). Fields that hold their zero value are not written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hdr {
+    /// When the header was made, by the sender's clock.
+    pub created: Option<Timestamp>,
+    /// The sender's own address, as it sees it; proves nothing.
+    pub from: Text,
+    /// The receiver's address, as the sender sees it.
+    pub to: Text,
+    /// Free text; the error text of a refusal.
+    pub subject: Text,
+    /// Matches a reply to its request.
+    pub seqno: u64,
+    /// What the message is for.
+    pub typ: CallType,
+    /// Identity of a call or stream.
+    pub call_id: Text,
+    /// A counter of the sender's; matches nothing.
+    pub serial: i64,
+    /// A receiver's stamp; on the wire only if somebody sends a received message on.
+    pub local_recv_tm: Option<Timestamp>,
+    /// When the caller stops waiting, in wall time.
+    pub deadline: Option<Timestamp>,
+    /// Number of a part in its stream, from 0.
+    pub stream_part: i64,
+    /// The name of the service that is called.
+    pub service_name: Text,
+    /// Small parameters.
+    pub args: Args,
+    /// This message goes uncompressed whatever the connection does (docs/wire F12).
+    pub no_system_compression: bool,
+}
+
+mod key {
+    // Each key with its MessagePack string header before it (docs/wire G9).
+    pub(super) const CREATED: &[u8] = b"\xb1Created_zid00_tim";
+    pub(super) const FROM: &[u8] = b"\xaeFrom_zid01_str";
+    pub(super) const TO: &[u8] = b"\xacTo_zid02_str";
+    pub(super) const SUBJECT: &[u8] = b"\xb1Subject_zid03_str";
+    pub(super) const SEQNO: &[u8] = b"\xafSeqno_zid04_u64";
+    pub(super) const TYP: &[u8] = b"\xadTyp_zid05_rct";
+    pub(super) const CALL_ID: &[u8] = b"\xb0CallID_zid06_str";
+    pub(super) const SERIAL: &[u8] = b"\xb0Serial_zid07_i64";
+    pub(super) const LOCAL_RECV_TM: &[u8] = b"\xb5LocalRecvTm_zid08_tim";
+    pub(super) const DEADLINE: &[u8] = b"\xb2Deadline_zid09_tim";
+    pub(super) const STREAM_PART: &[u8] = b"\xb4StreamPart_zid10_i64";
+    pub(super) const SERVICE_NAME: &[u8] = b"\xb5ServiceName_zid11_str";
+    pub(super) const ARGS: &[u8] = b"\xaeArgs_zid12_map";
+    pub(super) const NO_SYSTEM_COMPRESSION: &[u8] = b"\xbdNoSystemCompression_zid13_boo";
+}
+
+impl Hdr {
+    /// An upper bound of the encoded length.
+    pub(crate) fn encoded_bound(&self) -> usize {
+        const FIXED: usize = 400;
+        let texts = [
+            &self.from,
+            &self.to,
+            &self.subject,
+            &self.call_id,
+            &self.service_name,
+        ];
+        let args: usize = self
+            .args
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 10)
+            .sum();
+        FIXED + texts.iter().map(|text| text.len()).sum::<usize>() + args
+    }
+
+    /// Appends the header as a greenpack map (docs/wire M3, G11, G12).
+    pub fn encode(&self, out: &mut impl BufMut) {
+        write::map_header(out, self.written_fields());
+        put_time(out, key::CREATED, self.created);
+        put_text(out, key::FROM, &self.from);
+        put_text(out, key::TO, &self.to);
+        put_text(out, key::SUBJECT, &self.subject);
+        if self.seqno != 0 {
+            out.put_slice(key::SEQNO);
+            write::uint(out, self.seqno);
+        }
+        put_int(out, key::TYP, self.typ.0);
+        put_text(out, key::CALL_ID, &self.call_id);
+        put_int(out, key::SERIAL, self.serial);
+        put_time(out, key::LOCAL_RECV_TM, self.local_recv_tm);
+        put_time(out, key::DEADLINE, self.deadline);
+        put_int(out, key::STREAM_PART, self.stream_part);
+        put_text(out, key::SERVICE_NAME, &self.service_name);
+        if !self.args.is_empty() {
+            out.put_slice(key::ARGS);
+            write::map_header(out, self.args.len());
+            for (name, value) in &self.args {
+                write::str(out, name.as_bytes());
+                write::str(out, value.as_bytes());
+            }
+        }
+        if self.no_system_compression {
+            out.put_slice(key::NO_SYSTEM_COMPRESSION);
+            write::bool(out, true);
+        }
+    }
+
+    /// Reads a header from the front of `reader`, which reads from `source`; the texts share the
+    /// memory of `source`. Nil reads as an empty header (docs/wire G17).
+    ///
+    /// # Errors
+    ///
+    /// Whatever in the input is not greenpack, or not of its field's type.
+    pub(crate) fn decode(reader: &mut Reader<'_>, source: &Bytes) -> Result<Self, DecodeError> {
+        let mut hdr = Self::default();
+        let Some(entries) = reader.map_header()? else {
+            return Ok(hdr);
+        };
+        let text = |bytes: &[u8]| Text::from_bytes(source.slice_ref(bytes));
+        for _ in 0..entries {
+            match reader.key()? {
+                Some(b"Created_zid00_tim") => hdr.created = reader.time()?,
+                Some(b"From_zid01_str") => hdr.from = text(reader.str()?),
+                Some(b"To_zid02_str") => hdr.to = text(reader.str()?),
+                Some(b"Subject_zid03_str") => hdr.subject = text(reader.str()?),
+                Some(b"Seqno_zid04_u64") => hdr.seqno = reader.uint()?,
+                Some(b"Typ_zid05_rct") => hdr.typ = CallType(reader.int()?),
+                Some(b"CallID_zid06_str") => hdr.call_id = text(reader.str()?),
+                Some(b"Serial_zid07_i64") => hdr.serial = reader.int()?,
+                Some(b"LocalRecvTm_zid08_tim") => hdr.local_recv_tm = reader.time()?,
+                Some(b"Deadline_zid09_tim") => hdr.deadline = reader.time()?,
+                Some(b"StreamPart_zid10_i64") => hdr.stream_part = reader.int()?,
+                Some(b"ServiceName_zid11_str") => hdr.service_name = text(reader.str()?),
+                Some(b"Args_zid12_map") => {
+                    hdr.args.clear();
+                    for _ in 0..reader.map_header()?.unwrap_or(0) {
+                        match reader.key()? {
+                            Some(name) => {
+                                let name = text(name);
+                                hdr.args.insert(name, text(reader.str()?));
+                            }
+                            None => reader.skip()?,
+                        }
+                    }
+                }
+                Some(b"NoSystemCompression_zid13_boo") => {
+                    hdr.no_system_compression = reader.bool()?
+                }
+                Some(_) | None => reader.skip()?,
+            }
+        }
+        Ok(hdr)
+    }
+
+    fn written_fields(&self) -> usize {
+        let texts = [
+            &self.from,
+            &self.to,
+            &self.subject,
+            &self.call_id,
+            &self.service_name,
+        ];
+        let others = [
+            self.created.is_some(),
+            self.seqno != 0,
+            self.typ.0 != 0,
+            self.serial != 0,
+            self.local_recv_tm.is_some(),
+            self.deadline.is_some(),
+            self.stream_part != 0,
+            !self.args.is_empty(),
+            self.no_system_compression,
+        ];
+        texts.iter().filter(|text| !text.is_empty()).count()
+            + others.iter().filter(|&&set| set).count()
+    }
+}
+
+fn put_text(out: &mut impl BufMut, key: &[u8], text: &Text) {
+    if !text.is_empty() {
+        out.put_slice(key);
+        write::str(out, text.as_bytes());
+    }
+}
+
+fn put_int(out: &mut impl BufMut, key: &[u8], value: i64) {
+    if value != 0 {
+        out.put_slice(key);
+        write::int(out, value);
+    }
+}
+
+fn put_time(out: &mut impl BufMut, key: &[u8], time: Option<Timestamp>) {
+    if let Some(time) = time {
+        out.put_slice(key);
+        write::time(out, time);
+    }
+}

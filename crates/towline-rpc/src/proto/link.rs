@@ -1,0 +1,251 @@
+//! What both roles do alike: stamping, queueing and timing what is sent.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use towline_codec::{Text, greenpack::Timestamp};
+
+use super::{
+    Compression, EncodedFrame, Message, TooLarge, Violation,
+    frame::{self},
+    outbox::Outbox,
+};
+
+/// The present, as the caller knows it: protocol cores read no clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For measuring: never goes back.
+    pub instant: Instant,
+    /// Wall time, for what the wire carries.
+    pub wall: Timestamp,
+}
+
+/// What a connection allows itself and its peer. The defaults suit a link between two hosts of one
+/// site and of the internet alike; each setter says what its number costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    pub(crate) keep_alive: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) frame_timeout: Duration,
+    pub(crate) outbox_bytes: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) queue_parts: usize,
+    pub(crate) stray_parts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            keep_alive: None,
+            idle_timeout: None,
+            frame_timeout: Duration::from_secs(30),
+            outbox_bytes: 2 << 20,
+            queue_bytes: 16 << 20,
+            queue_parts: 1024,
+            stray_parts: 100_000,
+        }
+    }
+}
+
+impl Limits {
+    /// Sends a keep-alive when nothing was sent for this long (docs/wire K2). Default: never. Costs
+    /// 47 bytes an interval; keeps firewalls and the peer's idle limit away.
+    #[must_use]
+    pub const fn keep_alive(mut self, interval: Option<Duration>) -> Self {
+        self.keep_alive = interval;
+        self
+    }
+
+    /// Closes the connection when nothing came for this long (docs/wire K4). Default: never. Too
+    /// short for a peer that sends no keep-alives, it cuts healthy idle connections.
+    #[must_use]
+    pub const fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.idle_timeout = limit;
+        self
+    }
+
+    /// Closes the connection when the rest of a frame does not come for this long (docs/wire F23).
+    /// Default: 30 s.
+    #[must_use]
+    pub const fn frame_timeout(mut self, limit: Duration) -> Self {
+        self.frame_timeout = limit;
+        self
+    }
+
+    /// Bytes that may wait to be written before senders wait and a server stops reading. Default:
+    /// 2 MiB. More costs memory on every connection whose peer reads slowly; below the size of a
+    /// stream part, one part at a time is in memory.
+    #[must_use]
+    pub const fn outbox_bytes(mut self, limit: usize) -> Self {
+        self.outbox_bytes = limit;
+        self
+    }
+
+    /// Bytes of received stream parts that may wait for a slow handler or caller, per stream
+    /// (docs/wire S13). Default: 16 MiB. When it is full the connection stops reading (docs/wire S14).
+    #[must_use]
+    pub const fn queue_bytes(mut self, limit: usize) -> Self {
+        self.queue_bytes = limit;
+        self
+    }
+
+    /// As [`queue_bytes`](Self::queue_bytes), in parts. Default: 1024.
+    #[must_use]
+    pub const fn queue_parts(mut self, limit: usize) -> Self {
+        self.queue_parts = limit;
+        self
+    }
+}
+
+/// The sending half and the clocks of one connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) limits: Limits,
+    pub(crate) local: Text,
+    pub(crate) remote: Text,
+    compression: Compression,
+    outbox: Outbox,
+    serial: i64,
+    last_sent: Instant,
+    last_received: Instant,
+    inside_frame: bool,
+    stray_parts: u32,
+}
+
+impl Link {
+    pub(crate) fn new(
+        limits: Limits,
+        compression: Compression,
+        local: Text,
+        remote: Text,
+        now: Now,
+    ) -> Self {
+        Self {
+            limits,
+            local,
+            remote,
+            compression,
+            outbox: Outbox::default(),
+            serial: 0,
+            last_sent: now.instant,
+            last_received: now.instant,
+            inside_frame: false,
+            stray_parts: 0,
+        }
+    }
+
+    /// The next serial number (docs/wire M8).
+    pub(crate) const fn next_serial(&mut self) -> i64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    pub(crate) const fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    pub(crate) const fn set_compression(&mut self, compression: Compression) {
+        self.compression = compression;
+    }
+
+    /// Queues a message. Compresses on the spot if it must: see [`Link::enqueue_encoded`].
+    pub(crate) fn enqueue(&mut self, now: Now, message: &Message) -> Result<(), TooLarge> {
+        let byte = frame::compression_byte(message, self.compression);
+        if Compression::from_byte(byte) == Ok(Compression::None) {
+            self.outbox.push_plain(message, byte)?;
+        } else {
+            self.outbox
+                .push_encoded(EncodedFrame::new(message, self.compression)?);
+        }
+        self.last_sent = now.instant;
+        Ok(())
+    }
+
+    pub(crate) fn enqueue_encoded(&mut self, now: Now, frame: EncodedFrame) {
+        self.outbox.push_encoded(frame);
+        self.last_sent = now.instant;
+    }
+
+    pub(crate) fn pop_transmit(&mut self) -> Option<Bytes> {
+        self.outbox.pop()
+    }
+
+    pub(crate) fn written(&mut self, len: usize) {
+        self.outbox.written(len);
+    }
+
+    pub(crate) const fn unsent(&self) -> usize {
+        self.outbox.unsent()
+    }
+
+    pub(crate) const fn has_room(&self) -> bool {
+        self.outbox.unsent() < self.limits.outbox_bytes
+    }
+
+    /// Notes that bytes came, and whether they end inside a frame.
+    pub(crate) const fn received(&mut self, now: Now, inside_frame: bool) {
+        self.last_received = now.instant;
+        self.inside_frame = inside_frame;
+    }
+
+    /// Counts a part of a stream that does not exist (docs/wire S10).
+    pub(crate) fn stray_part(&mut self) -> Result<(), Violation> {
+        self.stray_parts += 1;
+        if self.stray_parts > self.limits.stray_parts {
+            return Err(Violation::StrayParts(self.stray_parts));
+        }
+        Ok(())
+    }
+
+    /// When [`Link::handle_timeout`] has something to do, if ever. While reading is paused by our
+    /// own back-pressure, silence is not the peer's fault.
+    pub(crate) fn deadline(&self, reading: bool) -> Option<Instant> {
+        [
+            self.limits
+                .keep_alive
+                .map(|interval| self.last_sent + interval),
+            self.limits
+                .idle_timeout
+                .filter(|_| reading)
+                .map(|limit| self.last_received + limit),
+            (self.inside_frame && reading).then(|| self.last_received + self.limits.frame_timeout),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Now, reading: bool) -> Result<(), Violation> {
+        let silent = now.instant.saturating_duration_since(self.last_received);
+        if reading && self.inside_frame && silent >= self.limits.frame_timeout {
+            return Err(Violation::FrameTimeout);
+        }
+        if reading
+            && self
+                .limits
+                .idle_timeout
+                .is_some_and(|limit| silent >= limit)
+        {
+            return Err(Violation::IdleTimeout);
+        }
+        let unsaid = now.instant.saturating_duration_since(self.last_sent);
+        if self
+            .limits
+            .keep_alive
+            .is_some_and(|interval| unsaid >= interval)
+        {
+            // With bytes still waiting, the peer will hear from us anyway.
+            if self.unsent() > 0 {
+                self.last_sent = now.instant;
+            } else if self.enqueue(now, &Message::keep_alive()).is_err() {
+                debug_assert!(false, "a keep-alive is 47 bytes");
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the clock of reading anew, after a pause of our own making.
+    pub(crate) const fn resume_reading(&mut self, now: Now) {
+        self.last_received = now.instant;
+    }
+}

@@ -1,0 +1,62 @@
+//! Texts with which a server refuses (docs/wire E3, E6, E7, E8).
+
+use towline_codec::Text;
+
+use super::{Hdr, ServiceKind};
+
+/// docs/wire E7
+pub(crate) const TOO_MANY_CALLS: &str = "too many calls on this connection";
+/// docs/wire E6
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "handlers run in the driver")
+)]
+pub(crate) const HANDLER_PANICKED: &str = "handler panicked";
+/// docs/wire E8
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "handlers run in the driver")
+)]
+pub(crate) const CALL_CANCELLED: &str = "context canceled";
+/// docs/wire E8, S5
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "handlers run in the driver")
+)]
+pub(crate) const STREAM_CANCELLED: &str = "context cancelled";
+
+pub(crate) fn unknown_service(kind: ServiceKind, hdr: &Hdr) -> Text {
+    let what = match kind {
+        ServiceKind::Call => "CallRPC begin received but no server side upcall registered for",
+        ServiceKind::OneWay => "CallOneWay received but no server side upcall registered for",
+        ServiceKind::Download => {
+            "CallRequestDownload received but no server side upcall registered for"
+        }
+        ServiceKind::Upload => {
+            "CallUploadBegin stream begin received but no registered stream upload reader available on the server."
+        }
+    };
+    compose(what, hdr)
+}
+
+pub(crate) fn bistream(hdr: &Hdr) -> Text {
+    compose(
+        "CallRequestBistreaming received but no server side upcall registered for",
+        hdr,
+    )
+}
+
+/// docs/wire S11
+pub(crate) fn second_begin(hdr: &Hdr) -> Text {
+    compose(
+        "CallUploadBegin received while a stream with the same CallID is open.",
+        hdr,
+    )
+}
+
+fn compose(what: &str, hdr: &Hdr) -> Text {
+    let (service, call_id) = (&hdr.service_name, &hdr.call_id);
+    Text::from(format!(
+        "error! {what} req.HDR.ServiceName='{service}'; req.HDR.CallID='{call_id}'"
+    ))
+}

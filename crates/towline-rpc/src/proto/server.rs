@@ -1,0 +1,600 @@
+//! The serving side of a connection.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use towline_codec::{Text, greenpack::Timestamp};
+
+use super::{
+    BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now,
+    OutOfSync, Received, TooLarge, Violation, inbound::InboundQueue, link::Link, refusal,
+};
+
+/// Names a call while it is served. Never used twice on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey(u64);
+
+/// What kind of handler a request needs (docs/wire C3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ServiceKind {
+    /// Answered by one reply.
+    Call,
+    /// Not answered.
+    OneWay,
+    /// The client sends parts, the server one reply.
+    Upload,
+    /// The server sends parts and one reply.
+    Download,
+}
+
+/// What a server tells its owner.
+#[derive(Debug)]
+pub enum ServerEvent {
+    /// A handler should start. It ends by [`Server::reply`], [`Server::refuse`] or, one-way, by
+    /// [`Server::finish`].
+    Start {
+        /// The call.
+        key: CallKey,
+        /// Which table the service is looked up in.
+        kind: ServiceKind,
+        /// The request; of an upload, its first part, which [`Server::take_part`] does not repeat.
+        request: Message,
+    },
+    /// An upload has something for [`Server::take_part`]. Announced once until it is taken.
+    PartReady {
+        /// The upload.
+        key: CallKey,
+    },
+    /// The client no longer waits: the handler should end (docs/wire C13). A reply is still due.
+    Cancelled {
+        /// The call.
+        key: CallKey,
+    },
+}
+
+/// What [`Server::take_part`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartTaken {
+    /// The next part, and whether it is the last.
+    Part(Message, bool),
+    /// Nothing yet.
+    Nothing,
+    /// All parts were taken, or the call is over.
+    End,
+    /// A part was missing or came twice (docs/wire S9).
+    OutOfSync(OutOfSync),
+}
+
+/// How much a server runs at once for one connection (docs/wire C5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
+    pub(crate) waiting_bytes: usize,
+}
+
+impl Default for Concurrency {
+    fn default() -> Self {
+        Self {
+            running: 1024,
+            waiting: 1024,
+            waiting_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Concurrency {
+    /// Handlers that run at once. Default: 1024. Further calls wait.
+    #[must_use]
+    pub const fn running(mut self, handlers: usize) -> Self {
+        self.running = handlers;
+        self
+    }
+
+    /// Calls that wait for a handler to end. Default: 1024. Further calls are refused (docs/wire E7).
+    #[must_use]
+    pub const fn waiting(mut self, calls: usize) -> Self {
+        self.waiting = calls;
+        self
+    }
+
+    /// Bytes of the bodies of waiting calls. Default: 16 MiB.
+    #[must_use]
+    pub const fn waiting_bytes(mut self, bytes: usize) -> Self {
+        self.waiting_bytes = bytes;
+        self
+    }
+}
+
+/// The protocol of a server, without I/O, for one connection. Driven as
+/// [`Client`](super::Client) is.
+#[derive(Debug)]
+pub struct Server {
+    link: Link,
+    mirror: bool,
+    concurrency: Concurrency,
+    calls: FxHashMap<CallKey, Call>,
+    /// Uploads that still take parts, by CallID.
+    uploads: BTreeMap<Text, CallKey>,
+    last_key: u64,
+    running: usize,
+    waiting: VecDeque<(CallKey, Message)>,
+    waiting_bytes: usize,
+    full_uploads: usize,
+    events: VecDeque<ServerEvent>,
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Call {
+    kind: ServiceKind,
+    // What replies repeat of the request (docs/wire M4, C7).
+    seqno: u64,
+    call_id: Text,
+    service_name: Text,
+    subject: Text,
+    deadline: Option<Timestamp>,
+    args: super::Args,
+    started: bool,
+    cancelled: bool,
+    next_sent: i64,
+    upload: Option<Upload>,
+}
+
+impl Call {
+    fn new(kind: ServiceKind, hdr: &Hdr) -> Self {
+        // The request itself is part 0.
+        let upload = || Upload {
+            queue: InboundQueue::starting_at(1),
+            ..Upload::default()
+        };
+        Self {
+            kind,
+            seqno: hdr.seqno,
+            call_id: hdr.call_id.clone(),
+            service_name: hdr.service_name.clone(),
+            subject: hdr.subject.clone(),
+            deadline: hdr.deadline,
+            args: hdr.args.clone(),
+            started: false,
+            cancelled: false,
+            next_sent: 0,
+            upload: (kind == ServiceKind::Upload).then(upload),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Upload {
+    queue: InboundQueue,
+    last_came: bool,
+    out_of_sync: Option<OutOfSync>,
+    announced: bool,
+    was_full: bool,
+}
+
+impl Server {
+    /// A server of a connection between `local` and `remote` (docs/wire M5). With `mirror` it
+    /// compresses as the client does, and as `compression` says until the client has sent something
+    /// (docs/wire F11); without it always as `compression` says (docs/wire F13).
+    pub fn new(
+        limits: Limits,
+        concurrency: Concurrency,
+        compression: Compression,
+        mirror: bool,
+        local: Text,
+        remote: Text,
+        now: Now,
+    ) -> Self {
+        Self {
+            link: Link::new(limits, compression, local, remote, now),
+            mirror,
+            concurrency,
+            calls: FxHashMap::default(),
+            uploads: BTreeMap::new(),
+            last_key: 0,
+            running: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            full_uploads: 0,
+            events: VecDeque::new(),
+            refused: 0,
+        }
+    }
+
+    /// Handles what came.
+    ///
+    /// # Errors
+    ///
+    /// A [`Violation`] ends the connection.
+    pub fn handle_message(&mut self, now: Now, received: Received) -> Result<(), Violation> {
+        self.link.received(now, false);
+        if self.mirror
+            && received.compression_byte != BYTE_OFF_FOR_MESSAGE
+            && let Ok(compression) = Compression::from_byte(received.compression_byte)
+        {
+            self.link.set_compression(compression);
+        }
+        let message = received.message;
+        match message.hdr.typ {
+            CallType::CALL => self.admit(now, ServiceKind::Call, message),
+            CallType::ONE_WAY => self.admit(now, ServiceKind::OneWay, message),
+            CallType::UPLOAD_BEGIN => self.begin_upload(now, message),
+            CallType::DOWNLOAD => self.admit(now, ServiceKind::Download, message),
+            CallType::UPLOAD_MORE | CallType::UPLOAD_END => return self.handle_part(message),
+            CallType::CANCEL => self.handle_cancel(now, &message.hdr),
+            CallType::BISTREAM => {
+                let text = refusal::bistream(&message.hdr);
+                self.send_refusal(now, &message.hdr, text);
+            }
+            // Keep-alives, and whatever means nothing here (docs/wire C2, K3).
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Notes that bytes came, and whether they end inside a frame.
+    pub const fn note_input(&mut self, now: Now, inside_frame: bool) {
+        self.link.received(now, inside_frame);
+    }
+
+    /// Takes the next part of an upload.
+    pub fn take_part(&mut self, now: Now, key: CallKey) -> PartTaken {
+        let Some(Call {
+            upload: Some(upload),
+            cancelled,
+            ..
+        }) = self.calls.get_mut(&key)
+        else {
+            return PartTaken::End;
+        };
+        upload.announced = false;
+        if let Some(part) = upload.queue.pop() {
+            if upload.was_full && !upload.queue.is_full(&self.link.limits) {
+                upload.was_full = false;
+                self.full_uploads -= 1;
+                self.link.resume_reading(now);
+            }
+            let last = upload.last_came && upload.queue.is_empty();
+            return PartTaken::Part(part, last);
+        }
+        if let Some(out_of_sync) = upload.out_of_sync {
+            return PartTaken::OutOfSync(out_of_sync);
+        }
+        if upload.last_came || *cancelled {
+            PartTaken::End
+        } else {
+            PartTaken::Nothing
+        }
+    }
+
+    /// Stamps a part of a download, to be queued next. False if the client has cancelled or the
+    /// call is over: then nothing should be sent (docs/wire S6, S7).
+    pub fn stamp_part(&mut self, now: Now, key: CallKey, part: &mut Message, last: bool) -> bool {
+        let Some(call) = self.calls.get_mut(&key).filter(|call| !call.cancelled) else {
+            return false;
+        };
+        part.hdr.stream_part = call.next_sent;
+        part.hdr.typ = match (call.next_sent, last) {
+            (0, _) => CallType::DOWNLOAD_BEGIN,
+            (_, true) => CallType::DOWNLOAD_END,
+            (_, false) => CallType::DOWNLOAD_MORE,
+        };
+        call.next_sent += 1;
+        Self::stamp_answer(&mut self.link, now, call, part);
+        true
+    }
+
+    /// Ends a call, upload or download: stamps its final reply, to be queued next. `None` if the
+    /// call is over already (docs/wire C7, S8).
+    pub fn reply(&mut self, now: Now, key: CallKey, mut reply: Message) -> Option<Message> {
+        let call = self.remove(key)?;
+        reply.hdr.typ = CallType::REPLY;
+        if reply.hdr.subject.is_empty() {
+            reply.hdr.subject = call.subject.clone();
+        }
+        Self::stamp_answer(&mut self.link, now, &call, &mut reply);
+        Some(reply)
+    }
+
+    /// Ends a call that no service is registered for: queues a CallError (docs/wire E2, E3).
+    pub fn refuse(&mut self, now: Now, key: CallKey) {
+        let Some(call) = self.remove(key) else {
+            return;
+        };
+        let hdr = Hdr {
+            seqno: call.seqno,
+            call_id: call.call_id,
+            service_name: call.service_name,
+            deadline: call.deadline,
+            args: call.args,
+            ..Hdr::default()
+        };
+        let text = refusal::unknown_service(call.kind, &hdr);
+        self.send_refusal(now, &hdr, text);
+    }
+
+    /// Ends a one-way call.
+    pub fn finish(&mut self, key: CallKey) {
+        self.remove(key);
+    }
+
+    /// Queues a stamped message, compressing it on the spot.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`]: nothing was queued.
+    pub fn enqueue(&mut self, now: Now, message: &Message) -> Result<(), TooLarge> {
+        self.link.enqueue(now, message)
+    }
+
+    /// Queues a stamped message that was encoded outside.
+    pub fn enqueue_encoded(&mut self, now: Now, frame: EncodedFrame) {
+        self.link.enqueue_encoded(now, frame);
+    }
+
+    /// How the next frame is compressed (docs/wire F11).
+    pub const fn compression(&self) -> Compression {
+        self.link.compression()
+    }
+
+    /// The next bytes to write. Report them with [`written`](Self::written).
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.link.pop_transmit()
+    }
+
+    /// Notes that `len` transmitted bytes have reached the transport.
+    pub fn written(&mut self, len: usize) {
+        self.link.written(len);
+    }
+
+    /// Bytes queued and not yet written.
+    pub const fn unsent(&self) -> usize {
+        self.link.unsent()
+    }
+
+    /// False while so much waits to be written that handlers should wait.
+    pub const fn has_room(&self) -> bool {
+        self.link.has_room()
+    }
+
+    /// False while an upload's queue is full (docs/wire S14) or the client does not read its
+    /// replies: the owner should stop reading.
+    pub const fn wants_input(&self) -> bool {
+        self.full_uploads == 0 && self.link.has_room()
+    }
+
+    /// The next thing to do.
+    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.link.deadline(self.wants_input())
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    ///
+    /// A [`Violation`] if the peer was silent for too long.
+    pub fn handle_timeout(&mut self, now: Now) -> Result<(), Violation> {
+        self.link.handle_timeout(now, self.wants_input())
+    }
+
+    /// Calls that run or wait.
+    pub fn in_flight(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Calls that were refused because too many ran and waited.
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// docs/wire S11: a second Begin with a live CallID is refused; the first upload goes on.
+    fn begin_upload(&mut self, now: Now, message: Message) {
+        if self.uploads.contains_key(&message.hdr.call_id) {
+            let text = refusal::second_begin(&message.hdr);
+            self.send_refusal(now, &message.hdr, text);
+            return;
+        }
+        if message.hdr.stream_part != 0 {
+            let out_of_sync = OutOfSync {
+                expected: 0,
+                got: message.hdr.stream_part,
+            };
+            let call = Call::new(ServiceKind::Upload, &message.hdr);
+            self.reply_error(now, &call, Text::from(out_of_sync.to_string()));
+            return;
+        }
+        self.admit(now, ServiceKind::Upload, message);
+    }
+
+    /// Starts a call, lets it wait, or refuses it (docs/wire C5, E7).
+    fn admit(&mut self, now: Now, kind: ServiceKind, request: Message) {
+        self.last_key += 1;
+        let key = CallKey(self.last_key);
+        let call = Call::new(kind, &request.hdr);
+        if self.running < self.concurrency.running {
+            self.insert(key, call);
+            self.start(key, request);
+        } else if self.waiting.len() < self.concurrency.waiting
+            && self.waiting_bytes + request.body.len() <= self.concurrency.waiting_bytes
+        {
+            self.insert(key, call);
+            self.waiting_bytes += request.body.len();
+            self.waiting.push_back((key, request));
+        } else {
+            self.refused += 1;
+            if kind != ServiceKind::OneWay {
+                self.reply_error(now, &call, Text::from_static(refusal::TOO_MANY_CALLS));
+            }
+        }
+    }
+
+    /// Answers a call that never got a handler.
+    fn reply_error(&mut self, now: Now, call: &Call, error: Text) {
+        let mut reply = Message {
+            error,
+            ..Message::new()
+        };
+        reply.hdr.typ = CallType::REPLY;
+        reply.hdr.subject = call.subject.clone();
+        Self::stamp_answer(&mut self.link, now, call, &mut reply);
+        self.enqueue_small(now, &reply);
+    }
+
+    fn insert(&mut self, key: CallKey, call: Call) {
+        if call.upload.is_some() {
+            self.uploads.insert(call.call_id.clone(), key);
+        }
+        self.calls.insert(key, call);
+    }
+
+    fn start(&mut self, key: CallKey, request: Message) {
+        let Some(call) = self.calls.get_mut(&key) else {
+            return;
+        };
+        call.started = true;
+        self.running += 1;
+        let (kind, cancelled) = (call.kind, call.cancelled);
+        self.events
+            .push_back(ServerEvent::Start { key, kind, request });
+        if cancelled {
+            self.events.push_back(ServerEvent::Cancelled { key });
+        }
+    }
+
+    fn handle_part(&mut self, part: Message) -> Result<(), Violation> {
+        let key = self.uploads.get(&part.hdr.call_id).copied();
+        let Some((key, upload)) =
+            key.and_then(|key| Some((key, self.calls.get_mut(&key)?.upload.as_mut()?)))
+        else {
+            return self.link.stray_part();
+        };
+        if upload.last_came || upload.out_of_sync.is_some() {
+            return self.link.stray_part();
+        }
+        let last = part.hdr.typ == CallType::UPLOAD_END;
+        match upload.queue.push(part) {
+            Ok(()) => {
+                upload.last_came = last;
+                if upload.queue.is_full(&self.link.limits) && !upload.was_full {
+                    upload.was_full = true;
+                    self.full_uploads += 1;
+                }
+            }
+            Err(out_of_sync) => upload.out_of_sync = Some(out_of_sync),
+        }
+        if !upload.announced {
+            upload.announced = true;
+            self.events.push_back(ServerEvent::PartReady { key });
+        }
+        Ok(())
+    }
+
+    /// docs/wire C13, C14, C20: cancels every call of this connection with this CallID.
+    fn handle_cancel(&mut self, now: Now, hdr: &Hdr) {
+        let mut hit: Vec<CallKey> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.call_id == hdr.call_id && !call.cancelled)
+            .map(|(&key, _)| key)
+            .collect();
+        hit.sort_unstable();
+        for key in hit {
+            let Some(call) = self.calls.get_mut(&key) else {
+                continue;
+            };
+            call.cancelled = true;
+            if let Some(upload) = &mut call.upload {
+                // The handler is to end: what it has not taken must not hold up the connection.
+                self.full_uploads -= usize::from(upload.was_full);
+                *upload = Upload {
+                    out_of_sync: upload.out_of_sync,
+                    ..Upload::default()
+                };
+                self.uploads.remove(&call.call_id);
+                self.link.resume_reading(now);
+            }
+            if call.started {
+                self.events.push_back(ServerEvent::Cancelled { key });
+            }
+        }
+    }
+
+    /// docs/wire E2: the request's header comes back, addresses swapped, with a text.
+    fn send_refusal(&mut self, now: Now, request: &Hdr, text: Text) {
+        let hdr = Hdr {
+            typ: CallType::ERROR,
+            subject: text,
+            created: Some(now.wall),
+            from: self.link.local.clone(),
+            to: self.link.remote.clone(),
+            serial: self.link.next_serial(),
+            seqno: request.seqno,
+            call_id: request.call_id.clone(),
+            service_name: request.service_name.clone(),
+            deadline: request.deadline,
+            args: request.args.clone(),
+            ..Hdr::default()
+        };
+        self.enqueue_small(
+            now,
+            &Message {
+                hdr,
+                ..Message::new()
+            },
+        );
+    }
+
+    /// Queues a message that repeats no more than a header that fitted into a frame. If it does not
+    /// fit with the text we add, the client goes without it.
+    fn enqueue_small(&mut self, now: Now, message: &Message) {
+        if let Err(error) = self.link.enqueue(now, message) {
+            tracing::trace!(%error, "a refusal does not fit into a frame");
+        }
+    }
+
+    fn stamp_answer(link: &mut Link, now: Now, call: &Call, message: &mut Message) {
+        message.hdr.created = Some(now.wall);
+        message.hdr.from = link.local.clone();
+        message.hdr.to = link.remote.clone();
+        message.hdr.serial = link.next_serial();
+        message.hdr.seqno = call.seqno;
+        message.hdr.call_id = call.call_id.clone();
+        message.hdr.service_name = call.service_name.clone();
+        message.hdr.deadline = call.deadline;
+        if message.hdr.typ != CallType::REPLY {
+            message.hdr.subject = call.subject.clone();
+        } else {
+            message.hdr.stream_part = 0;
+        }
+    }
+
+    /// Forgets a call and starts the next that waits.
+    fn remove(&mut self, key: CallKey) -> Option<Call> {
+        let call = self.calls.remove(&key)?;
+        if let Some(upload) = &call.upload {
+            self.full_uploads -= usize::from(upload.was_full);
+            if self.uploads.get(&call.call_id) == Some(&key) {
+                self.uploads.remove(&call.call_id);
+            }
+        }
+        if call.started {
+            self.running -= 1;
+            if let Some((key, request)) = self.waiting.pop_front() {
+                self.waiting_bytes -= request.body.len();
+                self.start(key, request);
+            }
+        }
+        Some(call)
+    }
+}
