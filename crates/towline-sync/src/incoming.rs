@@ -12,6 +12,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use rustix::fs::{Mode, OFlags};
 
 use crate::root::NAME_MAX;
+use crate::source;
 
 /// What temporary files end with.
 const TEMPORARY: &str = ".tow-part";
@@ -21,7 +22,7 @@ const TEMPORARY: &str = ".tow-part";
 #[non_exhaustive]
 pub enum Durability {
     /// When the file and its directory are on the disk. A crash of the machine right afterwards
-    /// loses nothing. Costs at least one write-out of the disk's cache per file.
+    /// loses nothing (docs/wire T24). Costs at least one write-out of the disk's cache per file.
     #[default]
     Fsync,
     /// When the system has it in memory. After a crash of the machine the name may hold the old
@@ -58,7 +59,7 @@ impl IncomingOptions {
 ///
 /// It lies beside its target under a name that begins with a dot and ends with `.tow-part`.
 /// [`IncomingFile::finish`] gives it its name in one step: a reader sees the old file or the new
-/// one, never a part. Dropped before that, the temporary file is removed and the target stays as
+/// one, never a part (docs/wire T14). Dropped before that, the temporary file is removed and the target stays as
 /// it was. All methods block; [`crate::IncomingSink`] is the front for asynchronous code.
 pub struct IncomingFile {
     dir: Arc<Dir>,
@@ -77,9 +78,15 @@ impl IncomingFile {
         shown: String,
         options: &IncomingOptions,
     ) -> Result<Self, StoreError> {
-        // A rename onto a directory fails too, but only after everything was sent.
-        if dir.symlink_metadata(&name).is_ok_and(|old| old.is_dir()) {
-            return Err(StoreError::Directory { name: shown });
+        // docs/wire T13: only regular files are replaced. Looked at here because a rename would find
+        // a directory only after everything was sent, and would replace the others.
+        if let Ok(old) = dir.symlink_metadata(&name)
+            && !old.is_file()
+        {
+            return Err(StoreError::Occupied {
+                name: shown,
+                kind: source::kind_of(&old.file_type()),
+            });
         }
         let failed = |source| StoreError::from_io(&shown, 0, Step::Create, source);
         let (temporary, file) = Temporary::create(&dir, &name).map_err(failed)?;
@@ -180,11 +187,13 @@ pub enum StoreError {
         /// The path relative to the root.
         dir: String,
     },
-    /// A directory has the name already.
-    #[error("`{name}` is a directory and is not replaced by a file")]
-    Directory {
+    /// Something that is not a regular file has the name already.
+    #[error("`{name}` is a {kind}, which is not replaced by a file; remove it or use another name")]
+    Occupied {
         /// The target's path relative to the root.
         name: String,
+        /// What it is.
+        kind: &'static str,
     },
     /// The temporary file cannot be created.
     #[error("`{name}` cannot be stored: creating a file beside it failed: {source}")]

@@ -35,7 +35,8 @@ pub struct OutPart {
 
 /// Reads one file on a blocking thread of its own, ahead of whoever sends its parts.
 ///
-/// A file of n bytes makes ceil(n / 1 MiB) + 1 parts, the last one empty; an empty file makes two.
+/// A file of n bytes makes ceil(n / 1 MiB) + 1 parts, the last one empty (docs/wire T3); an empty
+/// file makes two (docs/wire T17).
 ///
 /// Memory: at most two parts ready, one being read, and those the consumer has not dropped yet;
 /// buffers are filled again once all handles of their body are dropped. Dropped, the thread ends

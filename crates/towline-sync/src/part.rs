@@ -2,7 +2,8 @@
 //!
 //! Arguments are pairs of strings in the header of a message. They are read through a look-up
 //! function and written as a list of pairs, so that nothing here depends on how a message is made.
-//! The original ignores names it does not know; those of towline's own stand beside the original's.
+//! The original ignores names it does not know; those of towline's own (docs/wire T11) stand beside
+//! the original's (docs/wire T4 to T8).
 
 use std::time::SystemTime;
 
@@ -170,7 +171,7 @@ impl<'a> UploadReply<'a> {
 }
 
 /// The body of the final reply to an upload, in the original's form: a sentence for people that
-/// begins `got upcall at '` and holds `bytesWrit=<n>;`.
+/// begins `got upcall at '` and holds `bytesWrit=<n>;` (docs/wire T5).
 pub fn upload_sentence(at: SystemTime, name: &str, bytes: u64) -> String {
     let at = stamp::format(at).unwrap_or_default();
     format!("got upcall at '{at}' => bytesWrit={bytes}; stored '{name}'")
@@ -260,7 +261,7 @@ fn parse_size(text: &str) -> Result<u64, ArgsError> {
     }
 }
 
-/// Only permission bits are kept: a peer never sets set-user-id, set-group-id or sticky here.
+/// docs/wire T27: a peer never sets set-user-id, set-group-id or sticky.
 fn parse_mode(text: &str) -> Result<u32, ArgsError> {
     if text.is_empty() || text.len() > 5 || !text.bytes().all(|b| (b'0'..=b'7').contains(&b)) {
         return Err(ArgsError::Mode);

@@ -35,15 +35,15 @@ impl From<OutPart> for InPart {
 
 /// Checks the parts of one file and sums them up; it neither reads nor writes anything.
 ///
-/// Parts must come as 0, 1, 2, …; all but the first must carry the hash of their body (the first
-/// may, as with the original); nothing may follow the last one.
+/// Parts must come as 0, 1, 2, … (docs/wire T16); all but the first must carry the hash of their
+/// body, the first may (docs/wire T15); nothing may follow the last one.
 ///
 /// ```
 /// use towline_sync::{HashName, InPart, Receiver};
 ///
 /// let mut receiver = Receiver::new(u64::MAX);
 /// receiver.accept(&InPart { number: 0, body: "only".into(), hash: None, last: true })?;
-/// let received = receiver.finish(None, false)?;
+/// let received = receiver.finish(None, None, false)?;
 /// assert_eq!(received.total, HashName::of(b"only"));
 /// # Ok::<(), towline_sync::ReceiveError>(())
 /// ```
@@ -124,23 +124,30 @@ impl Receiver {
         self.bytes
     }
 
-    /// Ends the file: the last part must have come, and the sum must be `expected` if that is
-    /// given.
+    /// Ends the file: the last part must have come, and size and sum must be `size` and `expected`
+    /// where they are given (docs/wire T19).
     ///
     /// With `lone_begin` an empty part 0 may stand alone without being marked as the last: so the
-    /// original sends an empty file.
+    /// original sends an empty file (docs/wire T18).
     ///
     /// # Errors
     ///
-    /// [`ReceiveError::Unfinished`] and [`ReceiveError::WrongTotal`].
+    /// [`ReceiveError::Unfinished`], [`ReceiveError::WrongSize`] and [`ReceiveError::WrongTotal`].
     pub fn finish(
         &self,
         expected: Option<HashName>,
+        size: Option<u64>,
         lone_begin: bool,
     ) -> Result<Received, ReceiveError> {
         let lone_begin = lone_begin && self.next == 1 && self.bytes == 0;
         if !self.ended && !lone_begin {
             return Err(ReceiveError::Unfinished { parts: self.next });
+        }
+        if let Some(announced) = size.filter(|size| *size != self.bytes) {
+            return Err(ReceiveError::WrongSize {
+                announced,
+                arrived: self.bytes,
+            });
         }
         let computed = HashName::from(self.total.finalize());
         if let Some(expected) = expected.filter(|expected| *expected != computed) {
@@ -216,6 +223,16 @@ pub enum ReceiveError {
         /// Parts that came.
         parts: i64,
     },
+    /// The file is not as long as the sender said.
+    #[error(
+        "the sender announced {announced} bytes, {arrived} came; the file may have changed while it was read"
+    )]
+    WrongSize {
+        /// The size that was announced.
+        announced: u64,
+        /// Bytes that came.
+        arrived: u64,
+    },
     /// The bytes of the whole file do not have the hash that the sender gave for them.
     #[error("the whole file has the hash {computed}, the sender gave {expected}")]
     WrongTotal {
@@ -278,7 +295,7 @@ mod tests {
             receiver.accept(&part(1, "b", true)),
             Err(ReceiveError::AfterLast { part: 1 })
         );
-        assert_eq!(receiver.finish(None, false).unwrap().bytes, 1);
+        assert_eq!(receiver.finish(None, None, false).unwrap().bytes, 1);
     }
 
     #[test]
@@ -290,7 +307,7 @@ mod tests {
             Err(ReceiveError::TooLarge { limit: 3 })
         );
         receiver.accept(&part(1, "", true)).unwrap();
-        assert_eq!(receiver.finish(None, false).unwrap().parts, 2);
+        assert_eq!(receiver.finish(None, None, false).unwrap().parts, 2);
     }
 
     #[test]
@@ -312,33 +329,44 @@ mod tests {
     fn an_end_is_needed_except_for_the_originals_empty_file() {
         let mut receiver = Receiver::new(9);
         assert_eq!(
-            receiver.finish(None, true),
+            receiver.finish(None, None, true),
             Err(ReceiveError::Unfinished { parts: 0 })
         );
         receiver.accept(&part(0, "", false)).unwrap();
         assert_eq!(
-            receiver.finish(None, false),
+            receiver.finish(None, None, false),
             Err(ReceiveError::Unfinished { parts: 1 })
         );
         assert_eq!(
-            receiver.finish(None, true).unwrap().total,
+            receiver.finish(None, None, true).unwrap().total,
             HashName::of(b"")
         );
         receiver.accept(&part(1, "x", false)).unwrap();
         assert_eq!(
-            receiver.finish(None, true),
+            receiver.finish(None, None, true),
             Err(ReceiveError::Unfinished { parts: 2 })
         );
     }
 
     #[test]
-    fn the_total_is_compared() {
+    fn total_and_size_are_compared() {
         let mut receiver = Receiver::new(9);
         receiver.accept(&part(0, "ab", false)).unwrap();
         receiver.accept(&part(1, "c", true)).unwrap();
-        assert!(receiver.finish(Some(HashName::of(b"abc")), false).is_ok());
+        assert!(
+            receiver
+                .finish(Some(HashName::of(b"abc")), Some(3), false)
+                .is_ok()
+        );
         assert_eq!(
-            receiver.finish(Some(HashName::of(b"abd")), false),
+            receiver.finish(None, Some(4), false),
+            Err(ReceiveError::WrongSize {
+                announced: 4,
+                arrived: 3
+            })
+        );
+        assert_eq!(
+            receiver.finish(Some(HashName::of(b"abd")), None, false),
             Err(ReceiveError::WrongTotal {
                 expected: HashName::of(b"abd"),
                 computed: HashName::of(b"abc")
@@ -365,7 +393,7 @@ mod tests {
                 };
                 receiver.accept(&part).unwrap();
             }
-            let received = receiver.finish(None, false).unwrap();
+            let received = receiver.finish(None, None, false).unwrap();
             assert_eq!(received.total, HashName::of(&bytes));
         }
     }

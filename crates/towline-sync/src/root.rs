@@ -18,7 +18,7 @@ pub(crate) const NAME_MAX: usize = 255;
 ///
 /// It is held open: what is mounted over its path or renamed later does not matter. Paths are
 /// resolved by the system beneath it, so that neither `..` nor an absolute path nor a symlink leads
-/// out, also when somebody changes the tree at the same moment. Symlinks that stay inside are
+/// out, also when somebody changes the tree at the same moment (docs/wire T13). Symlinks that stay inside are
 /// followed. Cloning is cheap and gives the same directory.
 ///
 /// ```
@@ -216,6 +216,7 @@ pub enum NameError {
     },
 }
 
+/// docs/wire T12.
 fn check_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);

@@ -27,6 +27,7 @@ pub struct IncomingSink {
 #[derive(Debug, Clone, Default)]
 pub struct Finish {
     expected_total: Option<HashName>,
+    expected_size: Option<u64>,
     mtime: Option<SystemTime>,
     lone_begin: bool,
 }
@@ -37,6 +38,13 @@ impl Finish {
     #[must_use]
     pub fn expected_total(mut self, total: Option<HashName>) -> Self {
         self.expected_total = total;
+        self
+    }
+
+    /// The size the file must have, if the sender told it. By default none is compared.
+    #[must_use]
+    pub fn expected_size(mut self, size: Option<u64>) -> Self {
+        self.expected_size = size;
         self
     }
 
@@ -242,7 +250,11 @@ fn end(file: IncomingFile, receiver: &Receiver, finish: &Finish) -> Result<Store
         parts,
         total,
     } = receiver
-        .finish(finish.expected_total, finish.lone_begin)
+        .finish(
+            finish.expected_total,
+            finish.expected_size,
+            finish.lone_begin,
+        )
         .map_err(|source| broken(&file, source))?;
     let path = file.shown().to_owned();
     file.finish(finish.mtime)?;

@@ -177,24 +177,25 @@ fn never_wait() -> i32 {
 }
 
 /// The questions both kinds of file type answer.
-trait Kind {
-    fn ask(&self) -> (bool, bool, [(bool, &'static str); 4]);
+pub(crate) trait FileKind {
+    /// Regular file, directory, symlink, and what else with its name.
+    fn ask(&self) -> (bool, bool, bool, [(bool, &'static str); 4]);
 }
 
-impl Kind for std::fs::FileType {
-    fn ask(&self) -> (bool, bool, [(bool, &'static str); 4]) {
+impl FileKind for std::fs::FileType {
+    fn ask(&self) -> (bool, bool, bool, [(bool, &'static str); 4]) {
         let special = [
             (self.is_fifo(), "pipe"),
             (self.is_socket(), "socket"),
             (self.is_char_device(), "device"),
             (self.is_block_device(), "device"),
         ];
-        (self.is_file(), self.is_dir(), special)
+        (self.is_file(), self.is_dir(), self.is_symlink(), special)
     }
 }
 
-impl Kind for cap_std::fs::FileType {
-    fn ask(&self) -> (bool, bool, [(bool, &'static str); 4]) {
+impl FileKind for cap_std::fs::FileType {
+    fn ask(&self) -> (bool, bool, bool, [(bool, &'static str); 4]) {
         use cap_std::fs::FileTypeExt as _;
         let special = [
             (self.is_fifo(), "pipe"),
@@ -202,23 +203,32 @@ impl Kind for cap_std::fs::FileType {
             (self.is_char_device(), "device"),
             (self.is_block_device(), "device"),
         ];
-        (self.is_file(), self.is_dir(), special)
+        (self.is_file(), self.is_dir(), self.is_symlink(), special)
     }
 }
 
-fn check_kind(path: &str, kind: impl Kind) -> Result<(), OpenError> {
-    let (file, directory, special) = kind.ask();
-    let path = path.to_owned();
-    if file {
-        Ok(())
-    } else if directory {
-        Err(OpenError::Directory { path })
-    } else {
-        let kind = special
+/// What a file is, for a sentence.
+pub(crate) fn kind_of(kind: &impl FileKind) -> &'static str {
+    match kind.ask() {
+        (true, ..) => "regular file",
+        (_, true, ..) => "directory",
+        (_, _, true, _) => "symlink",
+        (.., special) => special
             .into_iter()
             .find_map(|(is, name)| is.then_some(name))
-            .unwrap_or("special file");
-        Err(OpenError::Special { path, kind })
+            .unwrap_or("special file"),
+    }
+}
+
+fn check_kind(path: &str, kind: impl FileKind) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    match kind.ask() {
+        (true, ..) => Ok(()),
+        (_, true, ..) => Err(OpenError::Directory { path }),
+        _ => Err(OpenError::Special {
+            path,
+            kind: kind_of(&kind),
+        }),
     }
 }
 

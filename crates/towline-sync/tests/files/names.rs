@@ -196,19 +196,22 @@ fn symlinks_out_of_the_root_are_not_followed_for_storing() {
 }
 
 #[test]
-fn a_symlink_under_the_name_is_replaced_and_not_written_through() {
+fn a_symlink_under_the_name_is_neither_replaced_nor_written_through() {
     let tree = tree();
-    tree.link("../secret.txt", "link");
-    let target = tree.root.target("link", None, None).unwrap();
-    let mut file = tree
-        .root
-        .create_incoming(&target, &IncomingOptions::default())
-        .unwrap();
-    file.write(b"new").unwrap();
-    file.finish(None).unwrap();
-    let link = tree.outer.path().join("root/link");
-    assert!(fs::symlink_metadata(&link).unwrap().is_file());
-    assert_eq!(fs::read(link).unwrap(), b"new");
+    tree.link("../secret.txt", "out");
+    tree.link("top.txt", "inside");
+    tree.link("missing", "dangling");
+    for name in ["out", "inside", "dangling"] {
+        let error = tree.create(name, None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "`{name}` is a symlink, which is not replaced by a file; remove it or use another name"
+            )
+        );
+        let link = tree.outer.path().join("root").join(name);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
     let secret = fs::read(tree.outer.path().join("secret.txt")).unwrap();
     assert_eq!(secret, b"secret");
 }
@@ -227,6 +230,8 @@ fn only_regular_files_are_read_and_a_pipe_does_not_hang() {
     assert_eq!(text("pipe"), "`pipe` is a pipe, not a regular file");
     assert_eq!(text("socket"), "`socket` is a socket, not a regular file");
     assert_eq!(text("sub"), "`sub` is a directory; name a file in it");
+    let pipe = tree.create("pipe", None).unwrap_err();
+    assert!(matches!(pipe, StoreError::Occupied { kind: "pipe", .. }));
     assert_eq!(text("."), "`.` is a directory; name a file in it");
     assert_eq!(text("missing"), "no such file `missing`");
     assert_eq!(text("top.txt/x"), "no such file `top.txt/x`");
@@ -246,7 +251,10 @@ fn a_file_is_stored_in_existing_directories_and_over_files_only() {
     ));
     assert!(matches!(
         tree.create("sub", None),
-        Err(StoreError::Directory { .. })
+        Err(StoreError::Occupied {
+            kind: "directory",
+            ..
+        })
     ));
 }
 

@@ -87,6 +87,12 @@ async fn what_fails_leaves_the_target_and_nothing_else() {
         }
     ));
 
+    let mut short = sink(&root, "f");
+    short.push(part(0, b"abc", true)).await.unwrap();
+    let finish = Finish::default().expected_size(Some(4));
+    let error = short.finish(finish).await.unwrap_err();
+    assert!(error.to_string().contains("announced 4 bytes, 3 came"));
+
     let mut aborted = sink(&root, "f");
     aborted.push(part(0, b"abc", false)).await.unwrap();
     aborted.abort().await;
