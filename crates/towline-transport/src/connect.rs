@@ -1,0 +1,477 @@
+//! Dialling: from an endpoint to an established connection.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use towline_identity::tls::{self as identity_tls, TlsConfigError, TlsProblem};
+use towline_identity::{CipherSuite, Identity, Peer};
+
+use crate::connection::Connection;
+use crate::endpoint::{Address, Endpoint};
+use crate::{mem, tcp, tls};
+
+/// A limit for those who set none: far enough to be none.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How to dial. The default has no identity and waits 10 seconds.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    identity: Option<Arc<Identity>>,
+    connect_timeout: Duration,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            identity: None,
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ConnectOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What this side proves itself with, and by which it judges the other; `tls` needs one.
+    pub fn identity(mut self, identity: Arc<Identity>) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// How long looking up the name, dialling and shaking hands may take together. The default is
+    /// 10 seconds; a name with several addresses shares it among them.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field(
+                "identity",
+                &self.identity.as_ref().map(|identity| identity.public_key()),
+            )
+            .field("connect_timeout", &self.connect_timeout)
+            .finish()
+    }
+}
+
+/// Why a connection was not made. Each sentence names the endpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The host name has no address.
+    #[error("cannot find the host of {endpoint}: {source}")]
+    Resolve {
+        /// What was dialled.
+        endpoint: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Nobody listens there.
+    #[error("nobody listens at {endpoint}")]
+    Refused {
+        /// What was dialled.
+        endpoint: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The host cannot be reached.
+    #[error("cannot reach {endpoint}: {source}")]
+    Unreachable {
+        /// What was dialled.
+        endpoint: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The time was up.
+    #[error("{endpoint} did not answer within {limit:?} ({during})")]
+    TimedOut {
+        /// What was dialled.
+        endpoint: String,
+        /// The limit.
+        limit: Duration,
+        /// What it was waiting for.
+        during: &'static str,
+    },
+    /// `tls` without keys.
+    #[error("{endpoint} needs keys to prove who we are, and none were given")]
+    MissingIdentity {
+        /// What was dialled.
+        endpoint: String,
+    },
+    /// The identity gives no TLS configuration.
+    #[error("the keys for {endpoint} cannot be used: {source}")]
+    Identity {
+        /// What was dialled.
+        endpoint: String,
+        /// Why not.
+        source: TlsConfigError,
+    },
+    /// The server turned us away.
+    #[error("{endpoint} refused us: {why}")]
+    RefusedByPeer {
+        /// What was dialled.
+        endpoint: String,
+        /// The server's reason.
+        why: String,
+    },
+    /// We turn the server away.
+    #[error("the certificate of {endpoint} is not acceptable: {why}")]
+    PeerCertificate {
+        /// What was dialled.
+        endpoint: String,
+        /// Our reason.
+        why: String,
+    },
+    /// The answer is no TLS.
+    #[error("{endpoint} does not speak TLS: its answer is plain text or another protocol")]
+    NotTls {
+        /// What was dialled.
+        endpoint: String,
+    },
+    /// The other end hung up in the handshake without a word.
+    #[error("{endpoint} closed the connection during the TLS handshake")]
+    Closed {
+        /// What was dialled.
+        endpoint: String,
+    },
+    /// TLS failed in another way.
+    #[error("TLS with {endpoint} failed: {why}")]
+    Tls {
+        /// What was dialled.
+        endpoint: String,
+        /// How.
+        why: String,
+    },
+    /// This system has no such transport.
+    #[error("{endpoint}: this system has no Unix sockets")]
+    Unsupported {
+        /// What was dialled.
+        endpoint: String,
+    },
+}
+
+impl ConnectError {
+    /// What a person could do next.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Resolve { .. } => "check the spelling of the host, or use its address",
+            Self::Refused { .. } => {
+                "start the server (`tow serve DIR --listen URL`), or check host and port"
+            }
+            Self::Unreachable { .. } => "check the network and the address",
+            Self::TimedOut {
+                during: "TLS handshake",
+                ..
+            } => {
+                "something accepts connections there but does not speak TLS; check the port and the scheme"
+            }
+            Self::TimedOut { .. } => "check the address, and that no firewall drops the packets",
+            Self::MissingIdentity { .. } => {
+                "make keys with `tow keys new NAME`, or name their directory"
+            }
+            Self::Identity { .. } => return None,
+            Self::RefusedByPeer { .. } => {
+                "both sides need keys of the same authority; check the server's log"
+            }
+            Self::PeerCertificate { .. } => "both sides need keys of the same authority",
+            Self::NotTls { .. } => "if that server is meant to be plain, use tcp://",
+            Self::Closed { .. } => {
+                "the server may speak plain tcp://, or be at its limit of connections"
+            }
+            Self::Tls { .. } | Self::Unsupported { .. } => return None,
+        })
+    }
+
+    /// What was dialled.
+    pub fn endpoint(&self) -> &str {
+        match self {
+            Self::Resolve { endpoint, .. }
+            | Self::Refused { endpoint, .. }
+            | Self::Unreachable { endpoint, .. }
+            | Self::TimedOut { endpoint, .. }
+            | Self::MissingIdentity { endpoint }
+            | Self::Identity { endpoint, .. }
+            | Self::RefusedByPeer { endpoint, .. }
+            | Self::PeerCertificate { endpoint, .. }
+            | Self::NotTls { endpoint }
+            | Self::Closed { endpoint }
+            | Self::Tls { endpoint, .. }
+            | Self::Unsupported { endpoint } => endpoint,
+        }
+    }
+
+    fn from_handshake(endpoint: String, error: io::Error) -> Self {
+        match TlsProblem::from_io_error(&error) {
+            Some(TlsProblem::Refused(why)) => Self::RefusedByPeer { endpoint, why },
+            Some(TlsProblem::PeerCertificate(why)) => Self::PeerCertificate { endpoint, why },
+            Some(TlsProblem::NotTls) => Self::NotTls { endpoint },
+            Some(problem) => Self::Tls {
+                endpoint,
+                why: problem.to_string(),
+            },
+            None => match error.kind() {
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe => Self::Closed { endpoint },
+                _ => Self::Tls {
+                    endpoint,
+                    why: error.to_string(),
+                },
+            },
+        }
+    }
+
+    fn from_dial(endpoint: String, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                Self::Refused { endpoint, source }
+            }
+            _ => Self::Unreachable { endpoint, source },
+        }
+    }
+}
+
+impl From<ConnectError> for io::Error {
+    fn from(error: ConnectError) -> Self {
+        let kind = match &error {
+            ConnectError::Resolve { .. } => io::ErrorKind::NotFound,
+            ConnectError::Refused { .. } => io::ErrorKind::ConnectionRefused,
+            ConnectError::Unreachable { source, .. } => source.kind(),
+            ConnectError::TimedOut { .. } => io::ErrorKind::TimedOut,
+            ConnectError::MissingIdentity { .. } | ConnectError::Identity { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            ConnectError::RefusedByPeer { .. } | ConnectError::PeerCertificate { .. } => {
+                io::ErrorKind::PermissionDenied
+            }
+            ConnectError::NotTls { .. } | ConnectError::Tls { .. } => io::ErrorKind::InvalidData,
+            ConnectError::Closed { .. } => io::ErrorKind::UnexpectedEof,
+            ConnectError::Unsupported { .. } => io::ErrorKind::Unsupported,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Connects to `endpoint` and finishes every handshake of its stack.
+///
+/// All addresses of a name are tried in turn. In TLS 1.3 a server judges our certificate after our
+/// side of the handshake is done: its refusal is the error of the first read, which
+/// [`describe_io_error`](crate::describe_io_error) explains.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use towline_identity::Identity;
+/// use towline_transport::{ConnectOptions, connect};
+///
+/// let identity = Arc::new(Identity::load("certs", "client")?);
+/// let options = ConnectOptions::new().identity(identity);
+/// let connection = connect(&"tls://db.internal:8443".parse()?, &options).await?;
+/// println!("talking to {}", connection.peer());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`ConnectError`].
+///
+/// # Cancel safety
+///
+/// Dropping the future closes what was opened; nothing else remains.
+pub async fn connect(
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+) -> Result<Connection, ConnectError> {
+    let attempt = Attempt {
+        endpoint,
+        limit: options.connect_timeout,
+        deadline: deadline(options.connect_timeout),
+    };
+    match &endpoint.address {
+        Address::Tcp { host, port } => attempt.tcp(host, *port).await,
+        Address::Tls { host, port, cipher } => {
+            attempt
+                .tls(host, *port, *cipher, options.identity.as_deref())
+                .await
+        }
+        #[cfg(unix)]
+        Address::Unix { path } => attempt.unix(path).await,
+        #[cfg(not(unix))]
+        Address::Unix { .. } => Err(ConnectError::Unsupported {
+            endpoint: endpoint.to_string(),
+        }),
+        Address::Mem { name } => attempt.mem(name).await,
+    }
+}
+
+struct Attempt<'a> {
+    endpoint: &'a Endpoint,
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Attempt<'_> {
+    async fn tcp(&self, host: &str, port: u16) -> Result<Connection, ConnectError> {
+        let (stream, local, remote) = self.dial(host, port).await?;
+        Ok(Connection::new(
+            Box::new(stream),
+            Peer::unauthenticated(remote.as_str()),
+            local,
+            remote,
+        ))
+    }
+
+    async fn tls(
+        &self,
+        host: &str,
+        port: u16,
+        cipher: CipherSuite,
+        identity: Option<&Identity>,
+    ) -> Result<Connection, ConnectError> {
+        let identity = identity.ok_or_else(|| ConnectError::MissingIdentity {
+            endpoint: self.name(),
+        })?;
+        let config = identity_tls::client_config(identity, cipher).map_err(|source| {
+            ConnectError::Identity {
+                endpoint: self.name(),
+                source,
+            }
+        })?;
+        let (stream, local, remote) = self.dial(host, port).await?;
+        let stream = self
+            .within("TLS handshake", tls::connect(stream, config))
+            .await?
+            .map_err(|error| ConnectError::from_handshake(self.name(), error))?;
+        let peer = identity_tls::peer(stream.get_ref().1, remote.as_str()).ok_or_else(|| {
+            ConnectError::Tls {
+                endpoint: self.name(),
+                why: "it presented no certificate".to_owned(),
+            }
+        })?;
+        Ok(Connection::new(Box::new(stream), peer, local, remote))
+    }
+
+    /// The stream and the two addresses.
+    async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<(TcpStream, String, String), ConnectError> {
+        let addresses = self
+            .within("looking up the name", tcp::resolve(host, port))
+            .await?
+            .map_err(|source| ConnectError::Resolve {
+                endpoint: self.name(),
+                source,
+            })?;
+        let mut last = None;
+        for (tried, address) in addresses.iter().enumerate() {
+            // An address that swallows packets leaves the others their share.
+            let now = now();
+            let left = (addresses.len() - tried) as u32;
+            let until = now + self.deadline.saturating_duration_since(now) / left;
+            match timeout_at(until, tcp::dial(*address)).await {
+                Ok(Ok(stream)) => {
+                    let addresses = stream
+                        .local_addr()
+                        .and_then(|local| Ok((local, stream.peer_addr()?)));
+                    match addresses {
+                        Ok((local, remote)) => {
+                            return Ok((stream, tcp::text(local), tcp::text(remote)));
+                        }
+                        Err(error) => last = Some(error),
+                    }
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%address, %error, "an address did not answer");
+                    last = Some(error);
+                }
+                Err(_) => {
+                    tracing::debug!(%address, "an address did not answer in its share of the time")
+                }
+            }
+        }
+        Err(match last {
+            Some(error) => ConnectError::from_dial(self.name(), error),
+            None => self.timed_out("dialling"),
+        })
+    }
+
+    #[cfg(unix)]
+    async fn unix(&self, path: &std::path::Path) -> Result<Connection, ConnectError> {
+        let stream = self
+            .within("dialling", tokio::net::UnixStream::connect(path))
+            .await?
+            .map_err(|error| ConnectError::from_dial(self.name(), error))?;
+        let remote = crate::unix::text(path);
+        // The dialling side of a Unix socket has no name.
+        Ok(Connection::new(
+            Box::new(stream),
+            Peer::unauthenticated(remote.as_str()),
+            "unix://",
+            remote,
+        ))
+    }
+
+    async fn mem(&self, name: &str) -> Result<Connection, ConnectError> {
+        let (stream, local) = self
+            .within("waiting to be accepted", mem::connect(name))
+            .await?
+            .map_err(|error| ConnectError::from_dial(self.name(), error))?;
+        let remote = format!("mem://{name}");
+        Ok(Connection::new(
+            Box::new(stream),
+            Peer::unauthenticated(remote.as_str()),
+            local,
+            remote,
+        ))
+    }
+
+    async fn within<T>(
+        &self,
+        during: &'static str,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ConnectError> {
+        timeout_at(self.deadline, work)
+            .await
+            .map_err(|_| self.timed_out(during))
+    }
+
+    fn timed_out(&self, during: &'static str) -> ConnectError {
+        ConnectError::TimedOut {
+            endpoint: self.name(),
+            limit: self.limit,
+            during,
+        }
+    }
+
+    fn name(&self) -> String {
+        self.endpoint.without_fragment().to_string()
+    }
+}
+
+fn deadline(limit: Duration) -> Instant {
+    let now = now();
+    now.checked_add(limit).unwrap_or(now + FOREVER)
+}
+
+fn now() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a driver: this is where its time comes from"
+    )]
+    Instant::now()
+}

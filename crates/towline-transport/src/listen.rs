@@ -1,0 +1,468 @@
+//! Listening: sockets that hand out connections one by one, handshakes not yet done.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::DuplexStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::rustls::ServerConfig;
+use towline_identity::tls::{self as identity_tls, TlsConfigError, TlsProblem};
+use towline_identity::{Identity, Peer};
+
+use crate::connection::Connection;
+use crate::endpoint::{Address, Endpoint};
+use crate::{mem, tcp, tls};
+
+/// How to listen. The default has no identity and gives a handshake 20 seconds, as the original does.
+#[derive(Clone)]
+pub struct ListenOptions {
+    identity: Option<Arc<Identity>>,
+    handshake_timeout: Duration,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            identity: None,
+            handshake_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl ListenOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What this side proves itself with, and by which it judges clients; `tls` needs one.
+    pub fn identity(mut self, identity: Arc<Identity>) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// How long a client may take for its handshake: 20 seconds unless told otherwise. Less turns
+    /// away clients on slow links, more lets silent ones hold their place longer.
+    pub fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.handshake_timeout = limit;
+        self
+    }
+}
+
+impl fmt::Debug for ListenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenOptions")
+            .field(
+                "identity",
+                &self.identity.as_ref().map(|identity| identity.public_key()),
+            )
+            .field("handshake_timeout", &self.handshake_timeout)
+            .finish()
+    }
+}
+
+/// Why an endpoint cannot be listened on. Each sentence names it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The host name has no address.
+    #[error("cannot find the host of {endpoint}: {source}")]
+    Resolve {
+        /// Where to listen.
+        endpoint: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Somebody else listens there.
+    #[error("{endpoint} is in use: stop the program that listens there, or choose another")]
+    InUse {
+        /// Where to listen.
+        endpoint: String,
+    },
+    /// The system refused.
+    #[error("cannot listen on {endpoint}: {source}")]
+    Bind {
+        /// Where to listen.
+        endpoint: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `tls` without keys.
+    #[error(
+        "{endpoint} needs keys to prove who we are: make some with `tow keys new NAME`, or name their directory"
+    )]
+    MissingIdentity {
+        /// Where to listen.
+        endpoint: String,
+    },
+    /// The identity gives no TLS configuration.
+    #[error("the keys for {endpoint} cannot be used: {source}")]
+    Identity {
+        /// Where to listen.
+        endpoint: String,
+        /// Why not.
+        source: TlsConfigError,
+    },
+    /// This system has no such transport.
+    #[error("{endpoint}: this system has no Unix sockets")]
+    Unsupported {
+        /// Where to listen.
+        endpoint: String,
+    },
+}
+
+/// Why a client's handshake failed. The connection is closed by then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// It took too long.
+    #[error("{remote} did not finish its handshake within {limit:?}")]
+    TimedOut {
+        /// The client.
+        remote: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// It sent something else than TLS.
+    #[error("{remote} does not speak TLS: it sent plain text or another protocol")]
+    NotTls {
+        /// The client.
+        remote: String,
+    },
+    /// It has no certificate that counts here.
+    #[error("{remote} was refused: {why}")]
+    Refused {
+        /// The client.
+        remote: String,
+        /// Our reason.
+        why: String,
+    },
+    /// It does not accept us.
+    #[error("{remote} refused us: {why}")]
+    RefusedByPeer {
+        /// The client.
+        remote: String,
+        /// Its reason.
+        why: String,
+    },
+    /// It hung up.
+    #[error("{remote} closed the connection during the handshake")]
+    Closed {
+        /// The client.
+        remote: String,
+    },
+    /// TLS failed in another way.
+    #[error("TLS with {remote} failed: {why}")]
+    Tls {
+        /// The client.
+        remote: String,
+        /// How.
+        why: String,
+    },
+    /// The socket failed.
+    #[error("the connection from {remote} failed: {source}")]
+    Io {
+        /// The client.
+        remote: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl AcceptError {
+    fn from_handshake(remote: String, error: io::Error) -> Self {
+        match TlsProblem::from_io_error(&error) {
+            Some(TlsProblem::NotTls) => Self::NotTls { remote },
+            Some(TlsProblem::PeerCertificate(why)) => Self::Refused {
+                remote,
+                why: format!("its certificate is not acceptable: {why}"),
+            },
+            Some(TlsProblem::NoCertificate) => Self::Refused {
+                remote,
+                why: "it presented no certificate that we accept".to_owned(),
+            },
+            Some(TlsProblem::Refused(why)) => Self::RefusedByPeer { remote, why },
+            Some(problem) => Self::Tls {
+                remote,
+                why: problem.to_string(),
+            },
+            None => match error.kind() {
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe => Self::Closed { remote },
+                _ => Self::Io {
+                    remote,
+                    source: error,
+                },
+            },
+        }
+    }
+}
+
+/// A bound endpoint.
+///
+/// Dropping it closes it; the file of a Unix socket is removed. Connections already accepted live on.
+pub struct Listener {
+    socket: Socket,
+    local: Endpoint,
+    handshake_timeout: Duration,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Tls(TcpListener, Arc<ServerConfig>),
+    #[cfg(unix)]
+    Unix(crate::unix::Listener),
+    Mem(mem::Listener),
+}
+
+impl Listener {
+    /// Binds an endpoint and listens. Port 0 asks for a free port, which
+    /// [`local_endpoint`](Self::local_endpoint) tells; `[::]` accepts IPv4 as well; of a name with
+    /// several addresses the first that can be bound is used. The queue of clients that wait to be
+    /// accepted is as long as the system allows.
+    ///
+    /// A Unix socket gets mode 0600; a socket file that nobody listens on is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing bound.
+    pub async fn bind(endpoint: &Endpoint, options: &ListenOptions) -> Result<Self, ListenError> {
+        let endpoint = endpoint.without_fragment();
+        let (socket, local) = match &endpoint.address {
+            Address::Tcp { host, port } => {
+                let (listener, port) = bind_tcp(&endpoint, host, *port).await?;
+                (Socket::Tcp(listener), endpoint.clone().with_port(port))
+            }
+            Address::Tls { host, port, cipher } => {
+                let name = || endpoint.to_string();
+                let identity = options
+                    .identity
+                    .as_deref()
+                    .ok_or_else(|| ListenError::MissingIdentity { endpoint: name() })?;
+                let config = identity_tls::server_config(identity, *cipher).map_err(|source| {
+                    ListenError::Identity {
+                        endpoint: name(),
+                        source,
+                    }
+                })?;
+                let (listener, port) = bind_tcp(&endpoint, host, *port).await?;
+                (
+                    Socket::Tls(listener, config),
+                    endpoint.clone().with_port(port),
+                )
+            }
+            #[cfg(unix)]
+            Address::Unix { path } => {
+                let listener = crate::unix::Listener::bind(path)
+                    .map_err(|error| bind_error(&endpoint, error))?;
+                (Socket::Unix(listener), endpoint)
+            }
+            #[cfg(not(unix))]
+            Address::Unix { .. } => {
+                return Err(ListenError::Unsupported {
+                    endpoint: endpoint.to_string(),
+                });
+            }
+            Address::Mem { name } => {
+                let listener =
+                    mem::Listener::bind(name).map_err(|error| bind_error(&endpoint, error))?;
+                (Socket::Mem(listener), endpoint)
+            }
+        };
+        Ok(Self {
+            socket,
+            local,
+            handshake_timeout: options.handshake_timeout,
+        })
+    }
+
+    /// Where this listens, with the real port.
+    pub fn local_endpoint(&self) -> &Endpoint {
+        &self.local
+    }
+
+    /// Waits for the next client and returns its raw connection; nothing was read from it yet.
+    ///
+    /// # Errors
+    ///
+    /// What the system says. Most of it passes: a client that is gone already, or too many open files
+    /// for the moment. Wait a little and go on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a client is either returned or still waiting.
+    pub async fn accept(&self) -> io::Result<Incoming> {
+        let (raw, remote) = match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                (Raw::Tcp(stream), tcp::text(address))
+            }
+            Socket::Tls(listener, config) => {
+                let (stream, address) = listener.accept().await?;
+                (Raw::Tls(stream, Arc::clone(config)), tcp::text(address))
+            }
+            #[cfg(unix)]
+            Socket::Unix(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                (Raw::Unix(stream, listener.address()), remote)
+            }
+            Socket::Mem(listener) => {
+                let pipe = listener.accept().await?;
+                (Raw::Mem(pipe.io, self.local.to_string()), pipe.remote)
+            }
+        };
+        Ok(Incoming {
+            raw,
+            remote,
+            handshake_timeout: self.handshake_timeout,
+        })
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client that was accepted and has not shaken hands yet. Dropping it hangs up.
+pub struct Incoming {
+    raw: Raw,
+    remote: String,
+    handshake_timeout: Duration,
+}
+
+enum Raw {
+    Tcp(TcpStream),
+    Tls(TcpStream, Arc<ServerConfig>),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream, String),
+    Mem(DuplexStream, String),
+}
+
+impl Incoming {
+    /// Where it comes from, such as `tcp://127.0.0.1:59705`.
+    pub fn remote_addr(&self) -> &str {
+        &self.remote
+    }
+
+    /// Finishes every handshake of the stack. Call it in the connection's own task: a client may take
+    /// its time.
+    ///
+    /// A client that is refused is given up to a second to read why.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn handshake(self) -> Result<Connection, AcceptError> {
+        let remote = self.remote;
+        match self.raw {
+            Raw::Tcp(stream) => {
+                let local = prepare(&stream, &remote)?;
+                Ok(Connection::new(
+                    Box::new(stream),
+                    Peer::unauthenticated(remote.as_str()),
+                    local,
+                    remote,
+                ))
+            }
+            Raw::Tls(stream, config) => {
+                let local = prepare(&stream, &remote)?;
+                let limit = self.handshake_timeout;
+                let stream = match timeout(limit, tls::accept(stream, config)).await {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err((error, stream))) => {
+                        tls::linger(stream).await;
+                        return Err(AcceptError::from_handshake(remote, error));
+                    }
+                    Err(_) => return Err(AcceptError::TimedOut { remote, limit }),
+                };
+                let Some(peer) = identity_tls::peer(stream.get_ref().1, remote.as_str()) else {
+                    let why = "it presented no certificate".to_owned();
+                    return Err(AcceptError::Refused { remote, why });
+                };
+                Ok(Connection::new(Box::new(stream), peer, local, remote))
+            }
+            #[cfg(unix)]
+            Raw::Unix(stream, local) => Ok(Connection::new(
+                Box::new(stream),
+                Peer::unauthenticated(remote.as_str()),
+                local,
+                remote,
+            )),
+            Raw::Mem(stream, local) => Ok(Connection::new(
+                Box::new(stream),
+                Peer::unauthenticated(remote.as_str()),
+                local,
+                remote,
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sets the options of an accepted socket and returns its own address.
+fn prepare(stream: &TcpStream, remote: &str) -> Result<String, AcceptError> {
+    tcp::set_up(stream)
+        .and_then(|()| stream.local_addr())
+        .map(tcp::text)
+        .map_err(|source| AcceptError::Io {
+            remote: remote.to_owned(),
+            source,
+        })
+}
+
+async fn bind_tcp(
+    endpoint: &Endpoint,
+    host: &str,
+    port: u16,
+) -> Result<(TcpListener, u16), ListenError> {
+    let addresses = tcp::resolve(host, port)
+        .await
+        .map_err(|source| ListenError::Resolve {
+            endpoint: endpoint.to_string(),
+            source,
+        })?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        let bound = tcp::listen(address).and_then(|listener| {
+            let port = listener.local_addr()?.port();
+            Ok((listener, port))
+        });
+        match bound {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = error,
+        }
+    }
+    Err(bind_error(endpoint, last))
+}
+
+fn bind_error(endpoint: &Endpoint, source: io::Error) -> ListenError {
+    let endpoint = endpoint.to_string();
+    match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse { endpoint },
+        _ => ListenError::Bind { endpoint, source },
+    }
+}
