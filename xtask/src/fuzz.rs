@@ -26,7 +26,7 @@ pub(crate) fn fuzz(target: &str, seconds: u64) -> Result<()> {
     let program = tools::cargo_tool("cargo-fuzz")?;
     let mut command = std::process::Command::new(program);
     command
-        .args(["run", target, "--"])
+        .args(["run", target, "--", "-dict=fuzz/wire.dict"])
         .arg(format!("-max_total_time={seconds}"))
         // An input that makes a decoder reserve more than this has found a defect.
         .args(["-rss_limit_mb=2048", "-print_final_stats=1"])
