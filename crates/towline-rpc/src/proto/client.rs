@@ -243,10 +243,15 @@ impl<W> Client<W> {
         let Some(call) = self.remove(seqno) else {
             return;
         };
-        if matches!(&call.kind, Kind::Stream(stream) if stream.end.is_some()) {
-            return;
+        let mut hdr = call.hdr;
+        if let Kind::Stream(stream) = call.kind {
+            if stream.end.is_some() {
+                return;
+            }
+            // docs/wire S16
+            hdr.serial = self.link.next_serial();
         }
-        self.send_cancel(now, call.hdr);
+        self.send_cancel(now, hdr);
     }
 
     /// Takes the next part of a stream, or how it ended.
@@ -532,13 +537,15 @@ impl<W> Client<W> {
                 if stream.queue.is_full(&self.link.limits) && !stream.was_full {
                     stream.was_full = true;
                     self.full_streams += 1;
+                    self.link.pause_reading();
                 }
                 Self::announce(stream, seqno, &mut self.events);
             }
             Err(out_of_sync) => {
                 let hdr = self.calls.get(&seqno).map(|call| call.hdr.clone());
                 self.end_stream(seqno, StreamEnd::OutOfSync(out_of_sync));
-                if let Some(hdr) = hdr {
+                if let Some(mut hdr) = hdr {
+                    hdr.serial = self.link.next_serial();
                     self.send_cancel(now, hdr);
                 }
             }

@@ -205,6 +205,13 @@ impl EncodedFrame {
         };
         let mut plain = BytesMut::with_capacity(message.encoded_bound());
         message.encode(&mut plain);
+        // docs/wire F20, F24: what the receiver would refuse to expand
+        if plain.len() > MAX_DECOMPRESSED {
+            return Err(TooLarge {
+                len: plain.len(),
+                max: MAX_DECOMPRESSED,
+            });
+        }
         let mut frame = Vec::with_capacity(HEADER_LEN + plain.len() / 2);
         frame.extend_from_slice(&[0; HEADER_LEN]);
         compression.compress(&plain, &mut frame);

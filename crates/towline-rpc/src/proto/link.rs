@@ -42,7 +42,7 @@ impl Default for Limits {
             outbox_bytes: 2 << 20,
             queue_bytes: 16 << 20,
             queue_parts: 1024,
-            stray_parts: 100_000,
+            stray_parts: 10_000,
         }
     }
 }
@@ -109,6 +109,8 @@ pub(crate) struct Link {
     last_sent: Instant,
     last_received: Instant,
     inside_frame: bool,
+    /// Our own back-pressure has stopped reading since `last_received`.
+    paused: bool,
     stray_parts: u32,
 }
 
@@ -130,6 +132,7 @@ impl Link {
             last_sent: now.instant,
             last_received: now.instant,
             inside_frame: false,
+            paused: false,
             stray_parts: 0,
         }
     }
@@ -157,13 +160,20 @@ impl Link {
             self.outbox
                 .push_encoded(EncodedFrame::new(message, self.compression)?);
         }
-        self.last_sent = now.instant;
+        self.enqueued(now);
         Ok(())
     }
 
     pub(crate) fn enqueue_encoded(&mut self, now: Now, frame: EncodedFrame) {
         self.outbox.push_encoded(frame);
+        self.enqueued(now);
+    }
+
+    fn enqueued(&mut self, now: Now) {
         self.last_sent = now.instant;
+        if !self.has_room() {
+            self.pause_reading();
+        }
     }
 
     pub(crate) fn pop_transmit(&mut self) -> Option<Bytes> {
@@ -188,13 +198,18 @@ impl Link {
         self.inside_frame = inside_frame;
     }
 
-    /// Counts a part of a stream that does not exist (docs/wire S10).
+    /// Counts a part of a stream that does not exist, in a row of such parts (docs/wire S10).
     pub(crate) fn stray_part(&mut self) -> Result<(), Violation> {
         self.stray_parts += 1;
         if self.stray_parts > self.limits.stray_parts {
             return Err(Violation::StrayParts(self.stray_parts));
         }
         Ok(())
+    }
+
+    /// Something else than a part of a stream that does not exist came.
+    pub(crate) const fn end_stray_parts(&mut self) {
+        self.stray_parts = 0;
     }
 
     /// When [`Link::handle_timeout`] has something to do, if ever. While reading is paused by our
@@ -216,6 +231,10 @@ impl Link {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Now, reading: bool) -> Result<(), Violation> {
+        // What came during the pause lies unread in the transport.
+        if reading && std::mem::take(&mut self.paused) {
+            self.resume_reading(now);
+        }
         let silent = now.instant.saturating_duration_since(self.last_received);
         if reading && self.inside_frame && silent >= self.limits.frame_timeout {
             return Err(Violation::FrameTimeout);
@@ -242,6 +261,11 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// Notes that our own back-pressure stops reading.
+    pub(crate) const fn pause_reading(&mut self) {
+        self.paused = true;
     }
 
     /// Starts the clock of reading anew, after a pause of our own making.

@@ -6,6 +6,8 @@ use super::{Hdr, ServiceKind};
 
 /// docs/wire E7
 pub(crate) const TOO_MANY_CALLS: &str = "too many calls on this connection";
+/// docs/wire C19
+pub(crate) const SHUTTING_DOWN: &str = "the server is shutting down";
 /// docs/wire E6
 #[cfg_attr(
     not(feature = "tokio"),
@@ -48,8 +50,9 @@ pub(crate) fn bistream(hdr: &Hdr) -> Text {
 
 /// docs/wire S11
 pub(crate) fn second_begin(hdr: &Hdr) -> Text {
+    let typ = hdr.typ;
     compose(
-        "CallUploadBegin received while a stream with the same CallID is open.",
+        &format!("{typ} received while a stream with the same CallID is open."),
         hdr,
     )
 }

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use towline_codec::{Text, greenpack::Timestamp};
+use towline_codec::Text;
 
 use super::{
     BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now,
@@ -119,8 +119,8 @@ pub struct Server {
     mirror: bool,
     concurrency: Concurrency,
     calls: FxHashMap<CallKey, Call>,
-    /// Uploads that still take parts, by CallID.
-    uploads: BTreeMap<Text, CallKey>,
+    /// Streams that nobody has cancelled, by CallID.
+    streams: BTreeMap<Text, CallKey>,
     last_key: u64,
     running: usize,
     waiting: VecDeque<(CallKey, Message)>,
@@ -128,18 +128,14 @@ pub struct Server {
     full_uploads: usize,
     events: VecDeque<ServerEvent>,
     refused: u64,
+    draining: bool,
 }
 
 #[derive(Debug)]
 struct Call {
     kind: ServiceKind,
-    // What replies repeat of the request (docs/wire M4, C7).
-    seqno: u64,
-    call_id: Text,
-    service_name: Text,
-    subject: Text,
-    deadline: Option<Timestamp>,
-    args: super::Args,
+    /// Of the request: replies repeat parts of it, a refusal all (docs/wire M4, C7).
+    hdr: Hdr,
     started: bool,
     cancelled: bool,
     next_sent: i64,
@@ -155,12 +151,7 @@ impl Call {
         };
         Self {
             kind,
-            seqno: hdr.seqno,
-            call_id: hdr.call_id.clone(),
-            service_name: hdr.service_name.clone(),
-            subject: hdr.subject.clone(),
-            deadline: hdr.deadline,
-            args: hdr.args.clone(),
+            hdr: hdr.clone(),
             started: false,
             cancelled: false,
             next_sent: 0,
@@ -196,7 +187,7 @@ impl Server {
             mirror,
             concurrency,
             calls: FxHashMap::default(),
-            uploads: BTreeMap::new(),
+            streams: BTreeMap::new(),
             last_key: 0,
             running: 0,
             waiting: VecDeque::new(),
@@ -204,6 +195,7 @@ impl Server {
             full_uploads: 0,
             events: VecDeque::new(),
             refused: 0,
+            draining: false,
         }
     }
 
@@ -224,9 +216,9 @@ impl Server {
         match message.hdr.typ {
             CallType::CALL => self.admit(now, ServiceKind::Call, message),
             CallType::ONE_WAY => self.admit(now, ServiceKind::OneWay, message),
-            CallType::UPLOAD_BEGIN => self.begin_upload(now, message),
-            CallType::DOWNLOAD => self.admit(now, ServiceKind::Download, message),
-            CallType::UPLOAD_MORE | CallType::UPLOAD_END => return self.handle_part(message),
+            CallType::UPLOAD_BEGIN => self.begin_stream(now, ServiceKind::Upload, message),
+            CallType::DOWNLOAD => self.begin_stream(now, ServiceKind::Download, message),
+            CallType::UPLOAD_MORE | CallType::UPLOAD_END => return self.handle_part(now, message),
             CallType::CANCEL => self.handle_cancel(now, &message.hdr),
             CallType::BISTREAM => {
                 let text = refusal::bistream(&message.hdr);
@@ -235,6 +227,7 @@ impl Server {
             // Keep-alives, and whatever means nothing here (docs/wire C2, K3).
             _ => {}
         }
+        self.link.end_stray_parts();
         Ok(())
     }
 
@@ -296,7 +289,7 @@ impl Server {
         let call = self.remove(key)?;
         reply.hdr.typ = CallType::REPLY;
         if reply.hdr.subject.is_empty() {
-            reply.hdr.subject = call.subject.clone();
+            reply.hdr.subject = call.hdr.subject.clone();
         }
         Self::stamp_answer(&mut self.link, now, &call, &mut reply);
         Some(reply)
@@ -307,16 +300,8 @@ impl Server {
         let Some(call) = self.remove(key) else {
             return;
         };
-        let hdr = Hdr {
-            seqno: call.seqno,
-            call_id: call.call_id,
-            service_name: call.service_name,
-            deadline: call.deadline,
-            args: call.args,
-            ..Hdr::default()
-        };
-        let text = refusal::unknown_service(call.kind, &hdr);
-        self.send_refusal(now, &hdr, text);
+        let text = refusal::unknown_service(call.kind, &call.hdr);
+        self.send_refusal(now, &call.hdr, text);
     }
 
     /// Ends a one-way call.
@@ -388,6 +373,11 @@ impl Server {
         self.link.handle_timeout(now, self.wants_input())
     }
 
+    /// From now on no new call is started; each is told that the server is shutting down.
+    pub const fn drain(&mut self) {
+        self.draining = true;
+    }
+
     /// Calls that run or wait.
     pub fn in_flight(&self) -> usize {
         self.calls.len()
@@ -398,14 +388,14 @@ impl Server {
         self.refused
     }
 
-    /// docs/wire S11: a second Begin with a live CallID is refused; the first upload goes on.
-    fn begin_upload(&mut self, now: Now, message: Message) {
-        if self.uploads.contains_key(&message.hdr.call_id) {
+    /// docs/wire S11: a second Begin with a live CallID is refused; the first stream goes on.
+    fn begin_stream(&mut self, now: Now, kind: ServiceKind, message: Message) {
+        if self.streams.contains_key(&message.hdr.call_id) {
             let text = refusal::second_begin(&message.hdr);
             self.send_refusal(now, &message.hdr, text);
             return;
         }
-        if message.hdr.stream_part != 0 {
+        if kind == ServiceKind::Upload && message.hdr.stream_part != 0 {
             let out_of_sync = OutOfSync {
                 expected: 0,
                 got: message.hdr.stream_part,
@@ -414,7 +404,7 @@ impl Server {
             self.reply_error(now, &call, Text::from(out_of_sync.to_string()));
             return;
         }
-        self.admit(now, ServiceKind::Upload, message);
+        self.admit(now, kind, message);
     }
 
     /// Starts a call, lets it wait, or refuses it (docs/wire C5, E7).
@@ -422,7 +412,11 @@ impl Server {
         self.last_key += 1;
         let key = CallKey(self.last_key);
         let call = Call::new(kind, &request.hdr);
-        if self.running < self.concurrency.running {
+        if self.draining {
+            if kind != ServiceKind::OneWay {
+                self.reply_error(now, &call, Text::from_static(refusal::SHUTTING_DOWN));
+            }
+        } else if self.running < self.concurrency.running {
             self.insert(key, call);
             self.start(key, request);
         } else if self.waiting.len() < self.concurrency.waiting
@@ -446,14 +440,14 @@ impl Server {
             ..Message::new()
         };
         reply.hdr.typ = CallType::REPLY;
-        reply.hdr.subject = call.subject.clone();
+        reply.hdr.subject = call.hdr.subject.clone();
         Self::stamp_answer(&mut self.link, now, call, &mut reply);
         self.enqueue_small(now, &reply);
     }
 
     fn insert(&mut self, key: CallKey, call: Call) {
-        if call.upload.is_some() {
-            self.uploads.insert(call.call_id.clone(), key);
+        if matches!(call.kind, ServiceKind::Upload | ServiceKind::Download) {
+            self.streams.insert(call.hdr.call_id.clone(), key);
         }
         self.calls.insert(key, call);
     }
@@ -472,23 +466,35 @@ impl Server {
         }
     }
 
-    fn handle_part(&mut self, part: Message) -> Result<(), Violation> {
-        let key = self.uploads.get(&part.hdr.call_id).copied();
-        let Some((key, upload)) =
-            key.and_then(|key| Some((key, self.calls.get_mut(&key)?.upload.as_mut()?)))
+    fn handle_part(&mut self, now: Now, part: Message) -> Result<(), Violation> {
+        let key = self.streams.get(&part.hdr.call_id).copied();
+        let Some((
+            key,
+            Call {
+                started,
+                upload: Some(upload),
+                ..
+            },
+        )) = key.and_then(|key| Some((key, self.calls.get_mut(&key)?)))
         else {
             return self.link.stray_part();
         };
         if upload.last_came || upload.out_of_sync.is_some() {
             return self.link.stray_part();
         }
+        self.link.end_stray_parts();
         let last = part.hdr.typ == CallType::UPLOAD_END;
         match upload.queue.push(part) {
             Ok(()) => {
                 upload.last_came = last;
                 if upload.queue.is_full(&self.link.limits) && !upload.was_full {
+                    if !*started {
+                        self.refuse_waiting(now, key);
+                        return Ok(());
+                    }
                     upload.was_full = true;
                     self.full_uploads += 1;
+                    self.link.pause_reading();
                 }
             }
             Err(out_of_sync) => upload.out_of_sync = Some(out_of_sync),
@@ -500,12 +506,26 @@ impl Server {
         Ok(())
     }
 
+    /// docs/wire C5: if the connection were not read until a waiting upload has started, the running
+    /// ones that it waits for would starve.
+    fn refuse_waiting(&mut self, now: Now, key: CallKey) {
+        if let Some(at) = self.waiting.iter().position(|&(waiting, _)| waiting == key)
+            && let Some((_, request)) = self.waiting.remove(at)
+        {
+            self.waiting_bytes -= request.body.len();
+        }
+        if let Some(call) = self.remove(key) {
+            self.refused += 1;
+            self.reply_error(now, &call, Text::from_static(refusal::TOO_MANY_CALLS));
+        }
+    }
+
     /// docs/wire C13, C14, C20: cancels every call of this connection with this CallID.
     fn handle_cancel(&mut self, now: Now, hdr: &Hdr) {
         let mut hit: Vec<CallKey> = self
             .calls
             .iter()
-            .filter(|(_, call)| call.call_id == hdr.call_id && !call.cancelled)
+            .filter(|(_, call)| call.hdr.call_id == hdr.call_id && !call.cancelled)
             .map(|(&key, _)| key)
             .collect();
         hit.sort_unstable();
@@ -521,8 +541,10 @@ impl Server {
                     out_of_sync: upload.out_of_sync,
                     ..Upload::default()
                 };
-                self.uploads.remove(&call.call_id);
                 self.link.resume_reading(now);
+            }
+            if self.streams.get(&call.hdr.call_id) == Some(&key) {
+                self.streams.remove(&call.hdr.call_id);
             }
             if call.started {
                 self.events.push_back(ServerEvent::Cancelled { key });
@@ -530,21 +552,16 @@ impl Server {
         }
     }
 
-    /// docs/wire E2: the request's header comes back, addresses swapped, with a text.
+    /// docs/wire E2, M4: the request's header comes back, addresses swapped, with a text.
     fn send_refusal(&mut self, now: Now, request: &Hdr, text: Text) {
         let hdr = Hdr {
             typ: CallType::ERROR,
             subject: text,
-            created: Some(now.wall),
-            from: self.link.local.clone(),
-            to: self.link.remote.clone(),
-            serial: self.link.next_serial(),
-            seqno: request.seqno,
-            call_id: request.call_id.clone(),
-            service_name: request.service_name.clone(),
-            deadline: request.deadline,
-            args: request.args.clone(),
-            ..Hdr::default()
+            from: request.to.clone(),
+            to: request.from.clone(),
+            local_recv_tm: None,
+            no_system_compression: false,
+            ..request.clone()
         };
         self.enqueue_small(
             now,
@@ -568,12 +585,12 @@ impl Server {
         message.hdr.from = link.local.clone();
         message.hdr.to = link.remote.clone();
         message.hdr.serial = link.next_serial();
-        message.hdr.seqno = call.seqno;
-        message.hdr.call_id = call.call_id.clone();
-        message.hdr.service_name = call.service_name.clone();
-        message.hdr.deadline = call.deadline;
+        message.hdr.seqno = call.hdr.seqno;
+        message.hdr.call_id = call.hdr.call_id.clone();
+        message.hdr.service_name = call.hdr.service_name.clone();
+        message.hdr.deadline = call.hdr.deadline;
         if message.hdr.typ != CallType::REPLY {
-            message.hdr.subject = call.subject.clone();
+            message.hdr.subject = call.hdr.subject.clone();
         } else {
             message.hdr.stream_part = 0;
         }
@@ -584,9 +601,9 @@ impl Server {
         let call = self.calls.remove(&key)?;
         if let Some(upload) = &call.upload {
             self.full_uploads -= usize::from(upload.was_full);
-            if self.uploads.get(&call.call_id) == Some(&key) {
-                self.uploads.remove(&call.call_id);
-            }
+        }
+        if self.streams.get(&call.hdr.call_id) == Some(&key) {
+            self.streams.remove(&call.hdr.call_id);
         }
         if call.started {
             self.running -= 1;

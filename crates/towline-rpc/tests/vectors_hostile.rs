@@ -1,0 +1,232 @@
+//! Hostile input: what the server must do with each recorded attack.
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use support::{at, peer::ServerPeer, start, vectors::load};
+use towline_codec::greenpack::{DecodeError, Kind};
+use towline_rpc::proto::{
+    CallType, FrameReader, Message, PartTaken, ServerEvent, ServiceKind, Violation,
+};
+
+/// What a server must do.
+enum Reaction {
+    /// Close this connection.
+    Closes(Violation),
+    /// Nothing, and live on.
+    Ignores,
+    /// Reply with this error text, and live on.
+    Replies(&'static str),
+    /// Start a call, although the original refuses the frame.
+    Starts(ServiceKind),
+    /// Close when nothing follows for the in-frame time limit.
+    TimesOut,
+}
+
+/// docs/wire F22 names all of them; where a rule of its own applies it stands beside.
+fn required(name: &str) -> Reaction {
+    use Reaction::{Closes, Ignores, Replies, Starts, TimesOut};
+    match name {
+        "magic7-8" => Closes(Violation::UnknownCompression(8)),
+        "magic7-255" => Closes(Violation::UnknownCompression(255)),
+        "wrong-magic" => Closes(Violation::WrongMagic),
+        "bad-s2" => Closes(Violation::CorruptCompression),
+        // Not in this version: LZ4 (F29), zstd (F30). The frames are refused by their byte.
+        "bad-lz4" | "empty-body-2" => Closes(Violation::UnknownCompression(2)),
+        "bad-zstd" | "empty-body-4" => Closes(Violation::UnknownCompression(4)),
+        // F5
+        "empty-body-0" | "empty-body-1" => Closes(Violation::Decode(DecodeError::Truncated)),
+        // F3
+        "length-over-limit" => Closes(Violation::LengthOverLimit(67_108_785)),
+        // F23
+        "length-max-then-silence" => TimesOut,
+        // G30
+        "greenpack-not-a-map" => Closes(Violation::Decode(DecodeError::WrongType {
+            wanted: Kind::Map,
+            got: Kind::Int,
+        })),
+        // G23: the entry is skipped; what remains has Typ 0, which is ignored (C2)
+        "nil-key" | "empty-key" => Ignores,
+        // G21
+        "typ-as-uint8" => Starts(ServiceKind::Call),
+        // G28
+        "args-map32-4-billion" => Closes(Violation::Decode(DecodeError::Truncated)),
+        // G27
+        "nested-arrays-100000" => Closes(Violation::Decode(DecodeError::TooDeep)),
+        // C2
+        "typ-0" | "typ-77" => Ignores,
+        // S9, E10
+        "upload-begin-part-1" => {
+            Replies("stream out of sync, expected next StreamPart to be 0; but we see 1")
+        }
+        "upload-gap" => {
+            Replies("stream out of sync, expected next StreamPart to be 1; but we see 2")
+        }
+        // S10
+        "upload-more-without-begin" => Ignores,
+        // C13
+        "cancel-unknown-callid" => Ignores,
+        // Not in this version: net/rpc calls are ignored (C23).
+        "netrpc-empty-body"
+        | "netrpc-not-an-array"
+        | "netrpc-request-3-tuple"
+        | "netrpc-args-missing"
+        | "netrpc-args-bad" => Ignores,
+        other => panic!("{other}: a new attack"),
+    }
+}
+
+/// The file holds the beginning of this one: its description says how it goes on.
+fn whole(name: &str, bytes: Bytes) -> Bytes {
+    if name != "nested-arrays-100000" {
+        return bytes;
+    }
+    let body = [&b"\x81\xa1z"[..], &[0x91; 100_000], b"\x01"].concat();
+    assert!(body.starts_with(&bytes[16..]));
+    let length = (body.len() as u64).to_be_bytes();
+    [&bytes[..8], &length, &body].concat().into()
+}
+
+/// docs/wire F22
+#[test]
+fn the_server_reacts_to_each_recorded_attack_as_the_rules_say() {
+    for vector in load("hostile-frames") {
+        let name = &*vector.name;
+        let now = start();
+        let mut server = ServerPeer::new();
+        let result = server.feed(now, &whole(name, vector.bytes));
+        let reaction = required(name);
+        if let Reaction::Closes(violation) = reaction {
+            assert_eq!(result, Err(violation), "{name}");
+            assert!(
+                server.events().is_empty() && server.sent().is_empty(),
+                "{name}"
+            );
+            continue;
+        }
+        assert_eq!(result, Ok(()), "{name}");
+        match reaction {
+            Reaction::Closes(_) => unreachable!("handled above"),
+            Reaction::Ignores => {
+                assert!(
+                    server.events().is_empty() && server.sent().is_empty(),
+                    "{name}"
+                );
+            }
+            Reaction::Replies(text) => {
+                end_out_of_sync_uploads(&mut server);
+                let reply = server.message();
+                assert_eq!(
+                    (reply.hdr.typ, &reply.error),
+                    (CallType::REPLY, &text.into()),
+                    "{name}"
+                );
+                assert_eq!(
+                    (reply.hdr.seqno, &reply.hdr.call_id),
+                    (1, &"q".into()),
+                    "{name}"
+                );
+            }
+            Reaction::Starts(expected) => {
+                let events = server.events();
+                let [ServerEvent::Start { key, kind, .. }] = events[..] else {
+                    panic!("{name}: {events:?}")
+                };
+                assert_eq!(kind, expected, "{name}");
+                let reply = server
+                    .core
+                    .reply(now, key, Message::new())
+                    .expect("the call is open");
+                server.enqueue(now, &reply);
+                // What was read in a wider form is never written so.
+                assert_eq!(server.message().hdr.typ, CallType::REPLY);
+            }
+            Reaction::TimesOut => {
+                let due = server.core.deadline().expect("the rest of a frame is due");
+                assert_eq!(due - now.instant, Duration::from_secs(30), "{name}");
+                assert_eq!(
+                    server.core.handle_timeout(at(Duration::from_secs(29))),
+                    Ok(())
+                );
+                let late = server.core.handle_timeout(at(Duration::from_secs(30)));
+                assert_eq!(late, Err(Violation::FrameTimeout), "{name}");
+                continue;
+            }
+        }
+        assert_eq!(server.core.in_flight(), 0, "{name}: nothing is left behind");
+        assert_serves(&mut server, name);
+    }
+}
+
+/// Does what an owner does with uploads: takes parts until it learns how they end.
+fn end_out_of_sync_uploads(server: &mut ServerPeer) {
+    let now = start();
+    for event in server.events() {
+        let ServerEvent::PartReady { key } = event else {
+            continue;
+        };
+        let PartTaken::OutOfSync(out_of_sync) = server.core.take_part(now, key) else {
+            panic!("in sync")
+        };
+        let error = Message {
+            error: out_of_sync.to_string().into(),
+            ..Message::new()
+        };
+        let reply = server
+            .core
+            .reply(now, key, error)
+            .expect("the upload is open");
+        server.enqueue(now, &reply);
+    }
+}
+
+fn assert_serves(server: &mut ServerPeer, name: &str) {
+    let now = start();
+    let mut request = Message::request("customEcho", "still there?");
+    request.hdr.typ = CallType::CALL;
+    request.hdr.call_id = "after".into();
+    server.send(now, &request);
+    let events = server.events();
+    let [ServerEvent::Start { key, .. }] = events[..] else {
+        panic!("{name}: {events:?}")
+    };
+    let reply = server
+        .core
+        .reply(now, key, Message::new())
+        .expect("the call is open");
+    server.enqueue(now, &reply);
+    assert_eq!(server.message().hdr.call_id, "after", "{name}");
+}
+
+/// docs/wire F23
+#[test]
+fn an_announced_body_claims_memory_only_as_it_comes() {
+    let header = load("hostile-frames")
+        .into_iter()
+        .find(|vector| vector.name == "length-max-then-silence")
+        .expect("the vector is there")
+        .bytes;
+    let mut reader = FrameReader::new();
+    let mut input = BytesMut::from(&header[..]);
+    assert_eq!(reader.handle_input(&mut input), Ok(None));
+    reader.make_room(&mut input, 64 << 10);
+    assert!(
+        input.capacity() < 1 << 20,
+        "{} bytes for a body of which nothing came",
+        input.capacity()
+    );
+    // A kilobyte a second does not buy more than a multiple of itself.
+    for came in 1..200_usize {
+        input.extend_from_slice(&[0xc0; 1 << 10]);
+        assert_eq!(reader.handle_input(&mut input), Ok(None));
+        reader.make_room(&mut input, 4 << 10);
+        let allowed = (came << 10) * 33 + (64 << 10);
+        assert!(
+            input.capacity() <= allowed,
+            "{} bytes for {came} KiB",
+            input.capacity()
+        );
+    }
+}
