@@ -1,0 +1,211 @@
+//! One listener's loop: accept, count, hand over, survive.
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use towline_transport::Connection;
+
+use crate::accept::{Accept, Handshake};
+use crate::counters::Shared;
+use crate::server::Drained;
+
+/// The first wait after a failed accept; it doubles with each further failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The longest: open files may come free at any time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct AcceptLoop {
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) counters: Arc<Shared>,
+    /// A shutdown has begun.
+    pub(crate) stopping: CancellationToken,
+    /// Its deadline has passed.
+    pub(crate) cut_off: CancellationToken,
+}
+
+impl AcceptLoop {
+    pub(crate) async fn run<L, H, F>(self, mut listener: L, handler: Arc<H>) -> Drained
+    where
+        L: Accept,
+        H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        let mut backoff = Backoff::default();
+        let mut full = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => break,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.reap(ended),
+                accepted = backoff.then(listener.accept()) => match accepted {
+                    Ok(incoming) => {
+                        backoff = Backoff::default();
+                        full = !self.admit(incoming, &handler, &mut tasks, full);
+                    }
+                    Err(error) if is_of_one_connection(&error) => {
+                        tracing::debug!(%error, "a client was gone before it was accepted");
+                    }
+                    Err(error) => {
+                        self.counters.accept_failed();
+                        let pause = backoff.fail();
+                        if pause == FIRST_PAUSE {
+                            tracing::warn!(%error, listener = %listener.local(), "cannot accept connections; trying again");
+                        } else {
+                            tracing::debug!(%error, ?pause, "still cannot accept connections");
+                        }
+                    }
+                },
+            }
+        }
+        // Closed before the waiting: nobody queues for a server that is about to end.
+        drop(listener);
+        self.finish(tasks).await
+    }
+
+    /// Starts the connection's task, or hangs up if the limit is reached and returns false.
+    /// `was_full`: the limit had been reached before, and was complained about.
+    fn admit<I, H, F>(
+        &self,
+        incoming: I,
+        handler: &Arc<H>,
+        tasks: &mut JoinSet<()>,
+        was_full: bool,
+    ) -> bool
+    where
+        I: Handshake,
+        H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.counters.refused_at_limit();
+            let remote = incoming.remote();
+            if was_full {
+                tracing::debug!(%remote, "refused one more connection");
+            } else {
+                tracing::warn!(%remote, "refused a connection: max_connections is reached");
+            }
+            return false;
+        };
+        let active = self.counters.enter();
+        let counters = Arc::clone(&self.counters);
+        let stopping = self.stopping.clone();
+        let handler = Arc::clone(handler);
+        tasks.spawn(async move {
+            // Held until the very end of the task, also when it panics or is cut off.
+            let _held = (place, active);
+            let remote = incoming.remote();
+            let shaken = tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                shaken = incoming.handshake() => shaken,
+            };
+            match shaken {
+                Ok(connection) => {
+                    tracing::debug!(peer = %connection.peer(), "connected");
+                    handler(connection, stopping).await;
+                    tracing::debug!(%remote, "disconnected");
+                }
+                Err(error) => {
+                    counters.handshake_failed();
+                    tracing::warn!("{error}");
+                }
+            }
+        });
+        true
+    }
+
+    async fn finish(&self, mut tasks: JoinSet<()>) -> Drained {
+        let mut drained = Drained::default();
+        loop {
+            tokio::select! {
+                biased;
+                ended = tasks.join_next() => match ended {
+                    Some(ended) => {
+                        drained.finished += 1;
+                        self.reap(ended);
+                    }
+                    None => return drained,
+                },
+                () = self.cut_off.cancelled() => break,
+            }
+        }
+        drained.cut_off = tasks.len();
+        tracing::warn!(
+            connections = drained.cut_off,
+            "cutting off connections that did not end in time"
+        );
+        tasks.abort_all();
+        while let Some(ended) = tasks.join_next().await {
+            self.reap(ended);
+        }
+        drained
+    }
+
+    fn reap(&self, ended: Result<(), JoinError>) {
+        let Err(error) = ended else { return };
+        if let Ok(payload) = error.try_into_panic() {
+            self.counters.handler_panicked();
+            let text = payload
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+                .unwrap_or("no text");
+            tracing::error!(
+                panic = text,
+                "a connection's handler panicked; only that connection ended"
+            );
+            // A payload may panic once more while it is dropped.
+            if panic::catch_unwind(AssertUnwindSafe(|| drop(payload))).is_err() {
+                tracing::error!("the panic's payload panicked as well");
+            }
+        }
+    }
+}
+
+/// How long to wait before the next accept.
+#[derive(Default)]
+struct Backoff {
+    pause: Option<(Duration, Instant)>,
+}
+
+impl Backoff {
+    fn fail(&mut self) -> Duration {
+        let pause = self
+            .pause
+            .map_or(FIRST_PAUSE, |(last, _)| (last * 2).min(LONGEST_PAUSE));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a driver: this is where its time comes from"
+        )]
+        let now = Instant::now();
+        self.pause = Some((pause, now + pause));
+        pause
+    }
+
+    /// Waits out the pause, then does `next`. Made anew in every turn of the loop, hence a moment to
+    /// wait for and not a length.
+    async fn then<T>(&self, next: impl Future<Output = T>) -> T {
+        if let Some((_, until)) = self.pause {
+            sleep_until(until).await;
+        }
+        next.await
+    }
+}
+
+/// Errors that say something about one client and nothing about the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

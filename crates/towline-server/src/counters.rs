@@ -1,0 +1,77 @@
+//! What a server has seen so far.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A moment's view of a server's counters. Each is exact; together they may be a moment apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Connections taken in, handshake or not.
+    pub accepted: u64,
+    /// Connections that live now, unfinished handshakes included.
+    pub active: u64,
+    /// Connections closed at once because the limit was reached.
+    pub refused_at_limit: u64,
+    /// Connections that ended in their handshake.
+    pub handshake_failures: u64,
+    /// Handlers that panicked.
+    pub handler_panics: u64,
+    /// Failed accepts, except those of connections that were gone already.
+    pub accept_errors: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    accepted: AtomicU64,
+    active: AtomicU64,
+    refused_at_limit: AtomicU64,
+    handshake_failures: AtomicU64,
+    handler_panics: AtomicU64,
+    accept_errors: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn view(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            accepted: read(&self.accepted),
+            active: read(&self.active),
+            refused_at_limit: read(&self.refused_at_limit),
+            handshake_failures: read(&self.handshake_failures),
+            handler_panics: read(&self.handler_panics),
+            accept_errors: read(&self.accept_errors),
+        }
+    }
+
+    /// Counts a connection in, and out again when the guard is dropped, however its task ends.
+    pub(crate) fn enter(self: &Arc<Self>) -> Active {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Active(Arc::clone(self))
+    }
+
+    pub(crate) fn refused_at_limit(&self) {
+        self.refused_at_limit.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handshake_failed(&self) {
+        self.handshake_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handler_panicked(&self) {
+        self.handler_panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn accept_failed(&self) {
+        self.accept_errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) struct Active(Arc<Shared>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
