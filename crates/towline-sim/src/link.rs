@@ -97,6 +97,16 @@ impl Link {
         self.ends.is_some()
     }
 
+    /// When the link ends, if it was ended or cut.
+    pub const fn ends(&self) -> Option<Instant> {
+        self.ends
+    }
+
+    /// True if the link has ended by now.
+    pub fn has_ended(&self, now: Instant) -> bool {
+        self.ends.is_some_and(|ends| ends <= now)
+    }
+
     /// What has arrived by now, if anything; `End` once.
     pub fn receive(&mut self, now: Instant) -> Option<Delivery> {
         let mut arrived = Vec::new();

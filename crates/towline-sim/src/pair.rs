@@ -17,7 +17,8 @@ pub trait Node {
     /// Bytes arrived. They may end anywhere.
     fn handle_bytes(&mut self, now: Instant, bytes: &[u8]);
 
-    /// The link to this node has ended; nothing arrives any more.
+    /// The link to this node has ended, or, while it does not read, the link from it was cut, as a
+    /// failed write would show. Nothing arrives any more. Called once.
     fn handle_end(&mut self, now: Instant);
 
     /// False while the node does not read: bytes stay in the link, and its buffer fills. Default: it
@@ -75,6 +76,7 @@ pub struct Pair<A, B> {
     pub b: B,
     from_a: Link,
     from_b: Link,
+    told: [bool; 2],
     epoch: Instant,
     now: Instant,
     transcript: DefaultHasher,
@@ -94,6 +96,7 @@ impl<A: Node, B: Node> Pair<A, B> {
             b,
             from_a: Link::new(from_a, rng.fork()),
             from_b: Link::new(from_b, rng.fork()),
+            told: [false; 2],
             epoch,
             now: epoch,
             transcript: DefaultHasher::new(),
@@ -128,15 +131,13 @@ impl<A: Node, B: Node> Pair<A, B> {
         if self.work() {
             return true;
         }
-        let arrivals = [
-            self.from_a.next_arrival().filter(|_| self.b.wants_bytes()),
-            self.from_b.next_arrival().filter(|_| self.a.wants_bytes()),
+        let moments = [
+            next_arrival(&self.from_b, &self.from_a, &self.a, self.told[0]),
+            next_arrival(&self.from_a, &self.from_b, &self.b, self.told[1]),
+            self.a.deadline(),
+            self.b.deadline(),
         ];
-        let next = arrivals
-            .into_iter()
-            .chain([self.a.deadline(), self.b.deadline()])
-            .flatten()
-            .min();
+        let next = moments.into_iter().flatten().min();
         match next {
             Some(next) => {
                 self.now = self.now.max(next);
@@ -184,6 +185,7 @@ impl<A: Node, B: Node> Pair<A, B> {
             b,
             from_a,
             from_b,
+            told: [told_a, told_b],
             epoch,
             now,
             transcript,
@@ -194,8 +196,8 @@ impl<A: Node, B: Node> Pair<A, B> {
             transcript.write_usize(bytes.len());
             transcript.write(bytes);
         };
-        let mut worked = arrive(from_b, a, *now, |bytes| note(1, bytes));
-        worked |= arrive(from_a, b, *now, |bytes| note(0, bytes));
+        let mut worked = arrive(from_b, from_a, a, told_a, *now, |bytes| note(1, bytes));
+        worked |= arrive(from_a, from_b, b, told_b, *now, |bytes| note(0, bytes));
         worked |= time_out(a, *now);
         worked |= time_out(b, *now);
         worked |= leave(a, from_a, *now);
@@ -213,14 +215,21 @@ impl<A: Node, B: Node> Pair<A, B> {
 
 fn arrive(
     link: &mut Link,
+    other: &Link,
     node: &mut impl Node,
+    told: &mut bool,
     now: Instant,
     mut note: impl FnMut(&[u8]),
 ) -> bool {
-    if !node.wants_bytes() {
+    if *told {
         return false;
     }
-    match link.receive(now) {
+    let delivery = if node.wants_bytes() {
+        link.receive(now)
+    } else {
+        (other.has_ended(now) && !node.is_closed()).then_some(Delivery::End)
+    };
+    match delivery {
         Some(Delivery::Bytes(bytes)) => {
             note(&bytes);
             node.handle_bytes(now, &bytes);
@@ -228,10 +237,22 @@ fn arrive(
         }
         Some(Delivery::End) => {
             note(&[]);
+            *told = true;
             node.handle_end(now);
             true
         }
         None => false,
+    }
+}
+
+/// When [`arrive`] has something next, with the same links.
+fn next_arrival(link: &Link, other: &Link, node: &impl Node, told: bool) -> Option<Instant> {
+    if told {
+        None
+    } else if node.wants_bytes() {
+        link.next_arrival()
+    } else {
+        other.ends().filter(|_| !node.is_closed())
     }
 }
 
