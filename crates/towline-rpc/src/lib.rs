@@ -1,2 +1,71 @@
-//! Calls and streams.
+//! Calls and streams in the wire format of rpc25519 v1.6.8.
+//!
+//! A [`Client`] calls services by name; a [`Server`] runs a handler for each request. Either end can
+//! be the Go original. Messages are opaque bytes with a small header; any number of calls, uploads
+//! and downloads share one connection, over `tls://`, `tcp://`, `unix://`, `mem://` or any byte
+//! stream.
+//!
+//! ```text
+//!  Client ──call──▶ proto::Client ──frames──▶ transport ──▶ proto::Server ──▶ your handler
+//!         ◀─reply── (tables, pure)            (any bytes)   (tables, pure)
+//! ```
+//!
+//! The two types to know are [`Client`] and [`Server`]; [`Message`] is what they exchange. What is
+//! *not* here: typed services, pushes from a server, bistreams, net/rpc calls, and compression
+//! other than S2.
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use tokio_util::sync::CancellationToken;
+//! use towline_identity::Peer;
+//! use towline_rpc::{Client, Context, Message, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder()
+//!     .call("echo", |_: Context, request: Message| async move {
+//!         Ok::<_, Infallible>(Message::from_body(request.body))
+//!     })
+//!     .build();
+//!
+//! let (here, there) = tokio::io::duplex(64 << 10);
+//! let peer = Peer::unauthenticated("mem://example");
+//! let serving = tokio::spawn({
+//!     let peer = peer.clone();
+//!     async move { server.serve_io(there, peer, "mem://b", "mem://a", CancellationToken::new()).await }
+//! });
+//! let client = Client::builder().from_io(here, peer, "mem://a", "mem://b");
+//! let reply = client.call(Message::request("echo", "hello")).await?.into_result()?;
+//! assert_eq!(reply.body, "hello");
+//! client.close().await;
+//! serving.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! * `tokio` (default): clients and servers. Without it only [`proto`] is built, which does no I/O.
+
 pub mod proto;
+
+#[cfg(feature = "tokio")]
+pub mod client;
+#[cfg(feature = "tokio")]
+mod close;
+#[cfg(feature = "tokio")]
+mod driver;
+#[cfg(feature = "tokio")]
+mod error;
+#[cfg(feature = "tokio")]
+pub mod server;
+
+#[cfg(feature = "tokio")]
+pub use self::{
+    client::Client,
+    close::CloseReason,
+    error::{CallError, ConnectError, SendError, StreamError},
+    server::{Context, Server},
+};
+pub use proto::{Compression, Message, RemoteError};

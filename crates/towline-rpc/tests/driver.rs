@@ -1,5 +1,7 @@
 //! Client and server over a byte stream, with tokio.
 
+#![expect(clippy::disallowed_methods, reason = "these tests measure virtual time")]
+
 use std::{
     convert::Infallible,
     sync::{

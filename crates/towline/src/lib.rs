@@ -1,1 +1,41 @@
-//! Placeholder.
+//! Streams, calls and files over connections that know each other by their Ed25519 keys.
+//!
+//! towline is a toolkit: each layer is a crate of its own and stands here under one roof.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`rpc`] | calls, uploads and downloads in the wire format of rpc25519 v1.6.8 |
+//! | `sync` | files over [`rpc`]: verified, atomic, beneath one directory |
+//! | `server` | the accept loop: limits, back-off, drain |
+//! | `transport` | endpoint URLs (`tls://host:8443`) and the connections they name |
+//! | `identity` | authorities, certificates and keys |
+//! | [`codec`] | greenpack, the encoding of the wire |
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use towline::{identity::Identity, rpc::{Client, Message}};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let identity = Arc::new(Identity::load("certs".as_ref(), "client")?);
+//! let client = Client::builder().identity(identity).connect("tls://127.0.0.1:8443").await?;
+//! let reply = client.call(Message::request("customEcho", "hello")).await?.into_result()?;
+//! println!("{}", String::from_utf8_lossy(&reply.body));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
+//!   [`codec`] and `rpc::proto`.
+
+pub use towline_codec as codec;
+#[cfg(feature = "tokio")]
+pub use towline_identity as identity;
+pub use towline_rpc as rpc;
+#[cfg(feature = "tokio")]
+pub use towline_server as server;
+#[cfg(feature = "tokio")]
+pub use towline_sync as sync;
+#[cfg(feature = "tokio")]
+pub use towline_transport as transport;

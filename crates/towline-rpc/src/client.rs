@@ -1,0 +1,368 @@
+//! Calling services over one connection.
+
+mod builder;
+mod download;
+mod upload;
+
+use std::{
+    future::poll_fn,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use towline_codec::Text;
+use towline_identity::Peer;
+
+pub use self::{builder::ClientBuilder, download::Download, upload::Upload};
+use crate::{
+    close::CloseReason,
+    driver::{self, Driver, Owner, Shared, delegate_core},
+    error::{CallError, SendError},
+    proto::{
+        self, ClientEvent, Compression, EncodedFrame, Failed, Message, Now, Received, TooLarge,
+        Violation,
+    },
+};
+
+type Answer = Result<Message, Failed>;
+type Waiter = oneshot::Sender<Answer>;
+type Core = proto::Client<Waiter>;
+
+delegate_core!(Core, ClientEvent<Waiter>, u64);
+
+/// A connection to a server: a handle that is cheap to clone and may be used by any number of tasks
+/// at once.
+///
+/// Any number of calls and streams share the connection; answers come in the order in which the
+/// server finishes. Dropping the future of a call, or a stream, cancels it at the server. Dropping
+/// the last handle closes the connection once what was queued is written.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use towline_identity::Identity;
+/// use towline_rpc::{Client, Message};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let identity = Arc::new(Identity::load("certs".as_ref(), "client")?);
+/// let client = Client::builder().identity(identity).connect("tls://127.0.0.1:8443").await?;
+/// let reply = client.call(Message::request("customEcho", "hello")).await?.into_result()?;
+/// println!("{}", String::from_utf8_lossy(&reply.body));
+/// client.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+/// What dies with the last handle.
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared<Core>>,
+    peer: Peer,
+    local: Text,
+    remote: Text,
+    call_timeout: Option<Duration>,
+    close_grace: Duration,
+    driver: OnceLock<JoinHandle<CloseReason>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.start_closing();
+    }
+}
+
+impl Client {
+    /// Settings for a connection; [`ClientBuilder::connect`] makes it.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    fn start<IO>(builder: &ClientBuilder, io: IO, peer: Peer, local: &str, remote: &str) -> Self
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (local, remote) = (Text::from(local), Text::from(remote));
+        let core = Core::new(
+            builder.limits.clone(),
+            builder.compression,
+            local.clone(),
+            remote.clone(),
+            seed(),
+            driver::now(),
+        );
+        let shared = Shared::new(core);
+        let driver = tokio::spawn(Driver::new(Arc::clone(&shared), io, Answers));
+        let inner = Inner {
+            shared,
+            peer,
+            local,
+            remote,
+            call_timeout: builder.call_timeout,
+            close_grace: builder.close_grace,
+            driver: OnceLock::from(driver),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Calls a service and waits for its reply, up to the time limit of the connection (default
+    /// 10 s; docs/wire C11).
+    ///
+    /// A function that failed still *replied*: see [`Message::into_result`].
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] says whether the server refused, the time was up, or the connection ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call: the server is told once, and a reply that is on its way
+    /// is discarded.
+    pub async fn call(&self, message: Message) -> Result<Message, CallError> {
+        self.call_with_timeout(message, self.inner.call_timeout)
+            .await
+    }
+
+    /// As [`call`](Self::call), with a time limit of its own; `None` waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_with_timeout(
+        &self,
+        mut message: Message,
+        timeout: Option<Duration>,
+    ) -> Result<Message, CallError> {
+        poll_fn(|cx| self.inner.shared.poll_room(cx)).await?;
+        let (mut guard, answer) = self.begin_call(&mut message, timeout)?;
+        drop(message);
+        let answer = answer.await;
+        guard.seqno = None;
+        match answer {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(Failed::Refused(text))) => Err(CallError::Refused(text)),
+            Ok(Err(Failed::TimedOut)) => Err(CallError::TimedOut(timeout.unwrap_or_default())),
+            Err(_) => Err(CallError::Closed(self.close_reason())),
+        }
+    }
+
+    /// Registers and queues a call.
+    fn begin_call(
+        &self,
+        message: &mut Message,
+        timeout: Option<Duration>,
+    ) -> Result<(CancelOnDrop<'_>, oneshot::Receiver<Answer>), CallError> {
+        let shared = &*self.inner.shared;
+        let (waiter, answer) = oneshot::channel();
+        let now = driver::now();
+        let mut state = shared.lock();
+        if let Some(reason) = &state.closed {
+            return Err(CallError::Closed(reason.clone()));
+        }
+        let seqno = state.core.begin_call(now, message, timeout, waiter);
+        if let Err(too_large) = shared.enqueue(state, now, message) {
+            shared.lock().core.abandon(seqno);
+            return Err(CallError::TooLarge(too_large));
+        }
+        Ok((
+            CancelOnDrop {
+                shared,
+                seqno: Some(seqno),
+            },
+            answer,
+        ))
+    }
+
+    /// Sends a message that is not answered. Returns when it is queued, which waits while the
+    /// connection's outbox is full.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if it is too large or the connection is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, nothing was sent.
+    pub async fn send_one_way(&self, mut message: Message) -> Result<(), SendError> {
+        let shared = &*self.inner.shared;
+        poll_fn(|cx| shared.poll_room(cx)).await?;
+        let now = driver::now();
+        let mut state = shared.lock();
+        if let Some(reason) = &state.closed {
+            return Err(SendError::Closed(reason.clone()));
+        }
+        state.core.stamp_one_way(now, &mut message);
+        Ok(shared.enqueue(state, now, &message)?)
+    }
+
+    /// Begins an upload: `first` names the service and is part 0 (docs/wire S3).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the part is too large or the connection is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, nothing was sent.
+    pub async fn upload(&self, first: Message) -> Result<Upload, SendError> {
+        Upload::begin(Arc::clone(&self.inner), first).await
+    }
+
+    /// Asks for a download: the service is named by `request`, what to send by its Args
+    /// (docs/wire S6, T6).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the request is too large or the connection is over. A refusal comes with the
+    /// first part.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, nothing was sent.
+    pub async fn download(&self, request: Message) -> Result<Download, SendError> {
+        Download::begin(Arc::clone(&self.inner), request).await
+    }
+
+    /// Who is at the other end: on `tls://` its verified key.
+    pub fn peer(&self) -> &Peer {
+        &self.inner.peer
+    }
+
+    /// This end's address as a URL (docs/wire M5).
+    pub fn local_addr(&self) -> &Text {
+        &self.inner.local
+    }
+
+    /// The other end's address as a URL.
+    pub fn remote_addr(&self) -> &Text {
+        &self.inner.remote
+    }
+
+    /// Calls and streams that have not ended.
+    pub fn in_flight(&self) -> usize {
+        self.inner.shared.lock().core.in_flight()
+    }
+
+    /// True once the connection is over.
+    pub fn is_closed(&self) -> bool {
+        self.inner.shared.lock().closed.is_some()
+    }
+
+    /// Waits for the end of the connection, and tells why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping it changes nothing.
+    pub async fn closed(&self) -> CloseReason {
+        poll_fn(|cx| self.inner.shared.poll_closed(cx)).await
+    }
+
+    /// Closes the connection: writes what is queued, for at most the grace time (default 2 s), ends
+    /// every call that still waits with [`CallError::Closed`], and returns when the transport is
+    /// closed. For all handles; a second call returns at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the closing goes on without the limit of the grace time.
+    pub async fn close(&self) {
+        self.inner.shared.start_closing();
+        if tokio::time::timeout(self.inner.close_grace, self.closed())
+            .await
+            .is_err()
+            && let Some(driver) = self.inner.driver.get()
+        {
+            driver.abort();
+            self.closed().await;
+        }
+    }
+
+    fn close_reason(&self) -> CloseReason {
+        self.inner
+            .shared
+            .lock()
+            .closed
+            .clone()
+            .unwrap_or(CloseReason::ClosedHere)
+    }
+}
+
+/// Cancels a call whose future is dropped before its answer came (docs/wire C12).
+struct CancelOnDrop<'a> {
+    shared: &'a Shared<Core>,
+    seqno: Option<u64>,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(seqno) = self.seqno {
+            cancel(self.shared, seqno);
+        }
+    }
+}
+
+fn cancel(shared: &Shared<Core>, seqno: u64) {
+    let mut state = shared.lock();
+    state.forget_stream(seqno);
+    state.core.cancel(driver::now(), seqno);
+    shared.wake_driver(state);
+}
+
+/// Passes answers to those who wait for them.
+struct Answers;
+
+impl Owner<Core> for Answers {
+    fn handle_event(&mut self, shared: &Arc<Shared<Core>>, event: ClientEvent<Waiter>) {
+        match event {
+            // Whoever waited may have gone: its cancel is under way.
+            ClientEvent::Ended { waiter, result } => drop(waiter.send(result)),
+            ClientEvent::StreamReady { seqno } => {
+                let waker = shared.lock().take_stream_waker(seqno);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, _: &Arc<Shared<Core>>, _: &mut std::task::Context<'_>) {}
+
+    fn is_idle(&self) -> bool {
+        true
+    }
+
+    fn handle_close(&mut self, shared: &Arc<Shared<Core>>, _: &CloseReason) {
+        // Dropping a waiter tells its caller; outside the lock, as it wakes a task.
+        let waiters = shared.lock().core.close();
+        drop(waiters);
+    }
+}
+
+/// A seed for the CallIDs of one connection.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where randomness enters"
+)]
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    if let Err(error) = getrandom::fill(&mut seed) {
+        // CallIDs need only differ within a connection; they are no secret.
+        tracing::warn!(%error, "the system gives no random bytes; CallIDs are numbered from the time");
+        let now = driver::now().wall;
+        seed[..8].copy_from_slice(&now.seconds().to_be_bytes());
+        seed[8..12].copy_from_slice(&now.nanos().to_be_bytes());
+    }
+    seed
+}

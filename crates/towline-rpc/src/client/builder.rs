@@ -1,0 +1,136 @@
+//! Settings of a client.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use towline_identity::{Identity, Peer};
+use towline_transport::{ConnectOptions, Endpoint};
+
+use super::Client;
+use crate::{
+    error::ConnectError,
+    proto::{Compression, Limits},
+};
+
+/// Settings of a client's connection.
+#[derive(Debug, Clone)]
+pub struct ClientBuilder {
+    identity: Option<Arc<Identity>>,
+    connect_timeout: Duration,
+    pub(super) compression: Compression,
+    pub(super) limits: Limits,
+    pub(super) call_timeout: Option<Duration>,
+    pub(super) close_grace: Duration,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            identity: None,
+            connect_timeout: Duration::from_secs(10),
+            compression: Compression::default(),
+            limits: Limits::default(),
+            call_timeout: Some(Duration::from_secs(10)),
+            close_grace: Duration::from_secs(2),
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// Our own key and certificate, and the authority we trust. Needed for `tls://`.
+    #[must_use]
+    pub fn identity(mut self, identity: Arc<Identity>) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// How messages are compressed. Default: S2 (docs/wire F14). The server answers in kind.
+    #[must_use]
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Limits and timers of the connection.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Time from the first look-up of the name to the end of the handshake. Default: 10 s.
+    #[must_use]
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// How long a call waits for its reply unless it says otherwise. Default: 10 s, as the
+    /// original; `None` waits for ever.
+    #[must_use]
+    pub const fn call_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.call_timeout = limit;
+        self
+    }
+
+    /// How long [`Client::close`] may take to write what is queued. Default: 2 s.
+    #[must_use]
+    pub const fn close_grace(mut self, limit: Duration) -> Self {
+        self.close_grace = limit;
+        self
+    }
+
+    /// Connects to an endpoint such as `tls://host:8443` or `unix:///run/app.sock`. On `tls://` the
+    /// server's key has been verified when this returns; whether the server accepts *our* key is
+    /// learnt with its first answer (docs/wire I24).
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] names the endpoint and what failed on the way to it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves no connection behind.
+    pub async fn connect(&self, endpoint: &str) -> Result<Client, ConnectError> {
+        let endpoint: Endpoint = endpoint.parse()?;
+        self.connect_endpoint(&endpoint).await
+    }
+
+    /// As [`connect`](Self::connect), with an endpoint that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_endpoint(&self, endpoint: &Endpoint) -> Result<Client, ConnectError> {
+        let mut options = ConnectOptions::default().connect_timeout(self.connect_timeout);
+        if let Some(identity) = &self.identity {
+            options = options.identity(Arc::clone(identity));
+        }
+        let connection = towline_transport::connect(endpoint, &options).await?;
+        let (peer, local, remote) = (
+            connection.peer().clone(),
+            connection.local_addr().to_owned(),
+            connection.remote_addr().to_owned(),
+        );
+        Ok(Client::start(
+            self,
+            connection.into_io(),
+            peer,
+            &local,
+            &remote,
+        ))
+    }
+
+    /// Speaks the protocol over any byte stream that is connected already: `local` and `remote` are
+    /// what the two ends are called in headers. Must be called within a tokio runtime.
+    pub fn from_io<IO>(&self, io: IO, peer: Peer, local: &str, remote: &str) -> Client
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Client::start(self, io, peer, local, remote)
+    }
+}

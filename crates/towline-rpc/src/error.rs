@@ -1,0 +1,85 @@
+//! How operations fail.
+
+use towline_codec::Text;
+
+use crate::{
+    close::CloseReason,
+    proto::{OutOfSync, TooLarge},
+};
+
+/// How connecting fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The text is not an endpoint this build can connect to.
+    #[error(transparent)]
+    Endpoint(#[from] towline_transport::ParseEndpointError),
+    /// The way to the endpoint failed.
+    #[error(transparent)]
+    Transport(#[from] towline_transport::ConnectError),
+}
+
+/// How a call fails.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The server has no such service, or refused the call for another reason: its text (docs/wire
+    /// E4). The connection goes on.
+    #[error("the server refused the call: {0}")]
+    Refused(Text),
+    /// No reply came in time. The server was told that nobody waits any more.
+    #[error("time-out waiting for call to complete: no reply within {} s", .0.as_secs_f64())]
+    TimedOut(std::time::Duration),
+    /// The request is too large; nothing was sent.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The connection ended before the reply came.
+    #[error("the connection was closed: {0}")]
+    Closed(#[from] CloseReason),
+}
+
+/// How sending fails.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The other end has ended the stream already.
+    #[error("the other end has ended the stream")]
+    Ended,
+    /// The message is too large; nothing was sent.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The connection is over.
+    #[error("the connection was closed: {0}")]
+    Closed(#[from] CloseReason),
+}
+
+/// How a stream fails.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The server has no such service, or refused the stream: its text (docs/wire E4).
+    #[error("the server refused the stream: {0}")]
+    Refused(Text),
+    /// A part was missing or came twice (docs/wire S9).
+    #[error(transparent)]
+    OutOfSync(#[from] OutOfSync),
+    /// A part is too large; it was not sent.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The other end ended the stream before its last part.
+    #[error("the stream ended before its last part")]
+    Ended,
+    /// The connection ended before the stream did.
+    #[error("the connection was closed: {0}")]
+    Closed(#[from] CloseReason),
+}
+
+impl From<SendError> for StreamError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Ended => Self::Ended,
+            SendError::TooLarge(error) => Self::TooLarge(error),
+            SendError::Closed(reason) => Self::Closed(reason),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Services and settings of a server.
+
+use std::{fmt::Display, future::Future, sync::Arc};
+
+use towline_codec::Text;
+
+use super::{
+    Context, DownloadSink, Server, Settings, UploadParts,
+    services::{CallService, DownloadService, OneWayService, Services, UploadService},
+};
+use crate::proto::{Compression, Concurrency, Limits, Message};
+
+/// Services and settings of a server.
+///
+/// There is one table of services for each kind of request; a name may stand in several, and the
+/// last registration of a name wins (docs/wire C3).
+#[derive(Debug)]
+pub struct ServerBuilder {
+    services: Services,
+    limits: Limits,
+    concurrency: Concurrency,
+    compression: Compression,
+    mirror: bool,
+}
+
+impl Default for ServerBuilder {
+    fn default() -> Self {
+        Self {
+            services: Services::default(),
+            limits: Limits::default(),
+            concurrency: Concurrency::default(),
+            compression: Compression::default(),
+            mirror: true,
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// A service that answers each request with one reply. An error becomes the reply's error text
+    /// (docs/wire E1).
+    #[must_use]
+    pub fn call<F, Fut, E>(mut self, name: impl Into<Text>, handler: F) -> Self
+    where
+        F: Fn(Context, Message) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Message, E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        self.services
+            .calls
+            .insert(name.into(), Box::new(CallService(Arc::new(handler))));
+        self
+    }
+
+    /// A service for messages that are not answered.
+    #[must_use]
+    pub fn one_way<F, Fut>(mut self, name: impl Into<Text>, handler: F) -> Self
+    where
+        F: Fn(Context, Message) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.services
+            .one_ways
+            .insert(name.into(), Box::new(OneWayService(Arc::new(handler))));
+        self
+    }
+
+    /// A service that takes an upload: the first part as a message, the others from
+    /// [`UploadParts`]; it answers once (docs/wire S3).
+    #[must_use]
+    pub fn upload<F, Fut, E>(mut self, name: impl Into<Text>, handler: F) -> Self
+    where
+        F: Fn(Context, Message, UploadParts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Message, E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        self.services
+            .uploads
+            .insert(name.into(), Box::new(UploadService(Arc::new(handler))));
+        self
+    }
+
+    /// A service that sends a download through a [`DownloadSink`] and then answers once (docs/wire
+    /// S6).
+    #[must_use]
+    pub fn download<F, Fut, E>(mut self, name: impl Into<Text>, handler: F) -> Self
+    where
+        F: Fn(Context, Message, DownloadSink) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Message, E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        self.services
+            .downloads
+            .insert(name.into(), Box::new(DownloadService(Arc::new(handler))));
+        self
+    }
+
+    /// How frames are compressed until a client has shown how it does it (docs/wire F11). Default:
+    /// S2.
+    #[must_use]
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Whether to compress as the client does (docs/wire F11). Default: true. With false every frame
+    /// is compressed as [`compression`](Self::compression) says.
+    #[must_use]
+    pub const fn mirror_compression(mut self, mirror: bool) -> Self {
+        self.mirror = mirror;
+        self
+    }
+
+    /// Limits and timers of each connection.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many handlers run at once for each connection.
+    #[must_use]
+    pub const fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    /// The server. It serves nobody yet: see [`Server::serve_io`] and [`Server::listen`].
+    pub fn build(self) -> Server {
+        Server {
+            shared: Arc::new(Settings {
+                services: self.services,
+                limits: self.limits,
+                concurrency: self.concurrency,
+                compression: self.compression,
+                mirror: self.mirror,
+            }),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Running handlers for one connection.
+
+use std::{sync::Arc, task::Poll};
+
+use rustc_hash::FxHashMap;
+use tokio::task::{AbortHandle, JoinSet};
+use towline_codec::Text;
+
+use super::{
+    Context, Core, Settings,
+    services::{Job, send_reply},
+};
+use crate::{
+    close::CloseReason,
+    driver::{self, Owner, Shared},
+    proto::{CallKey, Message, ServerEvent, ServiceKind, refusal},
+};
+
+/// The handlers that run for one connection. They end with it.
+pub(super) struct Handlers {
+    settings: Arc<Settings>,
+    context: Context,
+    tasks: JoinSet<CallKey>,
+    running: FxHashMap<CallKey, (ServiceKind, AbortHandle)>,
+}
+
+impl Handlers {
+    pub(super) fn new(settings: Arc<Settings>, context: Context) -> Self {
+        Self {
+            settings,
+            context,
+            tasks: JoinSet::new(),
+            running: FxHashMap::default(),
+        }
+    }
+
+    /// Drops the handlers that still run, and waits until they are gone.
+    pub(super) async fn stop(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    fn start(
+        &mut self,
+        shared: &Arc<Shared<Core>>,
+        key: CallKey,
+        kind: ServiceKind,
+        request: Message,
+    ) {
+        let Some(service) = self.settings.services.find(kind, &request.hdr.service_name) else {
+            let mut state = shared.lock();
+            state.core.refuse(driver::now(), key);
+            shared.wake_driver(state);
+            return;
+        };
+        let job = Job {
+            shared: Arc::clone(shared),
+            key,
+            context: self.context.clone(),
+            request,
+        };
+        let handle = service.start(&mut self.tasks, job);
+        self.running.insert(key, (kind, handle));
+    }
+
+    /// Drops a handler whose caller no longer waits, and says so on the wire: the original's
+    /// functions answer too (docs/wire C13, E8, S5).
+    fn cancel(&mut self, shared: &Arc<Shared<Core>>, key: CallKey) {
+        let Some((kind, handle)) = self.running.remove(&key) else {
+            return;
+        };
+        handle.abort();
+        let text = match kind {
+            ServiceKind::Call => refusal::CALL_CANCELLED,
+            ServiceKind::Upload | ServiceKind::Download => refusal::STREAM_CANCELLED,
+            ServiceKind::OneWay => {
+                let mut state = shared.lock();
+                state.core.finish(key);
+                shared.wake_driver(state);
+                return;
+            }
+        };
+        let now = driver::now();
+        let reply = Message {
+            error: Text::from_static(text),
+            ..Message::new()
+        };
+        let mut state = shared.lock();
+        if let Some(reply) = state.core.reply(now, key, reply) {
+            send_reply(shared, state, now, reply);
+        }
+    }
+}
+
+impl Owner<Core> for Handlers {
+    fn handle_event(&mut self, shared: &Arc<Shared<Core>>, event: ServerEvent) {
+        match event {
+            ServerEvent::Start { key, kind, request } => self.start(shared, key, kind, request),
+            ServerEvent::Cancelled { key } => self.cancel(shared, key),
+            ServerEvent::PartReady { key } => {
+                let waker = shared.lock().take_stream_waker(key);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, _: &Arc<Shared<Core>>, cx: &mut std::task::Context<'_>) {
+        while let Poll::Ready(Some(ended)) = self.tasks.poll_join_next(cx) {
+            // An aborted task has left the table already.
+            if let Ok(key) = ended {
+                self.running.remove(&key);
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    fn handle_close(&mut self, _: &Arc<Shared<Core>>, _: &CloseReason) {
+        self.tasks.abort_all();
+    }
+}

@@ -1,0 +1,157 @@
+//! Serving every connection that comes to an endpoint.
+
+use std::{sync::Arc, time::Duration};
+
+use towline_identity::Identity;
+use towline_server::{Counters, Drained};
+use towline_transport::{Endpoint, ListenOptions, Listener, ParseEndpointError};
+
+use super::Server;
+use crate::close::CloseReason;
+
+/// How a server listens. The defaults suit a machine that serves thousands of peers.
+#[derive(Debug, Clone, Default)]
+pub struct ListenConfig {
+    transport: ListenOptions,
+    server: towline_server::Builder,
+}
+
+impl ListenConfig {
+    /// The defaults: no identity, at most 10,240 connections, 20 s for a handshake.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Our own key and certificate, and the authority whose clients we admit. Needed for `tls://`.
+    #[must_use]
+    pub fn identity(mut self, identity: Arc<Identity>) -> Self {
+        self.transport = self.transport.identity(identity);
+        self
+    }
+
+    /// How long a client may take for its handshake. Default: 20 s, as the original.
+    #[must_use]
+    pub fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.transport = self.transport.handshake_timeout(limit);
+        self
+    }
+
+    /// Connections that may live at once. Default: 10,240; one more is closed at once. Each costs a
+    /// file descriptor and its buffers.
+    #[must_use]
+    pub fn max_connections(mut self, most: usize) -> Self {
+        self.server = self.server.max_connections(most);
+        self
+    }
+}
+
+/// Why a server cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The text is not an endpoint this build can listen on.
+    #[error(transparent)]
+    Endpoint(#[from] ParseEndpointError),
+    /// The transport cannot listen there.
+    #[error(transparent)]
+    Transport(#[from] towline_transport::ListenError),
+    /// The settings contradict each other.
+    #[error(transparent)]
+    Config(#[from] towline_server::ConfigError),
+}
+
+/// A server that is listening. Dropping it cuts every connection off; see
+/// [`shutdown`](Self::shutdown).
+#[derive(Debug)]
+pub struct Listening {
+    server: towline_server::Server,
+    endpoint: Endpoint,
+}
+
+impl Listening {
+    /// Where it listens, with the port the system chose if port 0 was asked for.
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Connections accepted, alive, refused.
+    pub fn counters(&self) -> Counters {
+        self.server.counters()
+    }
+
+    /// Stops: accepts nobody new, starts no new call, waits for running handlers until `deadline`,
+    /// then cuts off the rest.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts every connection off.
+    pub async fn shutdown(self, deadline: Duration) -> Drained {
+        self.server.shutdown(deadline).await
+    }
+}
+
+impl Server {
+    /// Listens on an endpoint such as `tls://0.0.0.0:8443` (port 0 lets the system choose) and serves
+    /// every connection in tasks of its own, until the returned handle is dropped or shut down.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use towline_rpc::{Client, Context, Message, Server, server::ListenConfig};
+    ///
+    /// let server = Server::builder()
+    ///     .call("echo", |_: Context, request: Message| async move {
+    ///         Ok::<_, std::convert::Infallible>(Message::from_body(request.body))
+    ///     })
+    ///     .build();
+    /// let listening = server.listen("tcp://127.0.0.1:0", ListenConfig::new()).await?;
+    /// let client = Client::builder().connect(&listening.endpoint().to_string()).await?;
+    /// assert_eq!(client.call(Message::request("echo", "hi")).await?.body, "hi");
+    /// client.close().await;
+    /// listening.shutdown(std::time::Duration::from_secs(5)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] names the endpoint and why it cannot be listened on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it does not listen.
+    pub async fn listen(
+        &self,
+        endpoint: &str,
+        config: ListenConfig,
+    ) -> Result<Listening, ListenError> {
+        let endpoint: Endpoint = endpoint.parse()?;
+        let listener = Listener::bind(&endpoint, &config.transport).await?;
+        let endpoint = listener.local_endpoint().clone();
+        let rpc = self.clone();
+        let server = config
+            .server
+            .serve([listener], move |connection, stopping| {
+                let rpc = rpc.clone();
+                async move {
+                    let peer = connection.peer().clone();
+                    let (local, remote) = (
+                        connection.local_addr().to_owned(),
+                        connection.remote_addr().to_owned(),
+                    );
+                    tracing::debug!(%peer, "connected");
+                    let io = connection.into_io();
+                    match rpc
+                        .serve_io(io, peer.clone(), &local, &remote, stopping)
+                        .await
+                    {
+                        reason @ (CloseReason::ClosedByPeer | CloseReason::ClosedHere) => {
+                            tracing::debug!(%peer, %reason, "disconnected");
+                        }
+                        reason => tracing::warn!(%peer, %reason, "a connection ended badly"),
+                    }
+                }
+            })?;
+        Ok(Listening { server, endpoint })
+    }
+}

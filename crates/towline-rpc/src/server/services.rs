@@ -1,0 +1,227 @@
+//! The tables of services, and how each kind of handler is run.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt::{self, Display},
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
+
+use futures_util::FutureExt as _;
+use tokio::task::{AbortHandle, JoinSet};
+use towline_codec::Text;
+
+use super::{Context, Core, DownloadSink, UploadParts};
+use crate::{
+    driver::{self, Shared},
+    proto::{CallKey, Message, ServiceKind, TooLarge, refusal},
+};
+
+type Table = HashMap<Text, Box<dyn Service>>;
+
+/// One table a kind of request (docs/wire C3).
+#[derive(Default)]
+pub(super) struct Services {
+    pub(super) calls: Table,
+    pub(super) one_ways: Table,
+    pub(super) uploads: Table,
+    pub(super) downloads: Table,
+}
+
+impl Services {
+    pub(super) fn find(&self, kind: ServiceKind, name: &Text) -> Option<&dyn Service> {
+        let table = match kind {
+            ServiceKind::Call => &self.calls,
+            ServiceKind::OneWay => &self.one_ways,
+            ServiceKind::Upload => &self.uploads,
+            ServiceKind::Download => &self.downloads,
+        };
+        Some(&**table.get(name)?)
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |table: &Table| {
+            let mut names: Vec<Text> = table.keys().cloned().collect();
+            names.sort();
+            names
+        };
+        f.debug_struct("Services")
+            .field("calls", &names(&self.calls))
+            .field("one_ways", &names(&self.one_ways))
+            .field("uploads", &names(&self.uploads))
+            .field("downloads", &names(&self.downloads))
+            .finish()
+    }
+}
+
+/// A request on its way to its handler.
+pub(super) struct Job {
+    pub(super) shared: Arc<Shared<Core>>,
+    pub(super) key: CallKey,
+    pub(super) context: Context,
+    pub(super) request: Message,
+}
+
+impl Job {
+    /// Sends the reply, as soon as there is room for it.
+    async fn reply(self, reply: Message) -> CallKey {
+        let Self { shared, key, .. } = self;
+        if poll_fn(|cx| shared.poll_room(cx)).await.is_err() {
+            return key;
+        }
+        let now = driver::now();
+        let mut state = shared.lock();
+        if let Some(reply) = state.core.reply(now, key, reply) {
+            send_reply(&shared, state, now, reply);
+        }
+        key
+    }
+}
+
+/// Queues a stamped reply; one that is too large is replaced by an error that says so.
+pub(super) fn send_reply<'a>(
+    shared: &'a Shared<Core>,
+    state: std::sync::MutexGuard<'a, driver::State<Core>>,
+    now: crate::proto::Now,
+    mut reply: Message,
+) {
+    if let Err(TooLarge { len, max }) = shared.enqueue(state, now, &reply) {
+        reply.body.clear();
+        reply.hdr.args.clear();
+        reply.hdr.subject = Text::EMPTY;
+        reply.error = Text::from(format!(
+            "the reply is too large: {len} bytes, the limit is {max}"
+        ));
+        if let Err(error) = shared.enqueue(shared.lock(), now, &reply) {
+            tracing::warn!(%error, "a reply was lost: not even its error fits into a frame");
+        }
+    }
+}
+
+/// What runs a request of one service.
+pub(super) trait Service: Send + Sync {
+    /// Starts the handler as one of `tasks`.
+    fn start(&self, tasks: &mut JoinSet<CallKey>, job: Job) -> AbortHandle;
+}
+
+/// The reply a handler's outcome makes.
+fn reply_of<E: Display>(outcome: Result<Result<Message, E>, Box<dyn Any + Send>>) -> Message {
+    match outcome {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => Message {
+            error: Text::from(error.to_string()),
+            ..Message::new()
+        },
+        Err(_) => {
+            tracing::error!("a handler panicked; its call fails");
+            Message {
+                error: Text::from_static(refusal::HANDLER_PANICKED),
+                ..Message::new()
+            }
+        }
+    }
+}
+
+pub(super) struct CallService<F>(pub(super) Arc<F>);
+
+impl<F, Fut, E> Service for CallService<F>
+where
+    F: Fn(Context, Message) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Message, E>> + Send + 'static,
+    E: Display + 'static,
+{
+    fn start(&self, tasks: &mut JoinSet<CallKey>, mut job: Job) -> AbortHandle {
+        let handler = Arc::clone(&self.0);
+        tasks.spawn(async move {
+            let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
+            let run = async move {
+                handler(context, request)
+                    .await
+                    .map_err(|error| error.to_string())
+            };
+            let outcome = AssertUnwindSafe(run).catch_unwind().await;
+            job.reply(reply_of(outcome)).await
+        })
+    }
+}
+
+pub(super) struct OneWayService<F>(pub(super) Arc<F>);
+
+impl<F, Fut> Service for OneWayService<F>
+where
+    F: Fn(Context, Message) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    fn start(&self, tasks: &mut JoinSet<CallKey>, job: Job) -> AbortHandle {
+        let handler = Arc::clone(&self.0);
+        tasks.spawn(async move {
+            let Job {
+                shared,
+                key,
+                context,
+                request,
+            } = job;
+            let run = async move { handler(context, request).await };
+            if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+                tracing::error!("a handler of one-way messages panicked");
+            }
+            let mut state = shared.lock();
+            state.core.finish(key);
+            // A call that waited for this one may start.
+            shared.wake_driver(state);
+            key
+        })
+    }
+}
+
+pub(super) struct UploadService<F>(pub(super) Arc<F>);
+
+impl<F, Fut, E> Service for UploadService<F>
+where
+    F: Fn(Context, Message, UploadParts) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Message, E>> + Send + 'static,
+    E: Display + 'static,
+{
+    fn start(&self, tasks: &mut JoinSet<CallKey>, mut job: Job) -> AbortHandle {
+        let handler = Arc::clone(&self.0);
+        tasks.spawn(async move {
+            let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
+            let parts = UploadParts::new(Arc::clone(&job.shared), job.key);
+            let run = async move {
+                handler(context, request, parts)
+                    .await
+                    .map_err(|error| error.to_string())
+            };
+            let outcome = AssertUnwindSafe(run).catch_unwind().await;
+            job.reply(reply_of(outcome)).await
+        })
+    }
+}
+
+pub(super) struct DownloadService<F>(pub(super) Arc<F>);
+
+impl<F, Fut, E> Service for DownloadService<F>
+where
+    F: Fn(Context, Message, DownloadSink) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Message, E>> + Send + 'static,
+    E: Display + 'static,
+{
+    fn start(&self, tasks: &mut JoinSet<CallKey>, mut job: Job) -> AbortHandle {
+        let handler = Arc::clone(&self.0);
+        tasks.spawn(async move {
+            let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
+            let sink = DownloadSink::new(Arc::clone(&job.shared), job.key);
+            let run = async move {
+                handler(context, request, sink)
+                    .await
+                    .map_err(|error| error.to_string())
+            };
+            let outcome = AssertUnwindSafe(run).catch_unwind().await;
+            job.reply(reply_of(outcome)).await
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! The server's ends of streams.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::Core;
+use crate::{
+    driver::{self, Shared},
+    error::{SendError, StreamError},
+    proto::{CallKey, Message, PartTaken},
+};
+
+/// The parts of an upload behind the first, in order.
+///
+/// They wait in a bounded queue; while it is full the connection reads nothing (docs/wire S13, S14).
+#[derive(Debug)]
+pub struct UploadParts {
+    shared: Arc<Shared<Core>>,
+    key: CallKey,
+}
+
+impl UploadParts {
+    pub(super) fn new(shared: Arc<Shared<Core>>, key: CallKey) -> Self {
+        Self { shared, key }
+    }
+
+    /// The next part; `None` when the last has been taken.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError`] if a part was missing or came twice, or the connection is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: no part is lost.
+    pub async fn next(&mut self) -> Result<Option<Message>, StreamError> {
+        poll_fn(|cx| self.poll_part(cx)).await
+    }
+
+    fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, StreamError>> {
+        let mut state = self.shared.lock();
+        match state.core.take_part(driver::now(), self.key) {
+            PartTaken::Part(part, _) => {
+                if state.may_resume() {
+                    self.shared.wake_driver(state);
+                }
+                Poll::Ready(Ok(Some(part)))
+            }
+            PartTaken::End => Poll::Ready(Ok(None)),
+            PartTaken::OutOfSync(error) => Poll::Ready(Err(error.into())),
+            PartTaken::Nothing => match &state.closed {
+                Some(reason) => Poll::Ready(Err(StreamError::Closed(reason.clone()))),
+                None => {
+                    state.wait_for_part(self.key, cx);
+                    Poll::Pending
+                }
+            },
+        }
+    }
+}
+
+impl Drop for UploadParts {
+    fn drop(&mut self) {
+        self.shared.lock().forget_stream(self.key);
+    }
+}
+
+/// Sends the parts of a download (docs/wire S6).
+#[derive(Debug)]
+pub struct DownloadSink {
+    shared: Arc<Shared<Core>>,
+    key: CallKey,
+}
+
+impl DownloadSink {
+    pub(super) fn new(shared: Arc<Shared<Core>>, key: CallKey) -> Self {
+        Self { shared, key }
+    }
+
+    /// Sends the next part. Waits while the connection's outbox is full. To an original client send
+    /// 1 MiB or less at a time (docs/wire S15).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Ended`] if the client has cancelled the download.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, the part was not sent.
+    pub async fn send(&mut self, part: Message) -> Result<(), SendError> {
+        self.send_part(part, false).await
+    }
+
+    /// Sends the last part, marked as such. The handler's reply ends the download in any case.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_last(&mut self, part: Message) -> Result<(), SendError> {
+        self.send_part(part, true).await
+    }
+
+    async fn send_part(&mut self, mut part: Message, last: bool) -> Result<(), SendError> {
+        poll_fn(|cx| self.shared.poll_room(cx)).await?;
+        let now = driver::now();
+        let mut state = self.shared.lock();
+        if !state.core.stamp_part(now, self.key, &mut part, last) {
+            return Err(SendError::Ended);
+        }
+        Ok(self.shared.enqueue(state, now, &part)?)
+    }
+}
