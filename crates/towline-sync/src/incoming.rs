@@ -6,6 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use cap_std::fs::{Dir, OpenOptions};
@@ -64,7 +65,7 @@ impl IncomingOptions {
 pub struct IncomingFile {
     dir: Arc<Dir>,
     name: String,
-    temporary: Temporary,
+    temporary: Arc<Temporary>,
     shown: String,
     storage: Box<dyn Storage>,
     arrived: u64,
@@ -97,7 +98,7 @@ impl IncomingFile {
         Ok(Self {
             dir,
             name,
-            temporary,
+            temporary: Arc::new(temporary),
             shown,
             storage: Box::new(file),
             arrived: 0,
@@ -121,6 +122,11 @@ impl IncomingFile {
     /// Bytes written so far.
     pub fn arrived(&self) -> u64 {
         self.arrived
+    }
+
+    /// The temporary name, for whoever has to remove it while another thread holds the file.
+    pub(crate) fn temporary(&self) -> Arc<Temporary> {
+        Arc::clone(&self.temporary)
     }
 
     /// The target's path relative to the root.
@@ -159,6 +165,19 @@ impl IncomingFile {
             })?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Temporary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Temporary").field(&self.name).finish()
+    }
+}
+
+impl Drop for IncomingFile {
+    fn drop(&mut self) {
+        // Others may hold the temporary name too; the file itself decides.
+        self.temporary.remove();
     }
 }
 
@@ -291,11 +310,11 @@ impl Storage for File {
     }
 }
 
-/// The temporary name; removed on drop until it is disarmed.
-struct Temporary {
+/// The temporary name; removed on drop unless the file got its own.
+pub(crate) struct Temporary {
     dir: Arc<Dir>,
     name: String,
-    armed: bool,
+    armed: AtomicBool,
 }
 
 impl Temporary {
@@ -311,7 +330,7 @@ impl Temporary {
                     let temporary = Self {
                         dir: Arc::clone(dir),
                         name,
-                        armed: true,
+                        armed: AtomicBool::new(true),
                     };
                     return Ok((temporary, file.into_std()));
                 }
@@ -322,19 +341,29 @@ impl Temporary {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn disarm(&mut self) {
-        self.armed = false;
+    fn disarm(&self) {
+        self.armed.store(false, Ordering::Relaxed);
+    }
+
+    /// Removes the file now, whoever still writes to it: a rename that comes later finds nothing.
+    /// One that came before has taken the name away, and it is never given out again.
+    pub(crate) fn remove(&self) {
+        if !self.armed.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        match self.dir.remove_file(&self.name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(name = self.name, %error, "a temporary file could not be removed");
+            }
+        }
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        if let Err(error) = self.dir.remove_file(&self.name) {
-            tracing::warn!(name = self.name, %error, "a temporary file could not be removed");
-        }
+        self.remove();
     }
 }
 

@@ -10,9 +10,12 @@
 //! - [`OutgoingFile`] reads and hashes a file ahead of the socket on a thread of its own and hands
 //!   out its parts; [`IncomingSink`] checks, hashes and writes arriving parts on a thread of its
 //!   own and puts the file under its name only when all of it is there and verified.
+//! - [`serve_files`] adds the services to a server; [`push`] and [`pull`] are the client's calls.
 //! - [`part`] names the services and the arguments that travel with the parts.
 //!
 //! It is not delta sync: a file is always sent whole.
+//!
+//! The two threads without a connection between them:
 //!
 //! ```
 //! use towline_sync::{Finish, IncomingSink, InPart, OutgoingFile, Root, SourceFile};
@@ -38,20 +41,29 @@
 //! # }
 //! ```
 
+mod blocking;
+mod echo;
 mod hash_name;
 mod incoming;
 mod outgoing;
 pub mod part;
+mod pull;
+mod push;
 mod receive;
 mod root;
+mod service;
 mod sink;
 mod source;
 mod stamp;
 
+pub use echo::serve_echo;
 pub use hash_name::{HashName, HashNameError};
 pub use incoming::{Durability, IncomingFile, IncomingOptions, StoreError};
 pub use outgoing::{OutPart, OutgoingFile, SendError};
+pub use pull::{PullError, PullOptions, pull};
+pub use push::{PushError, PushOptions, Pushed, Transferred, push};
 pub use receive::{InPart, ReceiveError, Received, Receiver};
 pub use root::{NameError, Root, RootError, Target};
+pub use service::{ServeOptions, serve_files};
 pub use sink::{Finish, IncomingSink, SinkError, Stored};
 pub use source::{OpenError, SourceFile};

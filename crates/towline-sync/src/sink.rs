@@ -1,12 +1,13 @@
 //! Storing the parts of a file beside the socket: checking, hashing and writing on one thread.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::hash_name::HashName;
-use crate::incoming::{IncomingFile, StoreError};
+use crate::incoming::{IncomingFile, StoreError, Temporary};
 use crate::receive::{InPart, ReceiveError, Received, Receiver};
 
 /// Parts that wait for the thread. With the one it works on and the one being pushed, at most four
@@ -15,10 +16,12 @@ const DEPTH: usize = 2;
 
 /// Takes the parts of one file, checks them and stores the file, on a blocking thread of its own.
 ///
-/// Memory: at most four parts. Dropped before [`IncomingSink::finish`], the thread ends soon after
-/// and the temporary file goes; [`IncomingSink::abort`] waits for that.
+/// Memory: at most four parts. Dropped before [`IncomingSink::finish`] has returned, the temporary
+/// file is removed at once, so that a program may end right afterwards; the thread ends soon after.
+/// [`IncomingSink::abort`] waits for that too.
 #[derive(Debug)]
 pub struct IncomingSink {
+    temporary: Arc<Temporary>,
     commands: Option<mpsc::Sender<Command>>,
     outcome: Option<oneshot::Receiver<Result<Stored, SinkError>>>,
 }
@@ -97,6 +100,7 @@ impl IncomingSink {
         let (commands, inbox) = mpsc::channel(DEPTH);
         let (report, outcome) = oneshot::channel();
         let name = file.shown().to_owned();
+        let temporary = file.temporary();
         // A thread of its own, not one of the runtime's blocking pool: a peer that stalls in the
         // middle of a file holds it for as long as it likes, and the pool is shared and bounded.
         thread::Builder::new()
@@ -110,6 +114,7 @@ impl IncomingSink {
             })
             .map_err(|source| SinkError::Thread { name, source })?;
         Ok(Self {
+            temporary,
             commands: Some(commands),
             outcome: Some(outcome),
         })
@@ -145,7 +150,7 @@ impl IncomingSink {
         self.outcome().await
     }
 
-    /// Gives up and waits until the temporary file is gone.
+    /// Gives up, and waits until the thread has let go of the file and its space is free again.
     ///
     /// # Cancel safety
     ///
@@ -178,6 +183,13 @@ impl IncomingSink {
             Some(outcome) => outcome.await.unwrap_or(Err(SinkError::Stopped)),
             None => Err(SinkError::Stopped),
         }
+    }
+}
+
+impl Drop for IncomingSink {
+    fn drop(&mut self) {
+        // Not left to the thread: the program may end before the thread comes to it.
+        self.temporary.remove();
     }
 }
 

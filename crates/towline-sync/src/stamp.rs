@@ -28,6 +28,17 @@ pub(crate) fn format(time: SystemTime) -> Option<String> {
     ))
 }
 
+/// The same moment as `2026-11-20 10:42:38.1234`: a space, and no zeros at the end of the fraction,
+/// which is absent when it is zero.
+pub(crate) fn format_spaced(time: SystemTime) -> Option<String> {
+    let text = format(time)?.replacen('T', " ", 1);
+    let text = text.trim_end_matches('Z').trim_end_matches('0');
+    Some(match text.strip_suffix('.') {
+        Some(whole) => whole.to_owned(),
+        None => text.to_owned(),
+    })
+}
+
 /// Reads RFC 3339 with any number of fraction digits up to nine and any offset; `None` for
 /// anything else.
 pub(crate) fn parse(text: &str) -> Option<SystemTime> {

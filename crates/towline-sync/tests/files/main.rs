@@ -1,4 +1,4 @@
-//! Files, from the disk of one end to that of the other, without a connection between them.
+//! Files, from the disk of one end to that of the other, and over a connection between them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,5 +6,6 @@ mod file_to_disk;
 mod hash_names;
 mod inputs;
 mod names;
+mod over_rpc;
 mod sending;
 mod storing;

@@ -1,0 +1,208 @@
+//! Sending a file to a server.
+
+use towline_rpc::{Client, CloseReason, Message, SendError as RpcSendError, StreamError};
+
+use crate::hash_name::HashName;
+use crate::outgoing::{OutPart, OutgoingFile, SendError};
+use crate::part::{self, ArgsError, UPLOAD_SERVICE, UploadBegin, UploadReply};
+use crate::service::with_args;
+use crate::source::SourceFile;
+
+/// How a file is pushed.
+#[derive(Debug, Clone, Default)]
+pub struct PushOptions {
+    dir: Option<String>,
+    name: Option<String>,
+    uncompressed: bool,
+}
+
+impl PushOptions {
+    /// The directory beneath the server's root to store in (docs/wire T26). By default the root
+    /// itself. The original ignores it.
+    #[must_use]
+    pub fn dir(mut self, dir: impl Into<String>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// The name to store under. By default the last component of the local path.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sends the parts uncompressed, whatever the connection does: for files that are compressed
+    /// already. Off by default.
+    #[must_use]
+    pub fn uncompressed(mut self, uncompressed: bool) -> Self {
+        self.uncompressed = uncompressed;
+        self
+    }
+}
+
+/// A file that the server has stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pushed {
+    /// Where, relative to the server's root, if the server told.
+    pub stored: Option<String>,
+    /// Its size.
+    pub bytes: u64,
+    /// How many parts it took.
+    pub parts: u64,
+    /// The hash of all its bytes, which is also the server's.
+    pub total: HashName,
+}
+
+/// How far a transfer is; told after every part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transferred {
+    /// Bytes so far.
+    pub bytes: u64,
+    /// Number of the latest part.
+    pub part: u64,
+    /// Size of the file, if it is known.
+    pub total: Option<u64>,
+}
+
+/// Sends one file and waits until the server has stored it.
+///
+/// `progress` is called after every part that the connection took.
+///
+/// # Cancel safety
+///
+/// Dropping the future cancels the upload: the server's target stays as it was.
+///
+/// # Errors
+///
+/// [`PushError`]. Unless it is [`PushError::WrongTotal`], nothing was stored, or it is unknown
+/// because the connection ended.
+pub async fn push(
+    client: &Client,
+    source: SourceFile,
+    options: &PushOptions,
+    mut progress: impl FnMut(Transferred) + Send,
+) -> Result<Pushed, PushError> {
+    let mut outgoing = OutgoingFile::start(source)?;
+    let mut sent = Transferred {
+        bytes: 0,
+        part: 0,
+        total: outgoing.meta().size,
+    };
+    let mut parts = 0;
+    let mut upload = None;
+    let reply = loop {
+        let Some(part) = outgoing.next_part().await? else {
+            return Err(PushError::Unfinished);
+        };
+        parts += 1;
+        let length = part.body.len() as u64;
+        let number = part.number;
+        let last = part.last;
+        let message = message(part, &outgoing, options);
+        match upload.take() {
+            None => upload = Some(client.upload(message).await.map_err(PushError::Begin)?),
+            Some(upload) if last => break upload.finish(message).await?,
+            Some(mut running) => match running.send(message).await {
+                Ok(()) => upload = Some(running),
+                // The server has made up its mind; its reply says why.
+                Err(RpcSendError::Ended) => break running.finish(Message::new()).await?,
+                Err(error) => return Err(StreamError::from(error).into()),
+            },
+        }
+        sent.bytes += length;
+        sent.part = number;
+        progress(sent);
+    };
+    let reply = reply
+        .into_result()
+        .map_err(|error| PushError::Refused(error.to_string()))?;
+    let ended = UploadReply::read(|key| reply.arg(key)).map_err(PushError::Reply)?;
+    let Some(total) = outgoing.total() else {
+        return Err(PushError::Unfinished);
+    };
+    if ended.total != total {
+        return Err(PushError::WrongTotal {
+            ours: total,
+            server: ended.total,
+        });
+    }
+    Ok(Pushed {
+        stored: ended.stored.map(str::to_owned),
+        bytes: sent.bytes,
+        parts,
+        total,
+    })
+}
+
+fn message(part: OutPart, outgoing: &OutgoingFile, options: &PushOptions) -> Message {
+    let args = if part.number == 0 {
+        UploadBegin {
+            name: options.name.as_deref().unwrap_or_else(|| outgoing.name()),
+            dir: options.dir.as_deref(),
+            hash: Some(part.hash),
+            meta: outgoing.meta(),
+        }
+        .write()
+    } else {
+        part::write_hash(part.hash)
+    };
+    let message = with_args(Message::request(UPLOAD_SERVICE, part.body), args);
+    if options.uncompressed {
+        message.without_compression()
+    } else {
+        message
+    }
+}
+
+/// Why a file was not pushed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The file could not be read to its end.
+    #[error(transparent)]
+    Read(#[from] SendError),
+    /// The upload could not begin.
+    #[error(transparent)]
+    Begin(RpcSendError),
+    /// The stream failed on its way.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The server did not store the file: its text.
+    #[error("the server did not store the file: {0}")]
+    Refused(String),
+    /// The server's reply cannot be read.
+    #[error("the server's reply cannot be understood: {0}")]
+    Reply(#[source] ArgsError),
+    /// The server ended the upload with a success before it had the whole file.
+    #[error("the server ended the upload before it had the whole file")]
+    Unfinished,
+    /// The server stored something else.
+    #[error(
+        "what the server stored differs from what was sent: its hash is {server}, ours {ours}; send the file again"
+    )]
+    WrongTotal {
+        /// The hash of what was sent.
+        ours: HashName,
+        /// The hash of what the server stored.
+        server: HashName,
+    },
+}
+
+impl PushError {
+    /// Why the connection is over, if that is what happened.
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        match self {
+            Self::Begin(RpcSendError::Closed(reason))
+            | Self::Stream(StreamError::Closed(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// True if both ends worked but the bytes are not the same.
+    pub fn is_verification_failure(&self) -> bool {
+        matches!(self, Self::WrongTotal { .. })
+    }
+}

@@ -1,0 +1,310 @@
+//! The services of a server that gives and takes files.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use towline_rpc::proto::CallType;
+use towline_rpc::server::{DownloadSink, ServerBuilder, UploadParts};
+use towline_rpc::{Context, Message, SendError as RpcSendError, StreamError};
+
+use crate::blocking;
+use crate::incoming::{Durability, IncomingOptions, StoreError};
+use crate::outgoing::{OutgoingFile, SendError};
+use crate::part::{self, ArgsError, DownloadPart, FileMeta, UploadBegin, UploadReply};
+use crate::receive::InPart;
+use crate::root::{NameError, Root};
+use crate::sink::{Finish, IncomingSink, SinkError, Stored};
+use crate::source::OpenError;
+
+/// How a server gives and takes files.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    allow_write: bool,
+    suffix: Option<String>,
+    durability: Durability,
+    max_bytes: u64,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            allow_write: false,
+            suffix: None,
+            durability: Durability::default(),
+            max_bytes: u64::MAX,
+        }
+    }
+}
+
+impl ServeOptions {
+    /// Whether clients may store files, also over existing ones (docs/wire T25). Off by default.
+    #[must_use]
+    pub fn allow_write(mut self, allow: bool) -> Self {
+        self.allow_write = allow;
+        self
+    }
+
+    /// What is appended, behind a dot, to the name of every file stored (docs/wire T21); `servergot`
+    /// is the original's. By default nothing.
+    #[must_use]
+    pub fn suffix(mut self, suffix: Option<String>) -> Self {
+        self.suffix = suffix;
+        self
+    }
+
+    /// When a file counts as stored; [`Durability::Fsync`] by default.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Bytes that one file may have. Not limited by default: a client that may write can fill the
+    /// disk.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+}
+
+/// Adds the services that store files beneath `root` and send files from there (docs/wire T1).
+///
+/// Both are registered whatever the options say: an upload to a server that does not take files is
+/// answered with an error, because an unknown service would disable a client of the original.
+///
+/// ```
+/// use towline_rpc::Server;
+/// use towline_sync::{Root, ServeOptions, serve_files};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path();
+/// let options = ServeOptions::default().allow_write(true);
+/// let server = serve_files(Server::builder(), Root::open(dir)?, options).build();
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn serve_files(builder: ServerBuilder, root: Root, options: ServeOptions) -> ServerBuilder {
+    let files = Arc::new(Files { root, options });
+    let (storing, sending) = (Arc::clone(&files), files);
+    builder
+        .upload(part::UPLOAD_SERVICE, move |context, first, parts| {
+            store(Arc::clone(&storing), context, first, parts)
+        })
+        .download(part::DOWNLOAD_SERVICE, move |context, request, sink| {
+            send(Arc::clone(&sending), context, request, sink)
+        })
+}
+
+#[derive(Debug)]
+struct Files {
+    root: Root,
+    options: ServeOptions,
+}
+
+async fn store(
+    files: Arc<Files>,
+    context: Context,
+    first: Message,
+    parts: UploadParts,
+) -> Result<Message, UploadError> {
+    let result = receive(&files, first, parts).await;
+    match &result {
+        Ok(stored) => tracing::info!(
+            peer = %context.remote_addr(),
+            path = stored.path,
+            bytes = stored.bytes,
+            "stored a file"
+        ),
+        Err(error) => tracing::warn!(peer = %context.remote_addr(), %error, "stored no file"),
+    }
+    let stored = result?;
+    let reply = UploadReply {
+        total: stored.total,
+        stored: Some(&stored.path),
+    };
+    let sentence = part::upload_sentence(wall_time(), &stored.path, stored.bytes);
+    Ok(with_args(Message::from_body(sentence), reply.write()))
+}
+
+async fn receive(
+    files: &Arc<Files>,
+    first: Message,
+    mut parts: UploadParts,
+) -> Result<Stored, UploadError> {
+    let options = &files.options;
+    if !options.allow_write {
+        return Err(UploadError::ReadOnly);
+    }
+    let begin = UploadBegin::read(|key| first.arg(key))?;
+    let meta = begin.meta;
+    if let Some(size) = meta.size.filter(|size| *size > options.max_bytes) {
+        return Err(UploadError::TooLarge {
+            size,
+            limit: options.max_bytes,
+        });
+    }
+    let target = files
+        .root
+        .target(begin.name, begin.dir, options.suffix.as_deref())?;
+    let incoming = IncomingOptions::default()
+        .durability(options.durability)
+        .mode(meta.mode);
+    let shown = target.to_string();
+    let root = files.root.clone();
+    let file = blocking::run(move || root.create_incoming(&target, &incoming))
+        .await
+        .unwrap_or_else(|source| {
+            Err(StoreError::Create {
+                name: shown.clone(),
+                source,
+            })
+        })?;
+    let mut sink = IncomingSink::with_limit(file, options.max_bytes)?;
+    let mut arrived = first.body.len() as u64;
+    sink.push(in_part(first)?).await?;
+    loop {
+        match parts.next().await {
+            Ok(Some(part)) => {
+                arrived += part.body.len() as u64;
+                sink.push(in_part(part)?).await?;
+            }
+            Ok(None) => break,
+            Err(source) => {
+                sink.abort().await;
+                return Err(UploadError::Stream {
+                    name: shown,
+                    arrived,
+                    source,
+                });
+            }
+        }
+    }
+    let finish = Finish::default().expected_size(meta.size).mtime(meta.mtime);
+    Ok(sink.finish(finish).await?)
+}
+
+fn in_part(message: Message) -> Result<InPart, ArgsError> {
+    Ok(InPart {
+        number: message.hdr.stream_part,
+        hash: part::read_hash(|key| message.arg(key))?,
+        last: message.hdr.typ == CallType::UPLOAD_END,
+        body: message.body,
+    })
+}
+
+async fn send(
+    files: Arc<Files>,
+    context: Context,
+    request: Message,
+    sink: DownloadSink,
+) -> Result<Message, DownloadError> {
+    let result = transmit(&files, &request, sink).await;
+    match &result {
+        Ok(_) => tracing::info!(
+            peer = %context.remote_addr(),
+            path = request.arg(part::REQUESTED_PATH),
+            "sent a file"
+        ),
+        Err(error) => tracing::warn!(peer = %context.remote_addr(), %error, "sent no file"),
+    }
+    result
+}
+
+async fn transmit(
+    files: &Arc<Files>,
+    request: &Message,
+    mut sink: DownloadSink,
+) -> Result<Message, DownloadError> {
+    let path = part::read_requested_path(|key| request.arg(key))?;
+    let (root, wanted) = (files.root.clone(), path.to_owned());
+    let source = blocking::run(move || root.open_for_read(&wanted))
+        .await
+        .unwrap_or_else(|source| {
+            Err(OpenError::Io {
+                path: path.to_owned(),
+                source,
+            })
+        })?;
+    let mut outgoing = OutgoingFile::start(source)?;
+    let mut meta = outgoing.meta();
+    while let Some(part) = outgoing.next_part().await? {
+        let args = DownloadPart {
+            path: Some(path),
+            name: Some(outgoing.name()),
+            hash: Some(part.hash),
+            meta,
+        }
+        .write();
+        // docs/wire T7 wants the size in every part; time and mode are read from the first one.
+        meta = FileMeta {
+            size: meta.size,
+            ..FileMeta::default()
+        };
+        let message = with_args(Message::from_body(part.body), args);
+        if part.last {
+            sink.send_last(message).await?;
+        } else {
+            sink.send(message).await?;
+        }
+    }
+    let total = outgoing
+        .total()
+        .map(|total| (part::SERVER_TOTAL, total.to_string()));
+    Ok(with_args(Message::new(), total.into_iter().collect()))
+}
+
+pub(crate) fn with_args(mut message: Message, args: part::Args) -> Message {
+    for (key, value) in args {
+        message = message.with_arg(key, value);
+    }
+    message
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time is only shown to people"
+)]
+fn wall_time() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Why an upload ended without a file; the text goes to the client.
+#[derive(Debug, thiserror::Error)]
+enum UploadError {
+    #[error("this server does not take files; it has to be started with --allow-write")]
+    ReadOnly,
+    #[error("the file has {size} bytes, this server takes at most {limit}")]
+    TooLarge { size: u64, limit: u64 },
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(
+        "`{name}` was not stored: {source}; {arrived} bytes arrived, what was under that name is untouched"
+    )]
+    Stream {
+        name: String,
+        arrived: u64,
+        source: StreamError,
+    },
+}
+
+/// Why a download ended before its last part; the text goes to the client.
+#[derive(Debug, thiserror::Error)]
+enum DownloadError {
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Read(#[from] SendError),
+    #[error(transparent)]
+    Send(#[from] RpcSendError),
+}
