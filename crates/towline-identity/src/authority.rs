@@ -152,7 +152,7 @@ impl LeafOptions {
 ///
 /// Whoever holds it can make identities that every other identity of this authority trusts: keep its
 /// directory private, and away from the machines that only use identities. The key is erased from
-/// memory when the authority is dropped (copies inside the cryptographic library while it signs are
+/// memory when the authority is dropped (what the cryptographic library holds while it signs is
 /// beyond reach) and never appears in `Debug` output.
 pub struct Authority {
     key: SecretKey,

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
-
-use zeroize::Zeroizing;
 
 use crate::authority::CERTIFICATE_FILE;
 use crate::certificate::{self, Facts, date};
@@ -17,10 +16,12 @@ use crate::secret::SecretKey;
 /// A program's own key and certificate, and the certificates of the authorities it trusts.
 ///
 /// Made by [`Authority::issue`](crate::Authority::issue) or loaded from the three files the original
-/// uses: `ca.crt`, `NAME.crt`, `NAME.key`. The key is erased from memory when the identity is dropped
-/// (copies inside the TLS library are beyond reach) and never appears in `Debug` output.
+/// uses: `ca.crt`, `NAME.crt`, `NAME.key`. The key is erased from memory when the identity and the TLS
+/// configurations made from it are dropped (what the cryptographic library holds while it signs is
+/// beyond reach), and never appears in `Debug` output.
 pub struct Identity {
-    key: SecretKey,
+    // Shared with the TLS configurations made from this identity, which sign with it.
+    key: Arc<SecretKey>,
     certificate: Vec<u8>,
     facts: Facts,
     roots: Vec<Vec<u8>>,
@@ -34,7 +35,7 @@ impl Identity {
         roots: Vec<Vec<u8>>,
     ) -> Self {
         Self {
-            key,
+            key: Arc::new(key),
             certificate,
             facts,
             roots,
@@ -87,7 +88,7 @@ impl Identity {
             }
         }
         Ok(Self {
-            key,
+            key: Arc::new(key),
             certificate,
             facts,
             roots,
@@ -177,9 +178,9 @@ impl Identity {
         &self.roots
     }
 
-    /// The private key as PKCS#8, for the TLS configurations.
-    pub(crate) fn key_pkcs8(&self) -> Zeroizing<[u8; 48]> {
-        self.key.to_pkcs8()
+    /// The private key, for the TLS configurations.
+    pub(crate) fn key(&self) -> &Arc<SecretKey> {
+        &self.key
     }
 }
 

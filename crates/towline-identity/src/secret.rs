@@ -52,6 +52,12 @@ impl SecretKey {
         self.public
     }
 
+    /// The signature; `None` as little as [`from_seed`](Self::from_seed).
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&self.seed[..]).ok()?;
+        Some(pair.sign(message).as_ref().to_vec())
+    }
+
     /// The 48-byte PKCS#8 form.
     pub(crate) fn to_pkcs8(&self) -> Zeroizing<[u8; 48]> {
         let mut der = Zeroizing::new([0; 48]);
@@ -195,9 +201,7 @@ impl rcgen::PublicKeyData for SecretKey {
 
 impl rcgen::SigningKey for SecretKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&self.seed[..])
-            .map_err(|_| rcgen::Error::RemoteKeyError)?;
-        Ok(pair.sign(message).as_ref().to_vec())
+        Self::sign(self, message).ok_or(rcgen::Error::RemoteKeyError)
     }
 }
 

@@ -7,13 +7,15 @@
 //! none of them (wire spec 3.3).
 
 mod problem;
+mod sign;
 mod verify;
 
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring as provider};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme, version};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::CertificateDer;
 
 pub use problem::TlsProblem;
 
@@ -58,7 +60,7 @@ pub fn client_config(
         // Not weaker than the usual verifier: it is the usual one with a further check.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(chain(identity), key(identity))?;
+        .with_client_cert_resolver(credentials(identity));
     config.resumption = rustls::client::Resumption::disabled();
     config.enable_early_data = false;
     Ok(Arc::new(config))
@@ -78,7 +80,7 @@ pub fn server_config(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(chain(identity), key(identity))?;
+        .with_cert_resolver(credentials(identity));
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
@@ -149,10 +151,12 @@ fn roots(identity: &Identity) -> Result<Arc<RootCertStore>, TlsConfigError> {
     }
 }
 
-fn chain(identity: &Identity) -> Vec<CertificateDer<'static>> {
-    vec![CertificateDer::from(identity.certificate_der().to_vec())]
-}
-
-fn key(identity: &Identity) -> PrivateKeyDer<'static> {
-    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key_pkcs8().to_vec()))
+/// The leaf alone, and the key that stays ours. Loading has checked that they belong together.
+fn credentials(identity: &Identity) -> Arc<SingleCertAndKey> {
+    let leaf = CertificateDer::from(identity.certificate_der().to_vec());
+    let key = sign::HandshakeKey(Arc::clone(identity.key()));
+    Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+        vec![leaf],
+        Arc::new(key),
+    )))
 }
