@@ -1,7 +1,7 @@
 //! Endpoint URLs and the stacks they name: `tcp`, `tls`, `unix`, `mem`.
 //!
 //! One text says where and how: `tls://db.internal:8443#dir/file`, in code and on the command line.
-//! [`connect`] dials it, [`Listener`] waits there, and both give a [`Connection`]: bytes both ways, and
+//! [`connect()`] dials it, [`Listener`] waits there, and both give a [`Connection`]: bytes both ways, and
 //! the [`Peer`](towline_identity::Peer) at the other end as far as it has proven itself.
 //!
 //! This crate does not decide who may do what, does not accept in a loop (towline-server does) and
