@@ -190,10 +190,10 @@ impl<'a> Reader<'a> {
         }
         let seconds = i64::from_be_bytes(self.take_array()?);
         let nanos = i32::from_be_bytes(self.take_array()?);
-        if seconds == Timestamp::ZERO_SECONDS && nanos == 0 {
-            return Ok(None);
-        }
-        Ok(Some(Timestamp::new(seconds, i64::from(nanos))))
+        // Nanoseconds are carried first: what is the zero instant only then must not be written on.
+        let time = Timestamp::new(seconds, i64::from(nanos));
+        let is_zero = time == Timestamp::new(Timestamp::ZERO_SECONDS, 0);
+        Ok((!is_zero).then_some(time))
     }
 
     /// Passes over one value of any kind.
@@ -405,6 +405,17 @@ mod tests {
         assert_eq!(Reader::new(&nil).time(), Ok(None));
         assert_eq!(Reader::new(&nil).map_header(), Ok(None));
         assert_eq!(Reader::new(&nil).array_header(), Ok(None));
+    }
+
+    #[test]
+    fn nanoseconds_that_carry_to_the_zero_instant_read_as_unset() {
+        let zero = Timestamp::ZERO_SECONDS;
+        for (seconds, nanos) in [(zero, 0), (zero - 1, 1_000_000_000), (zero + 1, -1_000_000_000)] {
+            let mut bytes = vec![0xc7, 12, TIME_EXTENSION as u8];
+            bytes.extend_from_slice(&seconds.to_be_bytes());
+            bytes.extend_from_slice(&i32::to_be_bytes(nanos));
+            assert_eq!(Reader::new(&bytes).time(), Ok(None), "{seconds} {nanos}");
+        }
     }
 
     #[test]
