@@ -1,0 +1,287 @@
+//! The command line: options, their defaults and help. Completions and man page come from here.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use towline::rpc::Compression;
+
+const EXIT_CODES: &str = "Exit codes:
+  0  ok
+  1  failed
+  2  wrong usage
+  3  cannot connect
+  4  some files failed
+  5  verification failed
+  6  refused: no trust, or no permission";
+
+/// Move files and make calls over connections authenticated by Ed25519 keys.
+#[derive(Debug, Parser)]
+#[command(name = "tow", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Print one JSON object a line instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Log more to stderr; again for still more
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what towline does, on this machine, with nothing to set up
+    Demo(Demo),
+    /// Make and show keys
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Serve the files of a directory: read-only unless --allow-write
+    Serve(Serve),
+    /// Send files to a server
+    Push(Push),
+    /// Fetch files from a server
+    Pull(Pull),
+    /// Call a service and print its reply
+    Call(Call),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Which keys to use.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// Directory with ca.crt, NAME.crt and NAME.key [default: certs here, then ~/.config/towline/certs]
+    #[arg(long, value_name = "DIR", env = "TOW_CERTS", value_hint = ValueHint::DirPath)]
+    pub(crate) certs: Option<PathBuf>,
+
+    /// Name of our own key [default: node to serve, client otherwise]
+    #[arg(long, value_name = "NAME", env = "TOW_KEY")]
+    pub(crate) key: Option<String>,
+}
+
+/// How to reach a server.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+
+    /// Compression of what is sent: s2 or none
+    #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
+    pub(crate) compress: Compression,
+
+    /// Time limit for connecting, and for each call
+    #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+
+    /// Move files even if the connection is neither encrypted nor authenticated
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The file to move [default: 256 MiB made on the spot, half text, half noise]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+
+    /// How many calls to make
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) calls: u32,
+
+    /// How many of them at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) in_flight: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make an authority: the key that says which other keys belong together
+    Ca {
+        /// Where to keep it; back this directory up and show it to nobody
+        #[arg(long, default_value = PRIVATE_DIR, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// How many days it is valid
+        #[arg(long, value_name = "DAYS")]
+        days: Option<u32>,
+        /// Replace an authority that is there: its keys are then worthless
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make a key and its certificate, and the authority too if there is none yet
+    New {
+        /// Its name: NAME.key and NAME.crt; servers use `node`, clients `client`
+        name: String,
+        /// E-mail address in the certificate [default: NAME@HOST]
+        #[arg(long, short, value_name = "ADDRESS")]
+        email: Option<String>,
+        /// Where the authority is
+        #[arg(long, default_value = PRIVATE_DIR, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        ca_dir: PathBuf,
+        /// Where the key goes
+        #[arg(long, short, default_value = "certs", value_name = "DIR", value_hint = ValueHint::DirPath)]
+        out: PathBuf,
+        /// How many days the certificate is valid
+        #[arg(long, value_name = "DAYS")]
+        days: Option<u32>,
+        /// Replace a key of that name
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show a key or certificate: whose it is, and until when
+    Show {
+        /// Certificate or key files
+        #[arg(required = true, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// The original's name for it.
+const PRIVATE_DIR: &str = "my-keep-private-dir";
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The directory; nothing outside it can be reached
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+
+    /// Where to listen; port 0 lets the system choose
+    #[arg(long, short, default_value = "tls://0.0.0.0:8443", value_name = "URL")]
+    pub(crate) listen: String,
+
+    /// Let clients store files, also over existing ones
+    #[arg(long)]
+    pub(crate) allow_write: bool,
+
+    /// Append .SUFFIX to the names of stored files; the original uses `servergot`
+    #[arg(long, value_name = "SUFFIX")]
+    pub(crate) suffix: Option<String>,
+
+    /// Do not wait for the disk before a file counts as stored
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+
+    /// Largest file that is taken, in bytes [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_file: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+
+    /// Compression until a client has shown its own: s2 or none
+    #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
+    pub(crate) compress: Compression,
+
+    /// Most connections at once
+    #[arg(long, default_value_t = 10_240, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
+
+    /// Serve files even if the connection is neither encrypted nor authenticated
+    #[arg(long)]
+    pub(crate) insecure: bool,
+
+    /// Stop when standard input ends: for programs that start a server of their own
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// Files to send, then the server: tls://HOST:PORT, with #DIR for a directory beneath its root
+    #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"], value_hint = ValueHint::FilePath)]
+    pub(crate) files_and_url: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// What to fetch: tls://HOST:PORT#PATH
+    #[arg(required = true, value_name = "URL#PATH", value_hint = ValueHint::Url)]
+    pub(crate) urls: Vec<String>,
+
+    /// The directory to store in
+    #[arg(long, short, default_value = ".", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+
+    /// Do not wait for the disk before a file counts as stored
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    /// The server: tls://HOST:PORT
+    #[arg(value_hint = ValueHint::Url)]
+    pub(crate) url: String,
+
+    /// The service
+    pub(crate) name: String,
+
+    /// The body of the request; `-` reads it from standard input
+    #[arg(default_value = "")]
+    pub(crate) body: String,
+
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// A time such as `300ms`, `10s` or `2m`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is not a unit of time: use ms, s, m or h")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is not a time: try 10s or 300ms"))?;
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| format!("`{text}` is not a time above zero"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        assert_eq!(parse_duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert!(parse_duration("10 parsecs").is_err());
+        assert!(parse_duration("0s").is_err());
+        assert!(parse_duration("").is_err());
+    }
+}

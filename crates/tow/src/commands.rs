@@ -1,0 +1,63 @@
+//! One file a command.
+
+mod call;
+mod demo;
+mod keys;
+mod pull;
+mod push;
+mod serve;
+
+use std::future::Future;
+
+use clap::CommandFactory as _;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::{Failure, failed},
+    output::Output,
+};
+
+/// Runs what the command line asks for.
+pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
+    match cli.command {
+        Command::Demo(args) => block_on(demo::run(args, *output)),
+        Command::Keys(command) => keys::run(command, *output),
+        Command::Serve(args) => block_on(serve::run(args, *output)),
+        Command::Push(args) => block_on(push::run(args, *output)),
+        Command::Pull(args) => block_on(pull::run(args, *output)),
+        Command::Call(args) => block_on(call::run(args, *output)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tow", &mut script);
+            output.raw(&script);
+            Ok(())
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(failed)?;
+            output.raw(&page);
+            Ok(())
+        }
+    }
+}
+
+/// Runs a command on a runtime of its own, in a task: a task wakes faster than the thread that
+/// waits for it.
+fn block_on<F>(command: F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let result = runtime.block_on(runtime.spawn(command));
+    // Threads that wait for a disk or a terminal must not hold up the end.
+    runtime.shutdown_background();
+    match result {
+        Ok(result) => result,
+        Err(error) => Err(failed(format_args!("an internal error: {error}"))),
+    }
+}

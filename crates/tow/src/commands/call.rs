@@ -1,0 +1,70 @@
+//! `tow call`: one call, its reply on stdout.
+
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use towline::rpc::{Message, proto::MAX_BODY};
+
+use crate::{
+    cli::Call,
+    connection::{connect, endpoint},
+    failure::{Exit, Failure, failed},
+    output::Output,
+};
+
+pub(crate) async fn run(args: Call, output: Output) -> Result<(), Failure> {
+    let endpoint = endpoint(&args.url)?;
+    let body = match args.body.as_str() {
+        "-" => read_stdin().await?,
+        text => text.as_bytes().to_vec(),
+    };
+    let client = connect(&endpoint, &args.client).await?;
+    let reply = client
+        .call(Message::request(args.name.as_str(), body))
+        .await;
+    client.close().await;
+    let reply = reply?
+        .into_result()
+        .map_err(|error| Failure::new(Exit::Failed, format!("`{}` failed: {error}", args.name)))?;
+    if output.is_json() {
+        let args: serde_json::Map<_, _> = reply
+            .hdr
+            .args
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string().into()))
+            .collect();
+        let mut fields = json!({ "subject": reply.hdr.subject.to_string(), "args": args, "bytes": reply.body.len() });
+        match std::str::from_utf8(&reply.body) {
+            Ok(text) => fields["body"] = text.into(),
+            // A body that is not text is given byte by byte: nothing is lost.
+            Err(_) => fields["body_bytes"] = reply.body.to_vec().into(),
+        }
+        output.result("reply", fields, "");
+    } else {
+        let mut body = reply.body.to_vec();
+        if !body.is_empty()
+            && !body.ends_with(b"\n")
+            && std::io::IsTerminal::is_terminal(&std::io::stdout())
+        {
+            body.push(b'\n');
+        }
+        output.raw(&body);
+    }
+    Ok(())
+}
+
+async fn read_stdin() -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    tokio::io::stdin()
+        .take(MAX_BODY as u64 + 1)
+        .read_to_end(&mut body)
+        .await
+        .map_err(failed)?;
+    if body.len() > MAX_BODY {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("standard input is larger than a call may be: {MAX_BODY} bytes"),
+        )
+        .hint("send it as a file with `tow push`"));
+    }
+    Ok(body)
+}

@@ -1,0 +1,73 @@
+//! The server of the demo: this program once more, as a process of its own.
+
+use std::{path::Path, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use crate::failure::{Failure, failed};
+
+/// A running `tow serve`. It ends when this does, however this ends: its standard input closes.
+pub(super) struct ServerProcess {
+    child: Child,
+    url: String,
+}
+
+impl ServerProcess {
+    pub(super) async fn start(dir: &Path, certs: &Path) -> Result<Self, Failure> {
+        let program = std::env::current_exe().map_err(failed)?;
+        let mut child = Command::new(program)
+            .args([
+                "serve",
+                "--json",
+                "--allow-write",
+                "--until-stdin-ends",
+                "--listen",
+                "tls://127.0.0.1:0",
+            ])
+            .arg("--certs")
+            .arg(certs)
+            .arg("--")
+            .arg(dir)
+            // The stranger's refusal is part of the show, not a line in the log.
+            .env("TOW_LOG", "error")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| failed("the server has no output"))?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = lines.next_line().await.map_err(failed)?.unwrap_or_default();
+        let event: serde_json::Value = serde_json::from_str(&line).map_err(failed)?;
+        match event["url"].as_str() {
+            Some(url) => {
+                let url = url.to_owned();
+                // What it says later is of no interest, but must not fill the pipe.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                Ok(Self { child, url })
+            }
+            None => Err(failed(format_args!("the server did not start: {line}"))),
+        }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops the server and sees that it ends well.
+    pub(super) async fn stop(mut self) -> Result<(), Failure> {
+        drop(self.child.stdin.take());
+        let status = self.child.wait().await.map_err(failed)?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(failed(format_args!("the server ended badly: {status}")))
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `tow pull`: files from a server.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use towline::{
+    rpc::Client,
+    sync::{Durability, PullOptions, Root, pull},
+    transport::Endpoint,
+};
+
+use super::push::summarise;
+use crate::{
+    cli::Pull,
+    clock,
+    connection::{connect, endpoint, require_secure},
+    failure::{Exit, Failure, failed},
+    output::Output,
+    progress::{Direction, Progress, format_bytes, format_speed},
+};
+
+pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
+    let endpoints = args
+        .urls
+        .iter()
+        .map(|url| remote_file(url))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (endpoint, _) in &endpoints {
+        require_secure(endpoint, args.client.insecure)?;
+    }
+    let out = args.out.clone();
+    let root = tokio::task::spawn_blocking(move || Root::open(out))
+        .await
+        .map_err(failed)?
+        .map_err(failed)?;
+    let durability = if args.no_fsync {
+        Durability::None
+    } else {
+        Durability::Fsync
+    };
+    let options = PullOptions::default().durability(durability);
+    let progress = output.progress();
+    let mut failures = Vec::new();
+    let mut connected: Option<(Endpoint, Client)> = None;
+    let several = endpoints.len() > 1;
+    for (endpoint, path) in &endpoints {
+        let server = endpoint.without_fragment();
+        let client = match &connected {
+            Some((to, client)) if *to == server && !client.is_closed() => Ok(client.clone()),
+            _ => connect(endpoint, &args.client).await,
+        };
+        let result = match client {
+            Ok(client) => {
+                connected = Some((server, client.clone()));
+                pull_one(&client, path, &root, &args.out, &options, output, &progress).await
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = result {
+            let failure = failure.of(endpoint);
+            if several {
+                output.failure(&failure);
+            }
+            failures.push(failure);
+        }
+    }
+    if let Some((_, client)) = connected {
+        client.close().await;
+    }
+    summarise(failures, endpoints.len())
+}
+
+/// A URL with a path behind `#`.
+fn remote_file(url: &str) -> Result<(Endpoint, String), Failure> {
+    let endpoint = endpoint(url)?;
+    match endpoint.fragment().filter(|path| !path.is_empty()) {
+        Some(path) => {
+            let path = path.to_owned();
+            Ok((endpoint, path))
+        }
+        None => Err(
+            Failure::new(Exit::Usage, format!("{url} does not say which file"))
+                .hint("put the path behind #: tow pull tls://HOST:PORT#dir/file"),
+        ),
+    }
+}
+
+async fn pull_one(
+    client: &Client,
+    path: &str,
+    root: &Root,
+    out: &Path,
+    options: &PullOptions,
+    output: Output,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let target = root.target(name, None, None).map_err(failed)?;
+    let start = clock::now();
+    let mut meter = progress.file(Direction::Down, name, None, start);
+    let stored = pull(client, path, root, &target, options, |come| {
+        if let Some(total) = come.total {
+            meter.set_total(total);
+        }
+        meter.update(come.bytes, come.part, clock::now());
+    })
+    .await?;
+    let end = clock::now();
+    meter.finish(end);
+    let seconds = end.saturating_duration_since(start).as_secs_f64();
+    let at: PathBuf = out.join(name);
+    let fields = json!({
+        "path": path, "file": at.display().to_string(), "bytes": stored.bytes, "seconds": seconds,
+        "blake3": stored.total.to_string(),
+    });
+    let line = format!(
+        "pulled {path} to {}: {} in {seconds:.3} s, {}",
+        at.display(),
+        format_bytes(stored.bytes).trim(),
+        format_speed(stored.bytes as f64 / seconds).trim()
+    );
+    output.note("pulled", fields, &line);
+    Ok(())
+}
