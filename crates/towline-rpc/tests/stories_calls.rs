@@ -445,6 +445,18 @@ fn the_bodies_of_waiting_calls_are_limited_in_bytes() {
     }
     assert_eq!(server.message().hdr.seqno, 4);
     assert_eq!(server.core.in_flight(), 3);
+    // What runs no longer waits: there is room for as much again.
+    for _ in 0..3 {
+        let key = started(&mut server)[0];
+        answer(&mut server, key);
+    }
+    for seqno in [6, 7] {
+        server.send(
+            start(),
+            &request(CallType::CALL, "id", seqno).with_body("ten bytes!"),
+        );
+    }
+    assert_eq!((server.core.in_flight(), server.core.refused()), (2, 1));
 }
 
 /// docs/wire C5: the limit is full of uploads that wait for their parts
@@ -524,11 +536,18 @@ fn types_without_a_meaning_in_their_direction_are_ignored() {
 
 /// docs/wire C18
 #[test]
-fn the_end_of_the_connection_hands_back_every_caller_in_order() {
+fn the_end_of_the_connection_hands_back_every_caller_once_and_in_order() {
     let mut client = ClientPeer::new();
     for waiter in 0..5 {
-        client.call(start(), Message::request("work", ""), waiter);
+        let mut call = Message::request("work", "");
+        let timeout = (waiter % 2 == 0).then_some(SECOND);
+        client.core.begin_call(start(), &mut call, timeout, waiter);
     }
     assert_eq!(client.core.close(), [0, 1, 2, 3, 4]);
     assert_eq!((client.core.in_flight(), client.core.deadline()), (0, None));
+    client
+        .core
+        .handle_timeout(at(SECOND * 2))
+        .expect("nothing is due");
+    assert!(client.events().is_empty() && client.sent().is_empty());
 }

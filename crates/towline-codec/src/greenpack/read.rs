@@ -410,7 +410,11 @@ mod tests {
     #[test]
     fn nanoseconds_that_carry_to_the_zero_instant_read_as_unset() {
         let zero = Timestamp::ZERO_SECONDS;
-        for (seconds, nanos) in [(zero, 0), (zero - 1, 1_000_000_000), (zero + 1, -1_000_000_000)] {
+        for (seconds, nanos) in [
+            (zero, 0),
+            (zero - 1, 1_000_000_000),
+            (zero + 1, -1_000_000_000),
+        ] {
             let mut bytes = vec![0xc7, 12, TIME_EXTENSION as u8];
             bytes.extend_from_slice(&seconds.to_be_bytes());
             bytes.extend_from_slice(&i32::to_be_bytes(nanos));
