@@ -122,7 +122,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Sa
     }
     file.write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
-    let kept = if overwrite || true {
+    let kept = if overwrite {
         file.persist(path)
     } else {
         file.persist_noclobber(path)

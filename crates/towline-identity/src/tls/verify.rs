@@ -53,7 +53,7 @@ impl ServerCertVerifier for Verifier<WebPkiServerVerifier> {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-
+        only_ed25519(leaf, rest)?;
         self.0
             .verify_server_cert(leaf, rest, name, ocsp, now)
             .map_err(name_the_authority)
@@ -97,7 +97,7 @@ impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-
+        only_ed25519(leaf, rest)?;
         self.0
             .verify_client_cert(leaf, rest, now)
             .map_err(name_the_authority)
@@ -128,7 +128,7 @@ impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
     }
 }
 
-#[expect(dead_code)] fn only_ed25519(leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<(), Error> {
+fn only_ed25519(leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<(), Error> {
     for certificate in std::iter::once(leaf).chain(rest) {
         Facts::read(certificate)
             .map_err(|why| CertificateError::Other(OtherError(Arc::new(why))))?;
