@@ -370,8 +370,9 @@ async fn the_unspecified_ipv6_address_accepts_ipv4() {
     };
     let port = listener.local_endpoint().port().unwrap();
     assert_ne!(port, 0);
-    let (server, client) = tokio::join!(accept(&listener), TcpStream::connect(("127.0.0.1", port)));
-    let local = client.unwrap().local_addr().unwrap();
+    let client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let local = client.local_addr().unwrap();
+    let server = accept(&listener).await;
     assert_eq!(server.unwrap().remote_addr(), format!("tcp://{local}"));
 }
 
