@@ -363,7 +363,12 @@ where
             return Err(reason);
         }
         self.owner.poll(&self.shared, cx);
-        again |= self.write(cx)?;
+        match self.write(cx) {
+            Ok(more) => again |= more,
+            // The peer's last words may say why it takes nothing any more.
+            Err(reason @ CloseReason::Io(_)) => return Err(self.read(cx).err().unwrap_or(reason)),
+            Err(reason) => return Err(reason),
+        }
         self.time(cx)?;
         // Writing may have made the room that reading waits for.
         Ok(again || self.shared.lock().may_resume())

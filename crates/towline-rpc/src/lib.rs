@@ -14,7 +14,8 @@
 //! *not* here: typed services, pushes from a server, bistreams, net/rpc calls, and compression
 //! other than S2.
 //!
-//! ```
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
 //! use std::convert::Infallible;
 //!
 //! use tokio_util::sync::CancellationToken;

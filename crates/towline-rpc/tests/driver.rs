@@ -1,6 +1,9 @@
 //! Client and server over a byte stream, with tokio.
 
-#![expect(clippy::disallowed_methods, reason = "these tests measure virtual time")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests measure virtual time"
+)]
 
 use std::{
     convert::Infallible,
@@ -608,4 +611,29 @@ async fn many_messages_leave_in_one_piece() {
     }
     assert_eq!(frames, 64);
     calls.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_given_up_after_the_write_limit() {
+    let limits = Limits::default().write_timeout(Some(Duration::from_secs(7)));
+    let (here, _silent) = tokio::io::duplex(64);
+    let peer = Peer::unauthenticated("mem://b");
+    let client = Client::builder()
+        .limits(limits)
+        .from_io(here, peer, "mem://a", "mem://b");
+    let start = tokio::time::Instant::now();
+    let call = client.call_with_timeout(Message::request("echo", vec![1; 100_000]), None);
+    let error = call.await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CallError::Closed(CloseReason::Violation(Violation::WriteTimeout))
+        ),
+        "{error}"
+    );
+    assert!(
+        (7..=14).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
 }

@@ -291,6 +291,34 @@ fn a_queue_is_full_by_bytes_too_and_takes_one_part_of_any_size() {
     assert!(server.core.wants_input());
 }
 
+/// docs/wire S13
+#[test]
+fn all_queues_of_a_connection_share_one_budget() {
+    let limits = Limits::default().connection_bytes(250_000);
+    let mut server = ServerPeer::with(limits, Concurrency::default());
+    let keys = ["a", "b", "c"].map(|call_id| begin(&mut server, call_id));
+    for call_id in ["a", "b", "c"] {
+        assert!(server.core.wants_input());
+        server.send(
+            start(),
+            &part(CallType::UPLOAD_MORE, call_id, 1).with_body(vec![1; 100_000]),
+        );
+    }
+    assert!(!server.core.wants_input());
+    let PartTaken::Part(..) = server.core.take_part(start(), keys[1]) else {
+        panic!("a part waits")
+    };
+    assert!(server.core.wants_input());
+    // What a stream that ends has not taken is given back too.
+    server.send(
+        start(),
+        &part(CallType::UPLOAD_MORE, "b", 2).with_body(vec![1; 100_000]),
+    );
+    assert!(!server.core.wants_input());
+    end(&mut server, keys[0]);
+    assert!(server.core.wants_input());
+}
+
 /// docs/wire C5: reading goes on for those that run
 #[test]
 fn an_upload_that_fills_its_queue_before_it_runs_is_refused() {

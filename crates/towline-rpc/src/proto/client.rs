@@ -81,7 +81,6 @@ pub struct Client<W> {
     call_ids: CallIds,
     last_seqno: u64,
     calls: FxHashMap<u64, Call<W>>,
-    full_streams: usize,
     timeouts: BTreeMap<(Instant, u64), ()>,
     events: VecDeque<ClientEvent<W>>,
     unclaimed: u64,
@@ -108,7 +107,6 @@ struct Stream {
     queue: InboundQueue,
     end: Option<StreamEnd>,
     announced: bool,
-    was_full: bool,
     next_sent: i64,
 }
 
@@ -128,7 +126,6 @@ impl<W> Client<W> {
             call_ids: CallIds::new(seed),
             last_seqno: 1,
             calls: FxHashMap::default(),
-            full_streams: 0,
             timeouts: BTreeMap::new(),
             events: VecDeque::new(),
             unclaimed: 0,
@@ -264,12 +261,7 @@ impl<W> Client<W> {
             return Taken::Nothing;
         };
         stream.announced = false;
-        if let Some(part) = stream.queue.pop() {
-            if stream.was_full && !stream.queue.is_full(&self.link.limits) {
-                stream.was_full = false;
-                self.full_streams -= 1;
-                self.link.resume_reading(now);
-            }
+        if let Some(part) = self.link.take_part(now, &mut stream.queue) {
             return Taken::Part(part);
         }
         match stream.end.take() {
@@ -338,7 +330,7 @@ impl<W> Client<W> {
 
     /// False while a stream's queue is full: the owner should stop reading (docs/wire S14).
     pub const fn wants_input(&self) -> bool {
-        self.full_streams == 0
+        self.link.takes_parts()
     }
 
     /// The next thing to tell somebody.
@@ -425,7 +417,6 @@ impl<W> Client<W> {
             queue: InboundQueue::default(),
             end: None,
             announced: false,
-            was_full: false,
             next_sent,
         };
         self.calls.insert(
@@ -532,15 +523,8 @@ impl<W> Client<W> {
             self.unclaimed += 1;
             return;
         }
-        match stream.queue.push(message) {
-            Ok(()) => {
-                if stream.queue.is_full(&self.link.limits) && !stream.was_full {
-                    stream.was_full = true;
-                    self.full_streams += 1;
-                    self.link.pause_reading();
-                }
-                Self::announce(stream, seqno, &mut self.events);
-            }
+        match self.link.queue_part(&mut stream.queue, message) {
+            Ok(()) => Self::announce(stream, seqno, &mut self.events),
             Err(out_of_sync) => {
                 let hdr = self.calls.get(&seqno).map(|call| call.hdr.clone());
                 self.end_stream(seqno, StreamEnd::OutOfSync(out_of_sync));
@@ -582,8 +566,8 @@ impl<W> Client<W> {
     }
 
     fn remove(&mut self, seqno: u64) -> Option<Call<W>> {
-        let call = self.calls.remove(&seqno)?;
-        match &call.kind {
+        let mut call = self.calls.remove(&seqno)?;
+        match &mut call.kind {
             Kind::Unary {
                 deadline: Some(deadline),
                 ..
@@ -591,7 +575,7 @@ impl<W> Client<W> {
                 self.timeouts.remove(&(*deadline, seqno));
             }
             Kind::Unary { deadline: None, .. } => {}
-            Kind::Stream(stream) => self.full_streams -= usize::from(stream.was_full),
+            Kind::Stream(stream) => self.link.discard_parts(&mut stream.queue),
         }
         Some(call)
     }

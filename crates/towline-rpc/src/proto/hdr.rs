@@ -101,10 +101,11 @@ impl Hdr {
         put_time(out, key::DEADLINE, self.deadline);
         put_int(out, key::STREAM_PART, self.stream_part);
         put_text(out, key::SERVICE_NAME, &self.service_name);
-        if !self.args.is_empty() {
+        let args = self.written_args();
+        if args > 0 {
             out.put_slice(key::ARGS);
-            write::map_header(out, self.args.len());
-            for (name, value) in &self.args {
+            write::map_header(out, args);
+            for (name, value) in self.args.iter().filter(|(name, _)| !name.is_empty()) {
                 write::str(out, name.as_bytes());
                 write::str(out, value.as_bytes());
             }
@@ -162,6 +163,11 @@ impl Hdr {
         Ok(hdr)
     }
 
+    /// An empty name kills a process of the original: such a parameter is not written (docs/wire X5).
+    fn written_args(&self) -> usize {
+        self.args.keys().filter(|name| !name.is_empty()).count()
+    }
+
     fn written_fields(&self) -> usize {
         let texts = [
             &self.from,
@@ -178,7 +184,7 @@ impl Hdr {
             self.local_recv_tm.is_some(),
             self.deadline.is_some(),
             self.stream_part != 0,
-            !self.args.is_empty(),
+            self.written_args() > 0,
             self.no_system_compression,
         ];
         texts.iter().filter(|text| !text.is_empty()).count()

@@ -14,12 +14,20 @@ pub struct OutOfSync {
     pub got: i64,
 }
 
-/// Parts in order, counted against a budget (docs/wire S13).
+/// Parts of one stream, in order (docs/wire S13).
 #[derive(Debug, Default)]
 pub(crate) struct InboundQueue {
     parts: VecDeque<Message>,
     bytes: usize,
     next: i64,
+    counted_full: bool,
+}
+
+/// What the queues of a connection hold together, and how many of them are full.
+#[derive(Debug, Default)]
+pub(crate) struct Inflow {
+    bytes: usize,
+    full: usize,
 }
 
 /// What a part costs beside its body.
@@ -34,31 +42,65 @@ impl InboundQueue {
         }
     }
 
-    pub(crate) fn push(&mut self, part: Message) -> Result<(), OutOfSync> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn is_full(&self, limits: &Limits) -> bool {
+        self.bytes >= limits.queue_bytes || self.parts.len() >= limits.queue_parts
+    }
+}
+
+impl Inflow {
+    /// True if the connection may read on: no queue is full, and neither are all together
+    /// (docs/wire S14).
+    pub(crate) const fn is_open(&self, limits: &Limits) -> bool {
+        self.full == 0 && self.bytes < limits.connection_bytes
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        queue: &mut InboundQueue,
+        part: Message,
+        limits: &Limits,
+    ) -> Result<(), OutOfSync> {
         let got = part.hdr.stream_part;
-        if got != self.next {
+        if got != queue.next {
             return Err(OutOfSync {
-                expected: self.next,
+                expected: queue.next,
                 got,
             });
         }
-        self.next += 1;
-        self.bytes += part.body.len() + PART_OVERHEAD;
-        self.parts.push_back(part);
+        queue.next += 1;
+        let cost = part.body.len() + PART_OVERHEAD;
+        queue.bytes += cost;
+        self.bytes += cost;
+        queue.parts.push_back(part);
+        if !queue.counted_full && queue.is_full(limits) {
+            queue.counted_full = true;
+            self.full += 1;
+        }
         Ok(())
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Message> {
-        let part = self.parts.pop_front()?;
-        self.bytes -= part.body.len() + PART_OVERHEAD;
+    pub(crate) fn pop(&mut self, queue: &mut InboundQueue, limits: &Limits) -> Option<Message> {
+        let part = queue.parts.pop_front()?;
+        let cost = part.body.len() + PART_OVERHEAD;
+        queue.bytes -= cost;
+        self.bytes -= cost;
+        if queue.counted_full && !queue.is_full(limits) {
+            queue.counted_full = false;
+            self.full -= 1;
+        }
         Some(part)
     }
 
-    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
-        self.bytes >= limits.queue_bytes || self.parts.len() >= limits.queue_parts
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+    /// Drops what a queue holds: nobody will take it (docs/wire S14).
+    pub(crate) fn discard(&mut self, queue: &mut InboundQueue) {
+        self.bytes -= queue.bytes;
+        self.full -= usize::from(queue.counted_full);
+        queue.parts.clear();
+        queue.bytes = 0;
+        queue.counted_full = false;
     }
 }

@@ -8,6 +8,7 @@ use towline_codec::{Text, greenpack::Timestamp};
 use super::{
     Compression, EncodedFrame, Message, TooLarge, Violation,
     frame::{self},
+    inbound::{InboundQueue, Inflow, OutOfSync},
     outbox::Outbox,
 };
 
@@ -30,6 +31,8 @@ pub struct Limits {
     pub(crate) outbox_bytes: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) queue_parts: usize,
+    pub(crate) connection_bytes: usize,
+    pub(crate) write_timeout: Option<Duration>,
     pub(crate) stray_parts: u32,
 }
 
@@ -42,6 +45,8 @@ impl Default for Limits {
             outbox_bytes: 2 << 20,
             queue_bytes: 16 << 20,
             queue_parts: 1024,
+            connection_bytes: 64 << 20,
+            write_timeout: None,
             stray_parts: 10_000,
         }
     }
@@ -97,6 +102,25 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// As [`queue_bytes`](Self::queue_bytes), over all streams of the connection. Default: 64 MiB.
+    /// Too small for the number of streams, one slow handler holds up the others sooner.
+    #[must_use]
+    pub const fn connection_bytes(mut self, limit: usize) -> Self {
+        self.connection_bytes = limit;
+        self
+    }
+
+    /// Closes the connection when the peer takes nothing of what waits to be written for this long,
+    /// and at the latest for twice as long (docs/wire F25). Default: never, as a peer may be slow by intent; without it, or TCP noticing,
+    /// a vanished peer holds its place while bytes wait for it.
+    #[must_use]
+    pub const fn write_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.write_timeout = limit;
+        self
+    }
+}
+
 /// The sending half and the clocks of one connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -106,7 +130,13 @@ pub(crate) struct Link {
     compression: Compression,
     outbox: Outbox,
     serial: i64,
+    inflow: Inflow,
     last_sent: Instant,
+    /// When bytes began to wait for the transport, or the clock was last looked at after some
+    /// had reached it.
+    last_written: Instant,
+    /// Bytes have reached the transport since then.
+    wrote: bool,
     last_received: Instant,
     inside_frame: bool,
     /// Our own back-pressure has stopped reading since `last_received`.
@@ -129,7 +159,10 @@ impl Link {
             compression,
             outbox: Outbox::default(),
             serial: 0,
+            inflow: Inflow::default(),
             last_sent: now.instant,
+            last_written: now.instant,
+            wrote: false,
             last_received: now.instant,
             inside_frame: false,
             paused: false,
@@ -153,6 +186,7 @@ impl Link {
 
     /// Queues a message. Compresses on the spot if it must: see [`Link::enqueue_encoded`].
     pub(crate) fn enqueue(&mut self, now: Now, message: &Message) -> Result<(), TooLarge> {
+        self.begin_waiting(now);
         let byte = frame::compression_byte(message, self.compression);
         if Compression::from_byte(byte) == Ok(Compression::None) {
             self.outbox.push_plain(message, byte)?;
@@ -165,6 +199,7 @@ impl Link {
     }
 
     pub(crate) fn enqueue_encoded(&mut self, now: Now, frame: EncodedFrame) {
+        self.begin_waiting(now);
         self.outbox.push_encoded(frame);
         self.enqueued(now);
     }
@@ -182,6 +217,15 @@ impl Link {
 
     pub(crate) fn written(&mut self, len: usize) {
         self.outbox.written(len);
+        self.wrote = true;
+    }
+
+    /// The clock of writing runs from the moment something waits.
+    const fn begin_waiting(&mut self, now: Now) {
+        if self.unsent() == 0 {
+            self.last_written = now.instant;
+            self.wrote = false;
+        }
     }
 
     pub(crate) const fn unsent(&self) -> usize {
@@ -224,6 +268,10 @@ impl Link {
                 .filter(|_| reading)
                 .map(|limit| self.last_received + limit),
             (self.inside_frame && reading).then(|| self.last_received + self.limits.frame_timeout),
+            self.limits
+                .write_timeout
+                .filter(|_| self.unsent() > 0)
+                .map(|limit| self.last_written + limit),
         ]
         .into_iter()
         .flatten()
@@ -247,6 +295,18 @@ impl Link {
         {
             return Err(Violation::IdleTimeout);
         }
+        if std::mem::take(&mut self.wrote) {
+            self.last_written = now.instant;
+        }
+        let stuck = now.instant.saturating_duration_since(self.last_written);
+        if self.unsent() > 0
+            && self
+                .limits
+                .write_timeout
+                .is_some_and(|limit| stuck >= limit)
+        {
+            return Err(Violation::WriteTimeout);
+        }
         let unsaid = now.instant.saturating_duration_since(self.last_sent);
         if self
             .limits
@@ -261,6 +321,39 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// True while the queues of streams have room.
+    pub(crate) const fn takes_parts(&self) -> bool {
+        self.inflow.is_open(&self.limits)
+    }
+
+    /// Puts a part that came into its stream's queue.
+    pub(crate) fn queue_part(
+        &mut self,
+        queue: &mut InboundQueue,
+        part: Message,
+    ) -> Result<(), OutOfSync> {
+        self.inflow.push(queue, part, &self.limits)?;
+        if !self.takes_parts() {
+            self.pause_reading();
+        }
+        Ok(())
+    }
+
+    /// Takes the next part out of a stream's queue.
+    pub(crate) fn take_part(&mut self, now: Now, queue: &mut InboundQueue) -> Option<Message> {
+        let was_open = self.takes_parts();
+        let part = self.inflow.pop(queue, &self.limits);
+        if !was_open && self.takes_parts() {
+            self.resume_reading(now);
+        }
+        part
+    }
+
+    /// Drops what a stream's queue holds.
+    pub(crate) fn discard_parts(&mut self, queue: &mut InboundQueue) {
+        self.inflow.discard(queue);
     }
 
     /// Notes that our own back-pressure stops reading.

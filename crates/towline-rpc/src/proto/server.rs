@@ -125,7 +125,6 @@ pub struct Server {
     running: usize,
     waiting: VecDeque<(CallKey, Message)>,
     waiting_bytes: usize,
-    full_uploads: usize,
     events: VecDeque<ServerEvent>,
     refused: u64,
     draining: bool,
@@ -166,7 +165,6 @@ struct Upload {
     last_came: bool,
     out_of_sync: Option<OutOfSync>,
     announced: bool,
-    was_full: bool,
 }
 
 impl Server {
@@ -192,7 +190,6 @@ impl Server {
             running: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            full_uploads: 0,
             events: VecDeque::new(),
             refused: 0,
             draining: false,
@@ -247,12 +244,7 @@ impl Server {
             return PartTaken::End;
         };
         upload.announced = false;
-        if let Some(part) = upload.queue.pop() {
-            if upload.was_full && !upload.queue.is_full(&self.link.limits) {
-                upload.was_full = false;
-                self.full_uploads -= 1;
-                self.link.resume_reading(now);
-            }
+        if let Some(part) = self.link.take_part(now, &mut upload.queue) {
             let last = upload.last_came && upload.queue.is_empty();
             return PartTaken::Part(part, last);
         }
@@ -351,7 +343,7 @@ impl Server {
     /// False while an upload's queue is full (docs/wire S14) or the client does not read its
     /// replies: the owner should stop reading.
     pub const fn wants_input(&self) -> bool {
-        self.full_uploads == 0 && self.link.has_room()
+        self.link.takes_parts() && self.link.has_room()
     }
 
     /// The next thing to do.
@@ -484,17 +476,12 @@ impl Server {
         }
         self.link.end_stray_parts();
         let last = part.hdr.typ == CallType::UPLOAD_END;
-        match upload.queue.push(part) {
+        match self.link.queue_part(&mut upload.queue, part) {
             Ok(()) => {
                 upload.last_came = last;
-                if upload.queue.is_full(&self.link.limits) && !upload.was_full {
-                    if !*started {
-                        self.refuse_waiting(now, key);
-                        return Ok(());
-                    }
-                    upload.was_full = true;
-                    self.full_uploads += 1;
-                    self.link.pause_reading();
+                if !*started && !self.link.takes_parts() {
+                    self.refuse_waiting(now, key);
+                    return Ok(());
                 }
             }
             Err(out_of_sync) => upload.out_of_sync = Some(out_of_sync),
@@ -536,7 +523,7 @@ impl Server {
             call.cancelled = true;
             if let Some(upload) = &mut call.upload {
                 // The handler is to end: what it has not taken must not hold up the connection.
-                self.full_uploads -= usize::from(upload.was_full);
+                self.link.discard_parts(&mut upload.queue);
                 *upload = Upload {
                     out_of_sync: upload.out_of_sync,
                     ..Upload::default()
@@ -598,9 +585,9 @@ impl Server {
 
     /// Forgets a call and starts the next that waits.
     fn remove(&mut self, key: CallKey) -> Option<Call> {
-        let call = self.calls.remove(&key)?;
-        if let Some(upload) = &call.upload {
-            self.full_uploads -= usize::from(upload.was_full);
+        let mut call = self.calls.remove(&key)?;
+        if let Some(upload) = &mut call.upload {
+            self.link.discard_parts(&mut upload.queue);
         }
         if self.streams.get(&call.hdr.call_id) == Some(&key) {
             self.streams.remove(&call.hdr.call_id);

@@ -47,6 +47,9 @@ pub enum Violation {
     /// Nothing came in time (docs/wire K4).
     #[error("nothing came within the idle time limit")]
     IdleTimeout,
+    /// The peer took nothing of what waited for it (docs/wire F25).
+    #[error("the peer took nothing of what was to be written within the time limit")]
+    WriteTimeout,
     /// Too many parts of streams that do not exist (docs/wire S10, S12).
     #[error("{0} parts came for streams that do not exist")]
     StrayParts(u32),
