@@ -48,7 +48,7 @@ delegate_core!(Core, ClientEvent<Waiter>, u64);
 /// use towline_rpc::{Client, Message};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let identity = Arc::new(Identity::load(std::path::Path::new("certs"), "client")?);
+/// let identity = Arc::new(Identity::load("certs", "client")?);
 /// let client = Client::builder().identity(identity).connect("tls://127.0.0.1:8443").await?;
 /// let reply = client.call(Message::request("customEcho", "hello")).await?.into_result()?;
 /// println!("{}", String::from_utf8_lossy(&reply.body));

@@ -16,7 +16,7 @@
 //! use towline::{identity::Identity, rpc::{Client, Message}};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let identity = Arc::new(Identity::load("certs".as_ref(), "client")?);
+//! let identity = Arc::new(Identity::load("certs", "client")?);
 //! let client = Client::builder().identity(identity).connect("tls://127.0.0.1:8443").await?;
 //! let reply = client.call(Message::request("customEcho", "hello")).await?.into_result()?;
 //! println!("{}", String::from_utf8_lossy(&reply.body));
@@ -39,3 +39,8 @@ pub use towline_server as server;
 pub use towline_sync as sync;
 #[cfg(feature = "tokio")]
 pub use towline_transport as transport;
+
+/// The programs in the README compile.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
