@@ -1,0 +1,99 @@
+//! The hidden commands: one side of one peer in a process of its own.
+
+use std::{future::Future, io::Read as _, net::SocketAddr, path::PathBuf};
+
+use clap::Subcommand;
+use towline::identity::CipherSuite;
+
+use crate::{file, rpc};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Answers calls until its input ends
+    #[command(hide = true)]
+    RpcServer {
+        /// Which peer
+        peer: rpc::Peer,
+        /// Keys of both sides
+        #[arg(long)]
+        certs: PathBuf,
+    },
+    /// Makes calls and prints what it measured
+    #[command(hide = true)]
+    RpcClient(rpc::ClientArgs),
+    /// Takes and gives a file over plain TLS until its input ends
+    #[command(hide = true)]
+    FileServer(file::RawArgs),
+    /// Sends or fetches a file over plain TLS
+    #[command(hide = true)]
+    FileClient {
+        /// Which way
+        direction: file::Direction,
+        /// The server
+        address: SocketAddr,
+        /// What to send, or where to store
+        path: PathBuf,
+        #[command(flatten)]
+        args: file::RawArgs,
+    },
+}
+
+impl Role {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        // Everything runs in spawned tasks: in the thread that blocks on a future every wake-up
+        // would cost a hop from another thread.
+        match self {
+            Self::RpcServer { peer, certs } => {
+                runtime.spawn(or_exit(rpc::serve(peer, certs)));
+                wait_for_end_of_input()?;
+            }
+            Self::FileServer(args) => {
+                runtime.spawn(or_exit(file::raw::serve(args)));
+                wait_for_end_of_input()?;
+            }
+            Self::RpcClient(args) => runtime.block_on(runtime.spawn(rpc::client(args)))??,
+            Self::FileClient {
+                direction,
+                address,
+                path,
+                args,
+            } => runtime.block_on(runtime.spawn(async move {
+                match direction {
+                    file::Direction::Push => file::raw::push(address, path, args).await,
+                    file::Direction::Pull => file::raw::pull(address, path, args).await,
+                }
+            }))??,
+        }
+        // Threads that wait for a disk must not hold up the end.
+        runtime.shutdown_background();
+        Ok(())
+    }
+}
+
+/// Says to the program that started this one where it listens.
+pub(crate) fn say_ready(address: impl std::fmt::Display) {
+    println!("{address}");
+}
+
+/// The suite of an option.
+pub(crate) fn parse_suite(text: &str) -> Result<CipherSuite, String> {
+    text.parse::<CipherSuite>()
+        .map_err(|error| error.to_string())
+}
+
+/// A server that fails must not leave its clients waiting.
+async fn or_exit(server: impl Future<Output = anyhow::Result<()>>) {
+    if let Err(error) = server.await {
+        eprintln!("error: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn wait_for_end_of_input() -> std::io::Result<()> {
+    let mut ignored = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut ignored)?;
+    Ok(())
+}
