@@ -1,8 +1,8 @@
 //! Authorities: the keys that sign certificates.
 //!
-//! Certificates made here follow identity spec 2.4 and 2.5 in what they say, with the differences
-//! that let every verifier accept them: random serial numbers, periods of years instead of a
-//! century, and no extKeyUsage in the authority's certificate, which OpenSSL would refuse.
+//! Certificates made here say what the original's say, with the differences that let every verifier
+//! accept them (docs/wire I6 to I9): random serial numbers, periods of years instead of a century,
+//! and no extKeyUsage in the authority's certificate, which OpenSSL would refuse.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,7 +28,7 @@ pub const DEFAULT_AUTHORITY_DAYS: u32 = 10 * 365;
 /// How long a new identity lasts: three years of 365 days.
 pub const DEFAULT_LEAF_DAYS: u32 = 3 * 365;
 /// The largest certificate an identity may have, in bytes of DER: what still fits the original's
-/// pre-shared-key handshake (wire spec 6.2).
+/// pre-shared-key handshake (docs/wire X14, F32).
 pub const MAX_LEAF_BYTES: usize = 641;
 
 /// About a hundred years, the original's fixed period; dates further on are no use to anybody.

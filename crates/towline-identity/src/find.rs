@@ -1,4 +1,4 @@
-//! Where the credentials are: the search of identity spec 2.8, with the places towline adds.
+//! Where the credentials are: the original's place, and those that towline adds (docs/wire I27).
 
 use std::env;
 use std::ffi::OsString;

@@ -45,7 +45,7 @@ impl Identity {
     /// Loads `ca.crt`, `NAME.crt` and `NAME.key` from `dir`.
     ///
     /// Every certificate of `ca.crt` is trusted, so that an old and a new authority can overlap. Of
-    /// `NAME.crt` only the first certificate counts: only the leaf is ever sent (identity spec P3).
+    /// `NAME.crt` only the first certificate counts: only the leaf is ever sent (docs/wire I14).
     /// The files of the original's `selfy -nopass` load unchanged.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! An Ed25519 public key and the text people compare it by (base58check, identity spec 4.2).
+//! An Ed25519 public key and the text people compare it by (base58check, docs/wire I25).
 
 use std::fmt;
 use std::str::FromStr;

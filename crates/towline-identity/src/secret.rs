@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 use crate::error::{IssueError, LoadError};
 use crate::public_key::PublicKey;
 
-/// What stands in front of the seed in the 48-byte form (PKCS#8 version 0; identity spec 2.2).
+/// What stands in front of the seed in the 48-byte form (PKCS#8 version 0; docs/wire I4).
 ///
-/// The longer form with the public key appended is read as well but not written: OpenSSL 3.0 cannot
-/// read it.
+/// The longer form with the public key appended is read as well but not written (docs/wire I5):
+/// OpenSSL 3.0 cannot read it.
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];

@@ -4,7 +4,7 @@
 //! prove themselves. A peer's certificate must have been signed by one of the identity's authorities
 //! (webpki checks chain, time and purpose), a server's must be made out to [`SERVER_NAME`] whatever
 //! address was dialled. No ALPN, no session tickets, no resumption, no early data: the original has
-//! none of them (wire spec 3.3).
+//! none of them (docs/wire I16 to I22).
 
 mod problem;
 mod sign;

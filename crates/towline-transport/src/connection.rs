@@ -26,7 +26,7 @@ pub struct Connection {
     /// Who is at the other end.
     pub peer: Peer,
     /// This side's address as it stands in message headers: `tcp://127.0.0.1:59705` for `tcp` and
-    /// `tls` (wire spec 3.1).
+    /// `tls` (docs/wire M5).
     pub local: String,
     /// The other side's address, in the same form.
     pub remote: String,

@@ -1,4 +1,6 @@
 //! The original's receiving state, run on its own inputs.
+//!
+//! The numbers of its defects are those of docs/wire/pitfalls.md.
 
 use std::collections::BTreeMap;
 
