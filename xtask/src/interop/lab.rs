@@ -44,6 +44,10 @@ impl Lab {
         let selfy_certs = keys::by_selfy(&originals.selfy, &below("selfy")?)?;
         let tow_certs = keys::by_tow(&tow, &below("tow")?)?;
         let foreign_certs = keys::by_tow(&tow, &below("foreign")?)?;
+        // The client trusts the server, so that it is the server that refuses.
+        fs::remove_file(foreign_certs.join("ca.crt"))
+            .and_then(|()| fs::copy(selfy_certs.join("ca.crt"), foreign_certs.join("ca.crt")))
+            .context("cannot exchange the authority of the foreign keys")?;
         let store = below("files")?;
         let mut files = BTreeMap::new();
         for &size in sizes(Scope::Quick).iter().chain(sizes(Scope::Whole)) {
@@ -80,7 +84,7 @@ impl Lab {
         }
     }
 
-    /// Keys that another authority signed.
+    /// A client's keys that another authority signed than the one that the folder trusts, selfy's.
     pub(super) fn foreign_certs(&self) -> &Path {
         &self.foreign_certs
     }
