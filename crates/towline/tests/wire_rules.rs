@@ -1,4 +1,4 @@
-//! Every `docs/wire` citation in the code names a rule that exists.
+//! Citations between the code and the wire pages name what exists, in both directions.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -127,6 +127,46 @@ fn every_exception_names_a_rule_that_exists() {
     for rule in rules {
         assert!(defined.contains(rule), "exceptions.toml names {rule}");
     }
+}
+
+/// Between backticks: `FILE::TEST`, the file below `crates/`.
+#[test]
+fn every_test_that_the_conformance_page_names_exists() {
+    let page = fs::read_to_string(root().join("docs/wire/conformance.md")).unwrap();
+    let mut named = 0;
+    for (file, test) in page
+        .split('`')
+        .filter_map(|piece| piece.split_once(".rs::"))
+    {
+        let path = root().join("crates").join(format!("{file}.rs"));
+        let source =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(
+            source.contains(&format!("fn {test}(")),
+            "{file}.rs has no test {test}"
+        );
+        named += 1;
+    }
+    assert!(named > 100, "only {named} tests were recognised");
+}
+
+/// Every rule that the page calls deliberately different has an exception, whose reason it is.
+#[test]
+fn every_difference_on_the_conformance_page_is_an_exception() {
+    let page = fs::read_to_string(root().join("docs/wire/conformance.md")).unwrap();
+    let exceptions = fs::read_to_string(root().join("docs/wire/exceptions.toml")).unwrap();
+    let mut differences = 0;
+    for (at, words) in page.match_indices("deliberately different") {
+        let line = page[at + words.len()..].lines().next().unwrap();
+        let list = line.split(['|', '<']).next().unwrap();
+        let (_, rules) = list.split_once(": ").unwrap();
+        for rule in rules.trim().split(", ") {
+            let entry = format!("\nrule = \"{rule}\"\n");
+            assert!(exceptions.contains(&entry), "{rule} has no exception");
+            differences += 1;
+        }
+    }
+    assert!(differences > 20, "only {differences} were recognised");
 }
 
 #[test]
