@@ -57,7 +57,8 @@ impl AuthorityOptions {
         Self::default()
     }
 
-    /// How many days it lasts: 1 to 36,600. Identities it signs end no later than it does.
+    /// How many days it lasts: 1 to 36,600, [`DEFAULT_AUTHORITY_DAYS`] unless told otherwise.
+    /// Identities it signs end no later than it does.
     pub fn days(mut self, days: u32) -> Self {
         self.days = Some(days);
         self
@@ -106,7 +107,8 @@ impl LeafOptions {
         self
     }
 
-    /// How many days it lasts: 1 to 36,600, cut to the authority's own end.
+    /// How many days it lasts: 1 to 36,600, [`DEFAULT_LEAF_DAYS`] unless told otherwise, and never
+    /// longer than the authority.
     pub fn days(mut self, days: u32) -> Self {
         self.days = Some(days);
         self
