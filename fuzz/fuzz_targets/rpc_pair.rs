@@ -127,7 +127,7 @@ impl Pair {
             7 => self.end(a, b),
             8 => {
                 if let Some(key) = pick(&self.running, a) {
-                    self.server.refuse(now, key);
+                    self.server.refuse(now, key, &request(a, b).hdr);
                     self.running.remove(&key);
                 }
             }

@@ -124,7 +124,7 @@ pub(crate) enum Keys {
     New {
         /// Its name: NAME.key and NAME.crt; servers use `node`, clients `client`
         name: String,
-        /// E-mail address in the certificate [default: NAME@HOST]
+        /// E-mail address in the certificate; NAME@HOST if none is given
         #[arg(long, short, value_name = "ADDRESS")]
         email: Option<String>,
         /// Where the authority is

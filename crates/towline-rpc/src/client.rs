@@ -143,12 +143,11 @@ impl Client {
     /// As [`call`](Self::call).
     pub async fn call_with_timeout(
         &self,
-        mut message: Message,
+        message: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, CallError> {
         poll_fn(|cx| self.inner.shared.poll_room(cx)).await?;
-        let (mut guard, answer) = self.begin_call(&mut message, timeout)?;
-        drop(message);
+        let (mut guard, answer) = self.begin_call(message, timeout)?;
         let answer = answer.await;
         guard.seqno = None;
         match answer {
@@ -162,7 +161,7 @@ impl Client {
     /// Registers and queues a call.
     fn begin_call(
         &self,
-        message: &mut Message,
+        mut message: Message,
         timeout: Option<Duration>,
     ) -> Result<(CancelOnDrop<'_>, oneshot::Receiver<Answer>), CallError> {
         let shared = &*self.inner.shared;
@@ -172,18 +171,20 @@ impl Client {
         if let Some(reason) = &state.closed {
             return Err(CallError::Closed(reason.clone()));
         }
-        let seqno = state.core.begin_call(now, message, timeout, waiter);
-        if let Err(too_large) = shared.enqueue(state, now, message) {
-            shared.lock().core.abandon(seqno);
-            return Err(CallError::TooLarge(too_large));
-        }
-        Ok((
-            CancelOnDrop {
-                shared,
-                seqno: Some(seqno),
-            },
-            answer,
-        ))
+        let seqno = if state.is_better_encoded_outside(&message) {
+            let seqno = state.core.begin_call(now, &mut message, timeout, waiter);
+            if let Err(too_large) = shared.enqueue(state, now, &message) {
+                shared.lock().core.abandon(seqno);
+                return Err(CallError::TooLarge(too_large));
+            }
+            seqno
+        } else {
+            let seqno = state.core.call(now, message, timeout, waiter)?;
+            shared.wake_driver(state);
+            seqno
+        };
+        let seqno = Some(seqno);
+        Ok((CancelOnDrop { shared, seqno }, answer))
     }
 
     /// Sends a message that is not answered. Returns when it is queued, which waits while the
@@ -335,6 +336,12 @@ impl Owner<Core> for Answers {
                 }
             }
         }
+    }
+
+    fn begin_events(&mut self) {}
+
+    fn gains_by_waiting(&self, core: &Core) -> bool {
+        core.in_flight() > 1
     }
 
     fn poll(&mut self, _: &Arc<Shared<Core>>, _: &mut std::task::Context<'_>) {}

@@ -1,13 +1,14 @@
 //! One task per connection: reads, times, writes and wakes. The protocol is in [`proto`](crate::proto).
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     future::Future,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -27,8 +28,12 @@ use crate::{
 /// Reads begin with this much room and grow while they fill it.
 const FIRST_READ: usize = 4 << 10;
 const LARGEST_READ: usize = 128 << 10;
-/// Reads in one turn, so that one connection does not keep a thread from the others.
-const READS_PER_TURN: usize = 16;
+/// Messages handled in one turn ...
+const BATCH_MESSAGES: usize = 32;
+/// ... unless this many bytes of bodies come first.
+const BATCH_BYTES: usize = 256 << 10;
+/// Turns without giving other tasks theirs.
+const TURNS: u32 = 16;
 /// Pieces handed to the transport in one system call.
 const PIECES_PER_WRITE: usize = 64;
 /// Bytes taken from the core at a time; what is taken can no longer be held back.
@@ -53,6 +58,7 @@ pub(crate) trait Core: Send + 'static {
     fn has_room(&self) -> bool;
     fn wants_input(&self) -> bool;
     fn poll_event(&mut self) -> Option<Self::Event>;
+    fn has_events(&self) -> bool;
     fn deadline(&self) -> Option<Instant>;
     fn handle_timeout(&mut self, now: Now) -> Result<(), Violation>;
     fn compression(&self) -> Compression;
@@ -91,6 +97,9 @@ macro_rules! delegate_core {
             fn poll_event(&mut self) -> Option<Self::Event> {
                 <$core>::poll_event(self)
             }
+            fn has_events(&self) -> bool {
+                <$core>::has_events(self)
+            }
             fn deadline(&self) -> Option<std::time::Instant> {
                 <$core>::deadline(self)
             }
@@ -111,16 +120,36 @@ macro_rules! delegate_core {
 }
 pub(crate) use delegate_core;
 
+/// How long the wall clock may be derived from the other one before it is read again.
+const WALL_CLOCK_AGE: Duration = Duration::from_millis(50);
+
+thread_local! {
+    // Reading both clocks for every message would be a twentieth of the cost of a call.
+    static WALL_CLOCK: Cell<Option<Now>> = const { Cell::new(None) };
+}
+
 /// The present, by the clocks of the runtime and of the machine.
 #[expect(
     clippy::disallowed_methods,
     reason = "the driver is where the clocks are read"
 )]
 pub(crate) fn now() -> Now {
-    Now {
-        instant: tokio::time::Instant::now().into_std(),
-        wall: SystemTime::now().into(),
+    let instant = tokio::time::Instant::now().into_std();
+    if let Some(read) = WALL_CLOCK.get()
+        && let Some(age) = instant.checked_duration_since(read.instant)
+        && age < WALL_CLOCK_AGE
+    {
+        return Now {
+            instant,
+            wall: read.wall.saturating_add(age),
+        };
     }
+    let now = Now {
+        instant,
+        wall: SystemTime::now().into(),
+    };
+    WALL_CLOCK.set(Some(now));
+    now
 }
 
 /// What the driver and the handles of one connection share.
@@ -143,7 +172,8 @@ pub(crate) struct State<C: Core> {
     pub(crate) closed: Option<CloseReason>,
     /// Nothing more will be queued: write what there is, then end.
     closing: bool,
-    /// The driver has been woken and has not run since.
+    /// The driver is running, or will run: it need not be woken. It looks at everything before it
+    /// takes this back.
     woken: bool,
     /// Reading is paused by the core's back-pressure.
     paused: bool,
@@ -234,11 +264,8 @@ impl<C: Core> Shared<C> {
         now: Now,
         message: &Message,
     ) -> Result<(), TooLarge> {
-        let compression = state.core.compression();
-        let outside = compression != Compression::None
-            && !message.hdr.no_system_compression
-            && message.body.len() >= COMPRESS_OUTSIDE;
-        if outside {
+        if state.is_better_encoded_outside(message) {
+            let compression = state.core.compression();
             drop(state);
             let frame = EncodedFrame::new(message, compression)?;
             state = self.lock();
@@ -252,6 +279,13 @@ impl<C: Core> Shared<C> {
 }
 
 impl<C: Core> State<C> {
+    /// True for a message whose compression would hold the lock for long.
+    pub(crate) fn is_better_encoded_outside(&self, message: &Message) -> bool {
+        message.body.len() >= COMPRESS_OUTSIDE
+            && self.core.compression() != Compression::None
+            && !message.hdr.no_system_compression
+    }
+
     /// Notes whom to wake when a stream has something to take, or the connection ends.
     pub(crate) fn wait_for_part(&mut self, stream: C::Stream, cx: &Context<'_>) {
         match self.waiting_for_part.get_mut(&stream) {
@@ -286,6 +320,13 @@ impl<C: Core> State<C> {
 
 /// What the owner of a driver does with what the core tells.
 pub(crate) trait Owner<C: Core>: Send + Unpin + 'static {
+    /// Some events are about to be handled.
+    fn begin_events(&mut self);
+
+    /// True if other tasks, woken by what has just been handled, may want to send too: then it pays
+    /// to give them a turn before writing.
+    fn gains_by_waiting(&self, core: &C) -> bool;
+
     /// Handles an event. Called with the lock free.
     fn handle_event(&mut self, shared: &Arc<Shared<C>>, event: C::Event);
 
@@ -297,6 +338,16 @@ pub(crate) trait Owner<C: Core>: Send + Unpin + 'static {
 
     /// The connection is over. Called with the lock free, after `closed` was set.
     fn handle_close(&mut self, shared: &Arc<Shared<C>>, reason: &CloseReason);
+}
+
+/// What a driver does after a turn.
+enum Next {
+    /// Wait until it is woken.
+    Sleep,
+    /// Take another turn.
+    Turn,
+    /// Take another turn after all tasks that are ready now.
+    Yield,
 }
 
 /// The task of one connection.
@@ -311,6 +362,8 @@ pub(crate) struct Driver<C: Core, IO, O> {
     needs_flush: bool,
     /// Other tasks have been given a turn to add to what waits to be written.
     gathered: bool,
+    /// The transport is being closed.
+    shutting_down: bool,
     timer: Pin<Box<Sleep>>,
     timer_set: Option<Instant>,
     bytes_came: bool,
@@ -336,6 +389,7 @@ where
             writing: VecDeque::new(),
             needs_flush: false,
             gathered: false,
+            shutting_down: false,
             timer: Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(
                 now().instant,
             ))),
@@ -351,49 +405,69 @@ where
         &mut self.owner
     }
 
-    /// One turn. `Ok(true)` asks for another turn at once.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
-        let (mut again, end) = match self.read(cx) {
-            Ok(again) => (again, None),
-            // What came before the end still counts.
-            Err(reason) => (false, Some(reason)),
-        };
-        self.dispatch()?;
-        if let Some(reason) = end {
-            return Err(reason);
-        }
-        self.owner.poll(&self.shared, cx);
+    /// One turn: writes what waits, reads and handles a batch, does what is due.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<Next, CloseReason> {
         match self.write(cx) {
-            Ok(more) => again |= more,
+            Ok(Next::Yield) => return Ok(Next::Yield),
+            Ok(_) => {}
             // The peer's last words may say why it takes nothing any more.
             Err(reason @ CloseReason::Io(_)) => return Err(self.read(cx).err().unwrap_or(reason)),
             Err(reason) => return Err(reason),
         }
-        self.time(cx)?;
-        // Writing may have made the room that reading waits for.
-        Ok(again || self.shared.lock().may_resume())
+        let (more, end) = match self.read(cx) {
+            Ok(more) => (more, None),
+            // What came before the end still counts.
+            Err(reason) => (false, Some(reason)),
+        };
+        let handled = self.dispatch()?;
+        if let Some(reason) = end {
+            return Err(reason);
+        }
+        self.owner.poll(&self.shared, cx);
+        let due = self.time(cx)?;
+        let mut state = self.shared.lock();
+        if handled > 1 && self.owner.gains_by_waiting(&state.core) {
+            // Those who were told something will want to send: what they send now leaves together.
+            self.gathered = true;
+            return Ok(Next::Yield);
+        }
+        // What others did while we were running has woken nobody. Writing, too, may have made the
+        // room that reading waits for.
+        let missed = state.may_resume()
+            || state.core.has_events()
+            || (self.writing.is_empty() && state.core.unsent() > 0)
+            || (state.closing && !self.shutting_down && self.owner.is_idle());
+        state.woken = more || due || missed;
+        Ok(if state.woken { Next::Turn } else { Next::Sleep })
     }
 
-    /// Reads and decodes; expensive, so without the lock.
+    /// Reads and decodes a batch; expensive, so without the lock. `Ok(true)` if more may be there.
+    ///
+    /// Batches are kept small, so that this end works on one while the other end works on the next.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
-        for _ in 0..READS_PER_TURN {
-            {
-                let mut state = self.shared.lock();
-                // Whatever changes from here on deserves another turn.
-                state.woken = false;
-                state.paused = !state.core.wants_input();
-                if state.paused {
-                    return Ok(false);
+        {
+            let mut state = self.shared.lock();
+            state.paused = !state.core.wants_input();
+            if state.paused {
+                return Ok(false);
+            }
+        }
+        let mut bytes = 0;
+        loop {
+            while let Some(received) = self.reader.handle_input(&mut self.input)? {
+                bytes += received.message.body.len();
+                self.received.push(received);
+                if self.received.len() >= BATCH_MESSAGES || bytes >= BATCH_BYTES {
+                    return Ok(true);
                 }
             }
             self.reader.make_room(&mut self.input, self.read_size);
             let room = self.input.capacity() - self.input.len();
             let count = match poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input) {
                 Poll::Pending => {
-                    if self.input.is_empty() && self.input.capacity() > FIRST_READ {
+                    if self.input.is_empty() {
                         // An idle connection keeps no buffer.
                         self.input = BytesMut::new();
-                        self.read_size = FIRST_READ;
                     }
                     return Ok(false);
                 }
@@ -409,17 +483,14 @@ where
             self.bytes_came = true;
             if count >= room.min(self.read_size) {
                 self.read_size = (self.read_size * 2).min(LARGEST_READ);
+            } else if count < self.read_size / 8 {
+                self.read_size = (self.read_size / 2).max(FIRST_READ);
             }
-            while let Some(received) = self.reader.handle_input(&mut self.input)? {
-                self.received.push(received);
-            }
-            self.dispatch()?;
         }
-        Ok(true)
     }
 
-    /// Gives the core what came, and others what the core has to tell.
-    fn dispatch(&mut self) -> Result<(), CloseReason> {
+    /// Gives the core what came, and others what the core has to tell. Returns how much that was.
+    fn dispatch(&mut self) -> Result<usize, CloseReason> {
         let mut result = Ok(());
         {
             let now = now();
@@ -435,24 +506,33 @@ where
                 self.events.push(event);
             }
         }
+        let handled = self.events.len();
+        if handled > 0 {
+            self.owner.begin_events();
+        }
         for event in self.events.drain(..) {
             self.owner.handle_event(&self.shared, event);
         }
-        result.map_err(CloseReason::Violation)
+        result.map_err(CloseReason::Violation)?;
+        Ok(handled)
     }
 
-    /// Writes until nothing is left or the transport is full. `Ok(true)` asks for another turn.
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
+    /// Writes until nothing is left or the transport is full. Asks to yield
+    /// first if others are likely to add to it.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<Next, CloseReason> {
         loop {
             if self.writing.is_empty() {
                 let closing = {
                     let mut state = self.shared.lock();
                     let unsent = state.core.unsent();
                     // Whoever was woken together with us will want to send too: give them one turn,
-                    // and all of it leaves in one system call.
-                    if unsent > 0 && unsent < WORTH_GATHERING && !self.gathered {
+                    // and all of it leaves in one system call. They need not wake us meanwhile.
+                    if (1..WORTH_GATHERING).contains(&unsent)
+                        && !self.gathered
+                        && self.owner.gains_by_waiting(&state.core)
+                    {
                         self.gathered = true;
-                        return Ok(true);
+                        return Ok(Next::Yield);
                     }
                     let mut taken = 0;
                     while taken < WRITE_AHEAD
@@ -467,22 +547,23 @@ where
                     self.gathered = false;
                     if self.needs_flush {
                         match Pin::new(&mut self.io).poll_flush(cx) {
-                            Poll::Pending => return Ok(false),
+                            Poll::Pending => return Ok(Next::Sleep),
                             Poll::Ready(result) => result.map_err(CloseReason::from_io)?,
                         }
                         self.needs_flush = false;
                     }
                     if closing && self.owner.is_idle() {
+                        self.shutting_down = true;
                         return match Pin::new(&mut self.io).poll_shutdown(cx) {
-                            Poll::Pending => Ok(false),
+                            Poll::Pending => Ok(Next::Sleep),
                             Poll::Ready(_) => Err(CloseReason::ClosedHere),
                         };
                     }
-                    return Ok(false);
+                    return Ok(Next::Sleep);
                 }
             }
             match self.poll_write_pieces(cx) {
-                Poll::Pending => return Ok(false),
+                Poll::Pending => return Ok(Next::Sleep),
                 Poll::Ready(Err(error)) => return Err(CloseReason::from_io(error)),
                 Poll::Ready(Ok(count)) => self.note_written(count),
             }
@@ -525,11 +606,12 @@ where
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Sets the timer to the core's next deadline, and does what is due.
-    fn time(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+    /// Sets the timer to the core's next deadline, and does what is due. `Ok(true)` asks for another
+    /// turn.
+    fn time(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
         loop {
             let Some(deadline) = self.shared.lock().core.deadline() else {
-                return Ok(());
+                return Ok(false);
             };
             // A timer that fires early costs one look; moving it for every call would cost more.
             if self.timer_set.is_none_or(|set| set > deadline) {
@@ -539,7 +621,7 @@ where
                 self.timer_set = Some(deadline);
             }
             if self.timer.as_mut().poll(cx).is_pending() {
-                return Ok(());
+                return Ok(false);
             }
             self.timer_set = None;
             let now = now();
@@ -549,13 +631,13 @@ where
                 while let Some(event) = state.core.poll_event() {
                     self.events.push(event);
                 }
-                self.shared.wake_driver(state);
+                drop(state);
                 for event in self.events.drain(..) {
                     self.owner.handle_event(&self.shared, event);
                 }
                 result.map_err(CloseReason::Violation)?;
                 // What it queued is written in the turn it has just asked for.
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -587,19 +669,25 @@ where
             return Poll::Ready(reason.clone());
         }
         this.shared.driver.register(cx.waker());
-        match this.turn(cx) {
-            Ok(again) => {
-                if again {
-                    cx.waker().wake_by_ref();
+        // A task that wakes itself while it runs is offered to another thread.
+        this.shared.lock().woken = true;
+        for _ in 0..TURNS {
+            match this.turn(cx) {
+                Ok(Next::Turn) => {}
+                Ok(Next::Yield) => break,
+                Ok(Next::Sleep) => return Poll::Pending,
+                Err(reason) => {
+                    let reason = this.end(reason);
+                    this.ended = Some(reason.clone());
+                    return Poll::Ready(reason);
                 }
-                Poll::Pending
-            }
-            Err(reason) => {
-                let reason = this.end(reason);
-                this.ended = Some(reason.clone());
-                Poll::Ready(reason)
             }
         }
+        // Behind every task that is ready now. Waking ourselves directly would offer this task to
+        // another thread, which would then run it beside the tasks that it wants to wait for.
+        let deferred = pin!(tokio::task::yield_now()).poll(cx);
+        debug_assert!(deferred.is_pending());
+        Poll::Pending
     }
 }
 

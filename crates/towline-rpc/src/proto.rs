@@ -67,6 +67,7 @@ mod message;
 mod outbox;
 pub(crate) mod refusal;
 mod server;
+mod timeouts;
 mod violation;
 
 pub use call_type::CallType;

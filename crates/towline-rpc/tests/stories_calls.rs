@@ -334,9 +334,10 @@ fn a_cancel_behind_its_request_finds_it() {
 fn an_unknown_service_ends_its_call_at_once_and_the_connection_lives_on() {
     let (mut client, mut server) = (ClientPeer::new(), ServerPeer::new());
     client.call(start(), Message::request("nosuch", "x"), 1);
-    server.send(start(), &client.message());
+    let request = client.message();
+    server.send(start(), &request);
     let key = started(&mut server)[0];
-    server.core.refuse(start(), key);
+    server.core.refuse(start(), key, &request.hdr);
     client.send(start(), &server.message());
     let events = client.events();
     let [
@@ -386,7 +387,7 @@ fn the_refusal_of_a_one_way_message_is_counted_and_disturbs_no_call() {
     else {
         panic!("{events:?}")
     };
-    server.core.refuse(start(), key);
+    server.core.refuse(start(), key, &one_way.hdr);
     client.send(start(), &server.message());
     assert!(client.events().is_empty());
     assert_eq!((client.core.in_flight(), client.core.unclaimed()), (1, 1));

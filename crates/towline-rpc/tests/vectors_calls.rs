@@ -203,7 +203,7 @@ fn begin(
     exchange: &str,
 ) {
     let answer = match (kind, request.hdr.service_name.to_str().expect("UTF-8")) {
-        (_, "nosuch") => return server.core.refuse(start(), key),
+        (_, "nosuch") => return server.core.refuse(start(), key, &request.hdr),
         (ServiceKind::Call, "customEcho") => {
             Message::from_body([b"echo:", &request.body[..]].concat())
         }

@@ -74,8 +74,8 @@ fn every_message_of_either_writer_of_the_original_is_read() {
 
 /// Where our reader accepts what the original's refuses or dies of.
 fn difference(name: &str) -> Option<Message> {
-    let hdr = |hdr| Message {
-        hdr,
+    let hdr = |hdr: Hdr| Message {
+        hdr: Box::new(hdr),
         ..Message::new()
     };
     Some(match name {
@@ -171,9 +171,9 @@ fn the_reader_accepts_and_refuses_what_the_original_does_but_for_the_listed_diff
 /// docs/wire G2, G3, M2
 #[test]
 fn integers_take_the_forms_of_their_fields() {
-    let encoded = |hdr| {
+    let encoded = |hdr: Hdr| {
         encode(&Message {
-            hdr,
+            hdr: Box::new(hdr),
             ..Message::new()
         })
     };

@@ -10,7 +10,7 @@
 //! - [`OutgoingFile`] reads and hashes a file ahead of the socket on a thread of its own and hands
 //!   out its parts; [`IncomingSink`] checks, hashes and writes arriving parts on a thread of its
 //!   own and puts the file under its name only when all of it is there and verified.
-//! - [`serve_files`] adds the services to a server; [`push`] and [`pull`] are the client's calls.
+//! - [`serve_files`] adds the services to a server; [`push()`] and [`pull()`] are the client's calls.
 //! - [`part`] names the services and the arguments that travel with the parts.
 //!
 //! It is not delta sync: a file is always sent whole.

@@ -1,7 +1,7 @@
 //! The calling side of a connection.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use towline_codec::Text;
 
 use super::{
     CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now, OutOfSync, Received, TooLarge,
-    Violation, call_id::CallIds, inbound::InboundQueue, link::Link,
+    Violation, call_id::CallIds, inbound::InboundQueue, link::Link, timeouts::Timeouts,
 };
 
 /// How a unary call ended without a reply.
@@ -81,7 +81,7 @@ pub struct Client<W> {
     call_ids: CallIds,
     last_seqno: u64,
     calls: FxHashMap<u64, Call<W>>,
-    timeouts: BTreeMap<(Instant, u64), ()>,
+    timeouts: Timeouts,
     events: VecDeque<ClientEvent<W>>,
     unclaimed: u64,
 }
@@ -89,16 +89,13 @@ pub struct Client<W> {
 #[derive(Debug)]
 struct Call<W> {
     /// Of the request; a cancel repeats it (docs/wire C12).
-    hdr: Hdr,
+    hdr: Box<Hdr>,
     kind: Kind<W>,
 }
 
 #[derive(Debug)]
 enum Kind<W> {
-    Unary {
-        waiter: W,
-        deadline: Option<Instant>,
-    },
+    Unary { waiter: W },
     Stream(Box<Stream>),
 }
 
@@ -126,7 +123,7 @@ impl<W> Client<W> {
             call_ids: CallIds::new(seed),
             last_seqno: 1,
             calls: FxHashMap::default(),
-            timeouts: BTreeMap::new(),
+            timeouts: Timeouts::default(),
             events: VecDeque::new(),
             unclaimed: 0,
         }
@@ -142,19 +139,26 @@ impl<W> Client<W> {
         waiter: W,
     ) -> u64 {
         let seqno = self.stamp_request(now, message, CallType::CALL);
-        let deadline = timeout.and_then(|timeout| now.instant.checked_add(timeout));
-        if let Some(deadline) = deadline {
-            self.timeouts.insert((deadline, seqno), ());
-        }
-        let hdr = message.hdr.clone();
-        self.calls.insert(
-            seqno,
-            Call {
-                hdr,
-                kind: Kind::Unary { waiter, deadline },
-            },
-        );
+        self.register_call(now, seqno, message.hdr.clone(), timeout, waiter);
         seqno
+    }
+
+    /// Makes a call at once: [`begin_call`](Self::begin_call) and [`enqueue`](Self::enqueue) in one.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`]: nothing was queued and nothing is registered.
+    pub fn call(
+        &mut self,
+        now: Now,
+        mut message: Message,
+        timeout: Option<Duration>,
+        waiter: W,
+    ) -> Result<u64, TooLarge> {
+        let seqno = self.stamp_request(now, &mut message, CallType::CALL);
+        self.link.enqueue(now, &message)?;
+        self.register_call(now, seqno, message.hdr, timeout, waiter);
+        Ok(seqno)
     }
 
     /// Registers an upload and stamps its first part (docs/wire S3).
@@ -229,7 +233,7 @@ impl<W> Client<W> {
     /// Forgets a call or stream whose request could not be queued. Nothing is sent.
     pub fn abandon(&mut self, seqno: u64) -> Option<W> {
         match self.remove(seqno)?.kind {
-            Kind::Unary { waiter, .. } => Some(waiter),
+            Kind::Unary { waiter } => Some(waiter),
             Kind::Stream(_) => None,
         }
     }
@@ -338,12 +342,14 @@ impl<W> Client<W> {
         self.events.pop_front()
     }
 
+    /// True if [`poll_event`](Self::poll_event) has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn deadline(&self) -> Option<Instant> {
-        let calls = self
-            .timeouts
-            .first_key_value()
-            .map(|(&(deadline, _), ())| deadline);
+        let calls = self.timeouts.first().map(|(deadline, _)| deadline);
         [calls, self.link.deadline(self.wants_input())]
             .into_iter()
             .flatten()
@@ -357,13 +363,13 @@ impl<W> Client<W> {
     ///
     /// A [`Violation`] if the peer was silent for too long.
     pub fn handle_timeout(&mut self, now: Now) -> Result<(), Violation> {
-        while let Some((&(deadline, seqno), ())) = self.timeouts.first_key_value()
+        while let Some((deadline, seqno)) = self.timeouts.first()
             && deadline <= now.instant
         {
-            self.timeouts.remove(&(deadline, seqno));
+            self.timeouts.pop();
             if let Some(Call {
                 hdr,
-                kind: Kind::Unary { waiter, .. },
+                kind: Kind::Unary { waiter },
             }) = self.calls.remove(&seqno)
             {
                 self.events.push_back(ClientEvent::Ended {
@@ -388,7 +394,7 @@ impl<W> Client<W> {
         ended
             .into_iter()
             .filter_map(|(_, call)| match call.kind {
-                Kind::Unary { waiter, .. } => Some(waiter),
+                Kind::Unary { waiter } => Some(waiter),
                 Kind::Stream(_) => None,
             })
             .collect()
@@ -429,6 +435,21 @@ impl<W> Client<W> {
         seqno
     }
 
+    fn register_call(
+        &mut self,
+        now: Now,
+        seqno: u64,
+        hdr: Box<Hdr>,
+        timeout: Option<Duration>,
+        waiter: W,
+    ) {
+        if let Some(deadline) = timeout.and_then(|timeout| now.instant.checked_add(timeout)) {
+            self.timeouts.insert(deadline, seqno);
+        }
+        let kind = Kind::Unary { waiter };
+        self.calls.insert(seqno, Call { hdr, kind });
+    }
+
     /// docs/wire M4, M6, M7
     fn stamp_request(&mut self, now: Now, message: &mut Message, typ: CallType) -> u64 {
         let seqno = self.next_seqno();
@@ -453,7 +474,7 @@ impl<W> Client<W> {
         self.last_seqno
     }
 
-    fn send_cancel(&mut self, now: Now, mut hdr: Hdr) {
+    fn send_cancel(&mut self, now: Now, mut hdr: Box<Hdr>) {
         hdr.typ = CallType::CANCEL;
         hdr.stream_part = 0;
         let cancel = Message {
@@ -538,7 +559,7 @@ impl<W> Client<W> {
 
     fn end_unary(&mut self, seqno: u64, result: Result<Message, Failed>) {
         if let Some(Call {
-            kind: Kind::Unary { waiter, .. },
+            kind: Kind::Unary { waiter },
             ..
         }) = self.remove(seqno)
         {
@@ -567,16 +588,11 @@ impl<W> Client<W> {
 
     fn remove(&mut self, seqno: u64) -> Option<Call<W>> {
         let mut call = self.calls.remove(&seqno)?;
-        match &mut call.kind {
-            Kind::Unary {
-                deadline: Some(deadline),
-                ..
-            } => {
-                self.timeouts.remove(&(*deadline, seqno));
-            }
-            Kind::Unary { deadline: None, .. } => {}
-            Kind::Stream(stream) => self.link.discard_parts(&mut stream.queue),
+        if let Kind::Stream(stream) = &mut call.kind {
+            self.link.discard_parts(&mut stream.queue);
         }
+        self.timeouts
+            .forget_ended(self.calls.len(), |seqno| self.calls.contains_key(&seqno));
         Some(call)
     }
 }

@@ -122,10 +122,16 @@ impl Hdr {
     /// # Errors
     ///
     /// Whatever in the input is not greenpack, or not of its field's type.
-    pub(crate) fn decode(reader: &mut Reader<'_>, source: &Bytes) -> Result<Self, DecodeError> {
-        let mut hdr = Self::default();
+    pub(crate) fn decode(
+        &mut self,
+        reader: &mut Reader<'_>,
+        source: &Bytes,
+    ) -> Result<(), DecodeError> {
+        let hdr = self;
+        // A second header replaces the first wholly (docs/wire G18).
+        *hdr = Self::default();
         let Some(entries) = reader.map_header()? else {
-            return Ok(hdr);
+            return Ok(());
         };
         let text = |bytes: &[u8]| Text::from_bytes(source.slice_ref(bytes));
         for _ in 0..entries {
@@ -160,7 +166,7 @@ impl Hdr {
                 Some(_) | None => reader.skip()?,
             }
         }
-        Ok(hdr)
+        Ok(())
     }
 
     /// An empty name kills a process of the original: such a parameter is not written (docs/wire X5).

@@ -22,8 +22,8 @@ use super::{CallType, Hdr};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// The header.
-    pub hdr: Hdr,
+    /// The header. Boxed, because a message is moved far more often than it is made.
+    pub hdr: Box<Hdr>,
     /// The body: `JobSerz`. Opaque to the protocol.
     pub body: Bytes,
     /// The error text of the function that was called: `JobErrs` (docs/wire E1). Empty means success.
@@ -57,10 +57,10 @@ impl Message {
     /// A request to a service.
     pub fn request(service: impl Into<Text>, body: impl Into<Bytes>) -> Self {
         Self {
-            hdr: Hdr {
+            hdr: Box::new(Hdr {
                 service_name: service.into(),
                 ..Hdr::default()
-            },
+            }),
             body: body.into(),
             error: Text::EMPTY,
         }
@@ -130,10 +130,10 @@ impl Message {
     /// The keep-alive message (docs/wire K1).
     pub fn keep_alive() -> Self {
         Self {
-            hdr: Hdr {
+            hdr: Box::new(Hdr {
                 typ: CallType::KEEP_ALIVE,
                 ..Hdr::default()
-            },
+            }),
             ..Self::default()
         }
     }
@@ -185,7 +185,7 @@ impl Message {
         };
         for _ in 0..entries {
             match reader.key()? {
-                Some(b"HDR_zid00_rct") => message.hdr = Hdr::decode(&mut reader, source)?,
+                Some(b"HDR_zid00_rct") => message.hdr.decode(&mut reader, source)?,
                 Some(b"JobSerz_zid01_bin") => message.body = source.slice_ref(reader.bin()?),
                 Some(b"JobErrs_zid02_str") => {
                     message.error = Text::from_bytes(source.slice_ref(reader.str()?));

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use towline_codec::Text;
+use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{
     BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now,
@@ -133,12 +133,21 @@ pub struct Server {
 #[derive(Debug)]
 struct Call {
     kind: ServiceKind,
-    /// Of the request: replies repeat parts of it, a refusal all (docs/wire M4, C7).
-    hdr: Hdr,
+    repeated: Repeated,
     started: bool,
     cancelled: bool,
     next_sent: i64,
     upload: Option<Upload>,
+}
+
+/// What answers repeat of the request (docs/wire M4, C7).
+#[derive(Debug, Clone)]
+struct Repeated {
+    seqno: u64,
+    call_id: Text,
+    service_name: Text,
+    subject: Text,
+    deadline: Option<Timestamp>,
 }
 
 impl Call {
@@ -150,7 +159,13 @@ impl Call {
         };
         Self {
             kind,
-            hdr: hdr.clone(),
+            repeated: Repeated {
+                seqno: hdr.seqno,
+                call_id: hdr.call_id.clone(),
+                service_name: hdr.service_name.clone(),
+                subject: hdr.subject.clone(),
+                deadline: hdr.deadline,
+            },
             started: false,
             cancelled: false,
             next_sent: 0,
@@ -271,7 +286,7 @@ impl Server {
             (_, false) => CallType::DOWNLOAD_MORE,
         };
         call.next_sent += 1;
-        Self::stamp_answer(&mut self.link, now, call, part);
+        Self::stamp_answer(&mut self.link, now, call.repeated.clone(), part);
         true
     }
 
@@ -280,20 +295,18 @@ impl Server {
     pub fn reply(&mut self, now: Now, key: CallKey, mut reply: Message) -> Option<Message> {
         let call = self.remove(key)?;
         reply.hdr.typ = CallType::REPLY;
-        if reply.hdr.subject.is_empty() {
-            reply.hdr.subject = call.hdr.subject.clone();
-        }
-        Self::stamp_answer(&mut self.link, now, &call, &mut reply);
+        Self::stamp_answer(&mut self.link, now, call.repeated, &mut reply);
         Some(reply)
     }
 
     /// Ends a call that no service is registered for: queues a CallError (docs/wire E2, E3).
-    pub fn refuse(&mut self, now: Now, key: CallKey) {
+    /// `request` is the header it came with, which the refusal repeats.
+    pub fn refuse(&mut self, now: Now, key: CallKey, request: &Hdr) {
         let Some(call) = self.remove(key) else {
             return;
         };
-        let text = refusal::unknown_service(call.kind, &call.hdr);
-        self.send_refusal(now, &call.hdr, text);
+        let text = refusal::unknown_service(call.kind, request);
+        self.send_refusal(now, request, text);
     }
 
     /// Ends a one-way call.
@@ -351,6 +364,11 @@ impl Server {
         self.events.pop_front()
     }
 
+    /// True if [`poll_event`](Self::poll_event) has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.link.deadline(self.wants_input())
@@ -393,7 +411,7 @@ impl Server {
                 got: message.hdr.stream_part,
             };
             let call = Call::new(ServiceKind::Upload, &message.hdr);
-            self.reply_error(now, &call, Text::from(out_of_sync.to_string()));
+            self.reply_error(now, call, Text::from(out_of_sync.to_string()));
             return;
         }
         self.admit(now, kind, message);
@@ -406,7 +424,7 @@ impl Server {
         let call = Call::new(kind, &request.hdr);
         if self.draining {
             if kind != ServiceKind::OneWay {
-                self.reply_error(now, &call, Text::from_static(refusal::SHUTTING_DOWN));
+                self.reply_error(now, call, Text::from_static(refusal::SHUTTING_DOWN));
             }
         } else if self.running < self.concurrency.running {
             self.insert(key, call);
@@ -420,26 +438,25 @@ impl Server {
         } else {
             self.refused += 1;
             if kind != ServiceKind::OneWay {
-                self.reply_error(now, &call, Text::from_static(refusal::TOO_MANY_CALLS));
+                self.reply_error(now, call, Text::from_static(refusal::TOO_MANY_CALLS));
             }
         }
     }
 
     /// Answers a call that never got a handler.
-    fn reply_error(&mut self, now: Now, call: &Call, error: Text) {
+    fn reply_error(&mut self, now: Now, call: Call, error: Text) {
         let mut reply = Message {
             error,
             ..Message::new()
         };
         reply.hdr.typ = CallType::REPLY;
-        reply.hdr.subject = call.hdr.subject.clone();
-        Self::stamp_answer(&mut self.link, now, call, &mut reply);
+        Self::stamp_answer(&mut self.link, now, call.repeated, &mut reply);
         self.enqueue_small(now, &reply);
     }
 
     fn insert(&mut self, key: CallKey, call: Call) {
         if matches!(call.kind, ServiceKind::Upload | ServiceKind::Download) {
-            self.streams.insert(call.hdr.call_id.clone(), key);
+            self.streams.insert(call.repeated.call_id.clone(), key);
         }
         self.calls.insert(key, call);
     }
@@ -503,7 +520,7 @@ impl Server {
         }
         if let Some(call) = self.remove(key) {
             self.refused += 1;
-            self.reply_error(now, &call, Text::from_static(refusal::TOO_MANY_CALLS));
+            self.reply_error(now, call, Text::from_static(refusal::TOO_MANY_CALLS));
         }
     }
 
@@ -512,7 +529,7 @@ impl Server {
         let mut hit: Vec<CallKey> = self
             .calls
             .iter()
-            .filter(|(_, call)| call.hdr.call_id == hdr.call_id && !call.cancelled)
+            .filter(|(_, call)| call.repeated.call_id == hdr.call_id && !call.cancelled)
             .map(|(&key, _)| key)
             .collect();
         hit.sort_unstable();
@@ -530,8 +547,8 @@ impl Server {
                 };
                 self.link.resume_reading(now);
             }
-            if self.streams.get(&call.hdr.call_id) == Some(&key) {
-                self.streams.remove(&call.hdr.call_id);
+            if self.streams.get(&call.repeated.call_id) == Some(&key) {
+                self.streams.remove(&call.repeated.call_id);
             }
             if call.started {
                 self.events.push_back(ServerEvent::Cancelled { key });
@@ -553,7 +570,7 @@ impl Server {
         self.enqueue_small(
             now,
             &Message {
-                hdr,
+                hdr: Box::new(hdr),
                 ..Message::new()
             },
         );
@@ -567,19 +584,24 @@ impl Server {
         }
     }
 
-    fn stamp_answer(link: &mut Link, now: Now, call: &Call, message: &mut Message) {
-        message.hdr.created = Some(now.wall);
-        message.hdr.from = link.local.clone();
-        message.hdr.to = link.remote.clone();
-        message.hdr.serial = link.next_serial();
-        message.hdr.seqno = call.hdr.seqno;
-        message.hdr.call_id = call.hdr.call_id.clone();
-        message.hdr.service_name = call.hdr.service_name.clone();
-        message.hdr.deadline = call.hdr.deadline;
-        if message.hdr.typ != CallType::REPLY {
-            message.hdr.subject = call.hdr.subject.clone();
+    /// docs/wire M4
+    fn stamp_answer(link: &mut Link, now: Now, repeated: Repeated, message: &mut Message) {
+        let hdr = &mut *message.hdr;
+        hdr.created = Some(now.wall);
+        hdr.from = link.local.clone();
+        hdr.to = link.remote.clone();
+        hdr.serial = link.next_serial();
+        hdr.seqno = repeated.seqno;
+        hdr.call_id = repeated.call_id;
+        hdr.service_name = repeated.service_name;
+        hdr.deadline = repeated.deadline;
+        if hdr.typ == CallType::REPLY {
+            hdr.stream_part = 0;
+            if hdr.subject.is_empty() {
+                hdr.subject = repeated.subject;
+            }
         } else {
-            message.hdr.stream_part = 0;
+            hdr.subject = repeated.subject;
         }
     }
 
@@ -589,8 +611,8 @@ impl Server {
         if let Some(upload) = &mut call.upload {
             self.link.discard_parts(&mut upload.queue);
         }
-        if self.streams.get(&call.hdr.call_id) == Some(&key) {
-            self.streams.remove(&call.hdr.call_id);
+        if self.streams.get(&call.repeated.call_id) == Some(&key) {
+            self.streams.remove(&call.repeated.call_id);
         }
         if call.started {
             self.running -= 1;

@@ -6,7 +6,7 @@ use towline_codec::Text;
 
 use super::{
     Context, DownloadSink, Server, Settings, UploadParts,
-    services::{CallService, DownloadService, OneWayService, Services, UploadService},
+    services::{CallService, DownloadService, Entry, OneWayService, Services, UploadService},
 };
 use crate::proto::{Compression, Concurrency, Limits, Message};
 
@@ -47,7 +47,7 @@ impl ServerBuilder {
     {
         self.services
             .calls
-            .insert(name.into(), Box::new(CallService(Arc::new(handler))));
+            .insert(name.into(), Entry::new(CallService(Arc::new(handler))));
         self
     }
 
@@ -60,7 +60,7 @@ impl ServerBuilder {
     {
         self.services
             .one_ways
-            .insert(name.into(), Box::new(OneWayService(Arc::new(handler))));
+            .insert(name.into(), Entry::new(OneWayService(Arc::new(handler))));
         self
     }
 
@@ -75,7 +75,7 @@ impl ServerBuilder {
     {
         self.services
             .uploads
-            .insert(name.into(), Box::new(UploadService(Arc::new(handler))));
+            .insert(name.into(), Entry::new(UploadService(Arc::new(handler))));
         self
     }
 
@@ -90,7 +90,7 @@ impl ServerBuilder {
     {
         self.services
             .downloads
-            .insert(name.into(), Box::new(DownloadService(Arc::new(handler))));
+            .insert(name.into(), Entry::new(DownloadService(Arc::new(handler))));
         self
     }
 

@@ -1,6 +1,10 @@
 //! Running handlers for one connection.
 
-use std::{sync::Arc, task::Poll};
+use std::{
+    sync::Arc,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
 
 use rustc_hash::FxHashMap;
 use tokio::task::{AbortHandle, JoinSet};
@@ -22,7 +26,15 @@ pub(super) struct Handlers {
     context: Context,
     tasks: JoinSet<CallKey>,
     running: FxHashMap<CallKey, (ServiceKind, AbortHandle)>,
+    /// How many events came together: more than one, and more are likely to be on their way.
+    batch: usize,
+    /// When the latest handler returned; reading the clock once a call is enough.
+    returned: Instant,
 }
+
+/// A handler that computes for longer than this before its first `.await` delays the connection's
+/// other calls.
+const SLOW: Duration = Duration::from_micros(100);
 
 impl Handlers {
     pub(super) fn new(settings: Arc<Settings>, context: Context) -> Self {
@@ -31,6 +43,8 @@ impl Handlers {
             context,
             tasks: JoinSet::new(),
             running: FxHashMap::default(),
+            batch: 0,
+            returned: driver::now().instant,
         }
     }
 
@@ -46,9 +60,9 @@ impl Handlers {
         kind: ServiceKind,
         request: Message,
     ) {
-        let Some(service) = self.settings.services.find(kind, &request.hdr.service_name) else {
+        let Some(entry) = self.settings.services.find(kind, &request.hdr.service_name) else {
             let mut state = shared.lock();
-            state.core.refuse(driver::now(), key);
+            state.core.refuse(driver::now(), key, &request.hdr);
             shared.wake_driver(state);
             return;
         };
@@ -58,7 +72,24 @@ impl Handlers {
             context: self.context.clone(),
             request,
         };
-        let handle = service.start(&mut self.tasks, job);
+        let mut handler = entry.service.run(job);
+        let at_once = matches!(kind, ServiceKind::Call | ServiceKind::OneWay);
+        if at_once && entry.pace.runs_at_once() {
+            // Most handlers answer without waiting for anything: a task for each would cost more
+            // than they do. One that waits becomes a task, which is polled again at once, so that
+            // no wake-up is lost on the waker used here.
+            let cx = &mut std::task::Context::from_waker(Waker::noop());
+            let ended = handler.as_mut().poll(cx).is_ready();
+            let now = driver::now().instant;
+            if now.saturating_duration_since(self.returned) > SLOW {
+                entry.pace.was_slow();
+            }
+            self.returned = now;
+            if ended {
+                return;
+            }
+        }
+        let handle = self.tasks.spawn(handler);
         self.running.insert(key, (kind, handle));
     }
 
@@ -93,6 +124,7 @@ impl Handlers {
 
 impl Owner<Core> for Handlers {
     fn handle_event(&mut self, shared: &Arc<Shared<Core>>, event: ServerEvent) {
+        self.batch += 1;
         match event {
             ServerEvent::Start { key, kind, request } => self.start(shared, key, kind, request),
             ServerEvent::Cancelled { key } => self.cancel(shared, key),
@@ -103,6 +135,15 @@ impl Owner<Core> for Handlers {
                 }
             }
         }
+    }
+
+    fn begin_events(&mut self) {
+        self.returned = driver::now().instant;
+        self.batch = 0;
+    }
+
+    fn gains_by_waiting(&self, _: &Core) -> bool {
+        !self.tasks.is_empty()
     }
 
     fn poll(&mut self, _: &Arc<Shared<Core>>, cx: &mut std::task::Context<'_>) {

@@ -6,11 +6,14 @@ use std::{
     fmt::{self, Display},
     future::{Future, poll_fn},
     panic::AssertUnwindSafe,
-    sync::Arc,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use futures_util::FutureExt as _;
-use tokio::task::{AbortHandle, JoinSet};
 use towline_codec::Text;
 
 use super::{Context, Core, DownloadSink, UploadParts};
@@ -19,7 +22,7 @@ use crate::{
     proto::{CallKey, Message, ServiceKind, TooLarge, refusal},
 };
 
-type Table = HashMap<Text, Box<dyn Service>>;
+type Table = HashMap<Text, Entry>;
 
 /// One table a kind of request (docs/wire C3).
 #[derive(Default)]
@@ -31,14 +34,14 @@ pub(super) struct Services {
 }
 
 impl Services {
-    pub(super) fn find(&self, kind: ServiceKind, name: &Text) -> Option<&dyn Service> {
+    pub(super) fn find(&self, kind: ServiceKind, name: &Text) -> Option<&Entry> {
         let table = match kind {
             ServiceKind::Call => &self.calls,
             ServiceKind::OneWay => &self.one_ways,
             ServiceKind::Upload => &self.uploads,
             ServiceKind::Download => &self.downloads,
         };
-        Some(&**table.get(name)?)
+        table.get(name)
     }
 }
 
@@ -102,10 +105,56 @@ pub(super) fn send_reply<'a>(
     }
 }
 
+/// A handler on its way to its reply.
+pub(super) type Running = Pin<Box<dyn Future<Output = CallKey> + Send>>;
+
 /// What runs a request of one service.
 pub(super) trait Service: Send + Sync {
-    /// Starts the handler as one of `tasks`.
-    fn start(&self, tasks: &mut JoinSet<CallKey>, job: Job) -> AbortHandle;
+    /// The handler, the reply included. It has not begun yet.
+    fn run(&self, job: Job) -> Running;
+}
+
+/// A service in its table.
+pub(super) struct Entry {
+    pub(super) service: Box<dyn Service>,
+    pub(super) pace: Pace,
+}
+
+/// Whether the handlers of a service are run at once, or in tasks of their own from the start.
+///
+/// A handler that computes for long before its first `.await` raises the score; every call lowers it
+/// by one. So a service that is slow now and then, or a thread that lost the processor for a moment,
+/// changes nothing, and one that is slow as a rule is tried at once only now and then.
+#[derive(Debug, Default)]
+pub(super) struct Pace(AtomicU8);
+
+impl Pace {
+    const SLOW_CALL: u8 = 32;
+    const APART_FROM: u8 = 64;
+
+    pub(super) fn runs_at_once(&self) -> bool {
+        // Lost updates of tasks that race here do no harm.
+        let score = self.0.load(Ordering::Relaxed);
+        if score > 0 {
+            self.0.store(score - 1, Ordering::Relaxed);
+        }
+        score < Self::APART_FROM
+    }
+
+    pub(super) fn was_slow(&self) {
+        let score = self.0.load(Ordering::Relaxed);
+        self.0
+            .store(score.saturating_add(Self::SLOW_CALL), Ordering::Relaxed);
+    }
+}
+
+impl Entry {
+    pub(super) fn new(service: impl Service + 'static) -> Self {
+        Self {
+            service: Box::new(service),
+            pace: Pace::default(),
+        }
+    }
 }
 
 /// The reply a handler's outcome makes.
@@ -134,9 +183,9 @@ where
     Fut: Future<Output = Result<Message, E>> + Send + 'static,
     E: Display + 'static,
 {
-    fn start(&self, tasks: &mut JoinSet<CallKey>, mut job: Job) -> AbortHandle {
+    fn run(&self, mut job: Job) -> Running {
         let handler = Arc::clone(&self.0);
-        tasks.spawn(async move {
+        Box::pin(async move {
             let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
             let run = async move {
                 handler(context, request)
@@ -156,9 +205,9 @@ where
     F: Fn(Context, Message) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    fn start(&self, tasks: &mut JoinSet<CallKey>, job: Job) -> AbortHandle {
+    fn run(&self, job: Job) -> Running {
         let handler = Arc::clone(&self.0);
-        tasks.spawn(async move {
+        Box::pin(async move {
             let Job {
                 shared,
                 key,
@@ -186,9 +235,9 @@ where
     Fut: Future<Output = Result<Message, E>> + Send + 'static,
     E: Display + 'static,
 {
-    fn start(&self, tasks: &mut JoinSet<CallKey>, mut job: Job) -> AbortHandle {
+    fn run(&self, mut job: Job) -> Running {
         let handler = Arc::clone(&self.0);
-        tasks.spawn(async move {
+        Box::pin(async move {
             let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
             let parts = UploadParts::new(Arc::clone(&job.shared), job.key);
             let run = async move {
@@ -210,9 +259,9 @@ where
     Fut: Future<Output = Result<Message, E>> + Send + 'static,
     E: Display + 'static,
 {
-    fn start(&self, tasks: &mut JoinSet<CallKey>, mut job: Job) -> AbortHandle {
+    fn run(&self, mut job: Job) -> Running {
         let handler = Arc::clone(&self.0);
-        tasks.spawn(async move {
+        Box::pin(async move {
             let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
             let sink = DownloadSink::new(Arc::clone(&job.shared), job.key);
             let run = async move {
@@ -223,5 +272,34 @@ where
             let outcome = AssertUnwindSafe(run).catch_unwind().await;
             job.reply(reply_of(outcome)).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_is_slow_as_a_rule_gets_tasks_of_its_own() {
+        let pace = Pace::default();
+        let at_once = (0..1000)
+            .filter(|_| {
+                let at_once = pace.runs_at_once();
+                if at_once {
+                    pace.was_slow();
+                }
+                at_once
+            })
+            .count();
+        assert!(at_once < 50, "{at_once} of 1000");
+
+        // One slow call in a hundred is an accident.
+        let pace = Pace::default();
+        for number in 0..1000 {
+            assert!(pace.runs_at_once());
+            if number % 100 == 0 {
+                pace.was_slow();
+            }
+        }
     }
 }

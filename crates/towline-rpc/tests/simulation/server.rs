@@ -202,7 +202,8 @@ impl ServerNode {
             .into_owned();
         let answer = match (handler.kind, &*service) {
             (_, "nosuch") => {
-                self.core.refuse(at(now - start().instant), key);
+                self.core
+                    .refuse(at(now - start().instant), key, &handler.request.hdr);
                 return true;
             }
             (ServiceKind::OneWay, _) => {

@@ -105,7 +105,7 @@ fn message(decoded: &Value) -> Message {
     let mut message = Message::new();
     for (key, value) in decoded.as_object().expect("an object") {
         match key.as_str() {
-            "HDR" => message.hdr = hdr(value),
+            "HDR" => *message.hdr = hdr(value),
             "JobSerz_hex" => message.body = hex(value.as_str().expect("hexadecimal")),
             "JobErrs" => message.error = text(value),
             "JobSerz_len" => message.body = vec![b'Z'; length(value)].into(),
