@@ -9,12 +9,26 @@ use super::lab::Lab;
 /// Plays one case to its end.
 pub(super) type Play = Box<dyn FnOnce(&Lab) -> Result<Outcome> + Send>;
 
-/// One conversation between towline and an original.
+/// One conversation between towline and a peer.
 pub(super) struct Case {
     pub(super) name: String,
     /// Waits for a time limit of the original's.
     pub(super) slow: bool,
     pub(super) run: Play,
+}
+
+impl Case {
+    /// A case that waits for nobody.
+    pub(super) fn new(
+        name: String,
+        run: impl FnOnce(&Lab) -> Result<Outcome> + Send + 'static,
+    ) -> Self {
+        Self {
+            name,
+            slow: false,
+            run: Box::new(run),
+        }
+    }
 }
 
 /// How a case ended when towline did right.
@@ -47,11 +61,22 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// The links that a scope plays for files and calls.
+    /// The usual one, where a case is not about the link.
+    pub(super) const TLS: Self = Self {
+        tls: true,
+        s2: true,
+        keys: Maker::Tow,
+    };
+
+    /// The links that a scope plays with the originals for files and calls.
     pub(super) fn all(scope: Scope) -> Vec<Self> {
         let link = |tls, s2, keys| Self { tls, s2, keys };
         match scope {
-            Scope::Quick => vec![link(true, true, Maker::Selfy), link(true, true, Maker::Tow)],
+            Scope::Quick => vec![
+                link(true, true, Maker::Selfy),
+                link(true, true, Maker::Tow),
+                link(false, false, Maker::Selfy),
+            ],
             Scope::Whole => vec![
                 link(true, true, Maker::Selfy),
                 link(true, true, Maker::Tow),
@@ -62,11 +87,29 @@ impl Link {
         }
     }
 
+    /// The same with our Go peer, which makes no keys.
+    pub(super) fn for_gopeer(scope: Scope) -> Vec<Self> {
+        let link = |tls, s2| Self {
+            tls,
+            s2,
+            ..Self::TLS
+        };
+        match scope {
+            Scope::Quick => vec![link(true, true), link(false, false)],
+            Scope::Whole => vec![
+                link(true, true),
+                link(true, false),
+                link(false, true),
+                link(false, false),
+            ],
+        }
+    }
+
     pub(super) fn url(self, address: &str) -> String {
         format!("{}://{address}", if self.tls { "tls" } else { "tcp" })
     }
 
-    /// The compression's name for `tow --compress`.
+    /// The compression's name for `tow --compress` and `gopeer -press`.
     pub(super) fn compress(self) -> &'static str {
         if self.s2 { "s2" } else { "none" }
     }

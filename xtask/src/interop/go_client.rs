@@ -146,9 +146,9 @@ fn foreign(lab: &Lab) -> Result<Outcome> {
     let room = lab.room()?;
     let server = Server::start(lab, link, room.path())?;
     let ended = Program::start(
-        lab.original(&lab.originals.cli, link, room.path())
+        lab.original(&lab.originals()?.cli, link, room.path())
             .arg("-certs")
-            .arg(lab.foreign_certs())
+            .arg(lab.foreign_certs(link.keys)?)
             .args(["-wait", "5s", "-s", &server.address]),
     )?
     .end(server.deadline)?;
@@ -174,19 +174,8 @@ impl Server {
         let deadline = lab.deadline();
         let served = room.join("served");
         fs::create_dir(&served).context("cannot create the served folder")?;
-        let mut command = lab.tow_client("serve", link, room);
-        command
-            .arg(&served)
-            .args(["--allow-write", "--no-fsync", "--listen"])
-            .arg(link.url("127.0.0.1:0"));
-        let (program, address) = lab.serve(
-            &mut command,
-            |line| {
-                let url = line.strip_prefix("listening on ")?;
-                Some(url.split_once("://")?.1.trim().to_owned())
-            },
-            deadline,
-        )?;
+        let args = ["--allow-write", "--no-fsync"];
+        let (program, address) = lab.tow_serve(link, &served, &args, deadline)?;
         Ok(Self {
             program,
             address,
@@ -201,7 +190,7 @@ impl Server {
 
     /// Runs the original's client to its end.
     fn client(&self, lab: &Lab, room: &Path, args: &[&str], file: Option<&Path>) -> Result<Ended> {
-        let mut command = lab.original(&lab.originals.cli, self.link, room);
+        let mut command = lab.original(&lab.originals()?.cli, self.link, room);
         command.args(["-s", &self.address]).args(args).args(file);
         Program::start(&mut command)?.end(self.deadline)
     }

@@ -161,7 +161,7 @@ fn foreign(lab: &Lab) -> Result<Outcome> {
     Program::start(
         lab.tow("call", room.path())
             .arg("--certs")
-            .arg(lab.foreign_certs())
+            .arg(lab.foreign_certs(link.keys)?)
             .args([&server.url(), "customEcho", "hello"]),
     )?
     .end(server.deadline)?
@@ -184,7 +184,7 @@ impl Server {
         let deadline = lab.deadline();
         let folder = room.join("original");
         fs::create_dir(&folder).context("cannot create the server's folder")?;
-        let mut command = lab.original(&lab.originals.srv, link, &folder);
+        let mut command = lab.original(&lab.originals()?.srv, link, &folder);
         command.args(["-s", "127.0.0.1:0"]).args(args);
         let (program, address) = lab.serve(
             &mut command,

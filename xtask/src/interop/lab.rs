@@ -18,19 +18,28 @@ use crate::process;
 /// How long one case may take: the longest waits a minute for the original.
 const CASE_LIMIT: Duration = Duration::from_secs(150);
 
+/// The programs that towline is run against, as far as they are here.
+pub(super) struct Peers {
+    pub(super) originals: Option<Originals>,
+    pub(super) gopeer: Option<PathBuf>,
+}
+
 /// The programs, keys and files. The folder behind it goes when it is dropped.
 pub(super) struct Lab {
-    pub(super) originals: Originals,
+    peers: Peers,
     tow: PathBuf,
-    selfy_certs: PathBuf,
+    selfy_certs: Option<PathBuf>,
     tow_certs: PathBuf,
-    foreign_certs: PathBuf,
+    /// Signed by another authority than the maker's, which the folder trusts.
+    foreign_to_selfy: Option<PathBuf>,
+    foreign_to_tow: PathBuf,
+    stranger_certs: PathBuf,
     files: BTreeMap<u64, PathBuf>,
     folder: TempDir,
 }
 
 impl Lab {
-    pub(super) fn set_up(originals: Originals) -> Result<Self> {
+    pub(super) fn set_up(peers: Peers) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("towline-interop-")
             .tempdir()
@@ -41,13 +50,17 @@ impl Lab {
             anyhow::Ok(path)
         };
         let tow = process::target_dir().join("release").join("tow");
-        let selfy_certs = keys::by_selfy(&originals.selfy, &below("selfy")?)?;
         let tow_certs = keys::by_tow(&tow, &below("tow")?)?;
-        let foreign_certs = keys::by_tow(&tow, &below("foreign")?)?;
-        // The client trusts the server, so that it is the server that refuses.
-        fs::remove_file(foreign_certs.join("ca.crt"))
-            .and_then(|()| fs::copy(selfy_certs.join("ca.crt"), foreign_certs.join("ca.crt")))
-            .context("cannot exchange the authority of the foreign keys")?;
+        let foreign_to_tow = foreign_to(&tow, &below("foreign-to-tow")?, &tow_certs)?;
+        let stranger_certs = keys::by_tow(&tow, &below("stranger")?)?;
+        let (selfy_certs, foreign_to_selfy) = match &peers.originals {
+            Some(originals) => {
+                let certs = keys::by_selfy(&originals.selfy, &below("selfy")?)?;
+                let foreign = foreign_to(&tow, &below("foreign-to-selfy")?, &certs)?;
+                (Some(certs), Some(foreign))
+            }
+            None => (None, None),
+        };
         let store = below("files")?;
         let mut files = BTreeMap::new();
         for &size in sizes(Scope::Quick).iter().chain(sizes(Scope::Whole)) {
@@ -58,11 +71,13 @@ impl Lab {
             }
         }
         Ok(Self {
-            originals,
+            peers,
             tow,
             selfy_certs,
             tow_certs,
-            foreign_certs,
+            foreign_to_selfy,
+            foreign_to_tow,
+            stranger_certs,
             files,
             folder,
         })
@@ -77,16 +92,35 @@ impl Lab {
         Deadline::after(CASE_LIMIT)
     }
 
-    pub(super) fn certs(&self, maker: Maker) -> &Path {
+    pub(super) fn originals(&self) -> Result<&Originals> {
+        self.peers
+            .originals
+            .as_ref()
+            .context("the original programs are not here")
+    }
+
+    fn certs(&self, maker: Maker) -> &Path {
         match maker {
-            Maker::Selfy => &self.selfy_certs,
+            Maker::Selfy => self.selfy_certs.as_deref().unwrap_or(&self.tow_certs),
             Maker::Tow => &self.tow_certs,
         }
     }
 
-    /// A client's keys that another authority signed than the one that the folder trusts, selfy's.
-    pub(super) fn foreign_certs(&self) -> &Path {
-        &self.foreign_certs
+    /// Keys that another authority signed than the one that the folder trusts, this maker's: so it
+    /// is the other end that refuses.
+    pub(super) fn foreign_certs(&self, maker: Maker) -> Result<&Path> {
+        match maker {
+            Maker::Selfy => self
+                .foreign_to_selfy
+                .as_deref()
+                .context("the original key maker is not here"),
+            Maker::Tow => Ok(&self.foreign_to_tow),
+        }
+    }
+
+    /// Keys of another authority that trust nothing but it.
+    pub(super) fn stranger_certs(&self) -> &Path {
+        &self.stranger_certs
     }
 
     pub(super) fn file(&self, size: u64) -> Result<&Path> {
@@ -138,6 +172,47 @@ impl Lab {
         command
     }
 
+    /// Our Go peer with this sub-command over this link.
+    pub(super) fn gopeer(&self, task: &str, link: Link, folder: &Path) -> Command {
+        // Its cases are not there without it.
+        let program = self.peers.gopeer.as_deref();
+        let mut command = Command::new(program.unwrap_or_else(|| Path::new("gopeer")));
+        command
+            .arg(task)
+            .args(["-press", link.compress()])
+            .current_dir(folder);
+        if link.tls {
+            command.arg("-certs").arg(self.certs(link.keys));
+        } else {
+            command.arg("-tcp");
+        }
+        command
+    }
+
+    /// Starts `tow serve` and returns it with its address.
+    pub(super) fn tow_serve(
+        &self,
+        link: Link,
+        served: &Path,
+        args: &[&str],
+        deadline: Deadline,
+    ) -> Result<(Program, String)> {
+        let mut command = self.tow_client("serve", link, served);
+        command
+            .arg(served)
+            .args(args)
+            .arg("--listen")
+            .arg(link.url("127.0.0.1:0"));
+        self.serve(
+            &mut command,
+            |line| {
+                let url = line.strip_prefix("listening on ")?;
+                Some(url.split_once("://")?.1.trim().to_owned())
+            },
+            deadline,
+        )
+    }
+
     /// Starts a server and returns it with the address from its start line.
     pub(super) fn serve(
         &self,
@@ -149,4 +224,13 @@ impl Lab {
         let address = server.line(deadline, |line| address(line))?;
         Ok((server, address))
     }
+}
+
+/// Makes keys with an authority of their own, and then has them trust the other one.
+fn foreign_to(tow: &Path, folder: &Path, trusted: &Path) -> Result<PathBuf> {
+    let certs = keys::by_tow(tow, folder)?;
+    fs::remove_file(certs.join("ca.crt"))
+        .and_then(|()| fs::copy(trusted.join("ca.crt"), certs.join("ca.crt")))
+        .context("cannot exchange the authority of the foreign keys")?;
+    Ok(certs)
 }

@@ -1,23 +1,27 @@
-//! `cargo xtask interop`: towline against the original programs, both roles, real files.
+//! `cargo xtask interop`: towline against Go programs, the originals and our own, in both roles.
 
 mod case;
 mod child;
 mod data;
 mod go_client;
 mod go_server;
+mod gopeer;
+mod gopeer_client;
+mod gopeer_server;
 mod keys;
 mod lab;
 mod originals;
 
 use std::collections::VecDeque;
+use std::env;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use case::{Case, Outcome, Scope};
-use lab::Lab;
+use lab::{Lab, Peers};
 use originals::Originals;
 
 use crate::{process, tools};
@@ -36,9 +40,12 @@ pub(crate) struct Options {
     /// Each peer and each role once, instead of the whole matrix.
     #[arg(long)]
     quick: bool,
-    /// Fail, instead of skipping, when Go or the original programs are missing.
+    /// Fail, instead of skipping, when Go is missing: our own Go peer is then played in any case.
     #[arg(long)]
     require_go: bool,
+    /// Fail, instead of skipping, when the original programs cannot be had.
+    #[arg(long)]
+    require_original: bool,
     /// Only cases whose name contains this text.
     #[arg(long)]
     only: Option<String>,
@@ -47,14 +54,10 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     // The one original there is stands for all of them; the names are checked by clap.
     let _ = &options.names;
-    let originals = match Originals::find() {
-        Ok(originals) => originals,
-        Err(missing) if options.require_go => bail!("rpc25519: {missing:#}"),
-        Err(missing) => {
-            println!("SKIPPED rpc25519: {missing:#}");
-            return Ok(());
-        }
-    };
+    let peers = find_peers(options)?;
+    if peers.originals.is_none() && peers.gopeer.is_none() {
+        return Ok(());
+    }
     tools::require_c_compiler()?;
     println!("building tow");
     process::run(&mut process::cargo([
@@ -64,20 +67,56 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "--package",
         "tow",
     ]))?;
-    let lab = Lab::set_up(originals)?;
 
     let scope = if options.quick {
         Scope::Quick
     } else {
         Scope::Whole
     };
-    let mut cases = go_client::cases(scope);
-    cases.extend(go_server::cases(scope));
+    let mut cases = Vec::new();
+    if peers.originals.is_some() {
+        cases.extend(go_client::cases(scope));
+        cases.extend(go_server::cases(scope));
+    }
+    if peers.gopeer.is_some() {
+        cases.push(gopeer::tests());
+        cases.extend(gopeer_client::cases(scope));
+        cases.extend(gopeer_server::cases(scope));
+    }
     if let Some(only) = &options.only {
         cases.retain(|case| case.name.contains(only));
     }
     ensure!(!cases.is_empty(), "no case has that name");
-    play(&lab, cases)
+    play(&Lab::set_up(peers)?, cases)
+}
+
+/// The peers that can be had; each that cannot is told, in a line that nobody overlooks.
+fn find_peers(options: &Options) -> Result<Peers> {
+    let gopeer = match (tools::go_is_here(), options.require_go) {
+        (true, _) | (_, true) => Some(gopeer::build().context("our own Go peer")?),
+        (false, false) => {
+            println!(
+                "NOT RUN: our own Go peer: Go is missing; pass --require-go to make this an error"
+            );
+            None
+        }
+    };
+    let originals = match Originals::find() {
+        Ok(originals) => Some(originals),
+        // A folder that was named and has no programs is a mistake, not an absence.
+        Err(missing) if options.require_original || env::var_os(originals::FOLDER).is_some() => {
+            return Err(missing.context("rpc25519's own programs"));
+        }
+        Err(missing) => {
+            println!(
+                "NOT RUN: rpc25519's own programs: {missing:#}; set {} to a directory with cli, \
+                 srv and selfy, or pass --require-original to make this an error",
+                originals::FOLDER
+            );
+            None
+        }
+    };
+    Ok(Peers { originals, gopeer })
 }
 
 /// Runs the cases, a few at a time, and prints one line for each.
