@@ -637,3 +637,25 @@ async fn a_peer_that_takes_nothing_is_given_up_after_the_write_limit() {
         start.elapsed()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_handler_and_is_echoed() {
+    let server = echo_server().call("hang", |_: Context, _: Message| {
+        std::future::pending::<Result<Message, Infallible>>()
+    });
+    let Served { client, .. } = serve(server, &Client::builder());
+    let wall = std::time::SystemTime::now();
+    let start = tokio::time::Instant::now();
+    let request = Message::request("hang", "").with_deadline(wall + Duration::from_secs(3));
+    let reply = client.call(request.clone()).await.expect("a reply");
+    assert_eq!(reply.error, "context deadline exceeded");
+    assert_eq!(reply.hdr.deadline, request.hdr.deadline);
+    assert!(
+        (2..=3).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
+    // A deadline that has passed still starts the function: one that needs no time answers.
+    let request = Message::request("echo", "x").with_deadline(wall - Duration::from_secs(3));
+    assert_eq!(client.call(request).await.expect("a reply").body, "x");
+}

@@ -63,6 +63,21 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// How long it is from `earlier` to this instant; zero if this one is not later.
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        if self <= earlier {
+            return Duration::ZERO;
+        }
+        let seconds = self.seconds.abs_diff(earlier.seconds);
+        let nanos = u64::from(self.nanos);
+        match nanos.checked_sub(u64::from(earlier.nanos)) {
+            Some(nanos) => Duration::new(seconds, nanos as u32),
+            None => Duration::new(seconds - 1, (nanos + 1_000_000_000) as u32 - earlier.nanos),
+        }
+    }
+}
+
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         match time.duration_since(UNIX_EPOCH) {
@@ -105,6 +120,21 @@ mod tests {
         let time = Timestamp::new(-1, 500);
         let system = time.to_system_time().expect("within the platform's range");
         assert_eq!(Timestamp::from(system), time);
+    }
+
+    #[test]
+    fn the_time_between_two_instants_is_exact() {
+        let (early, late) = (
+            Timestamp::new(-3, 900_000_000),
+            Timestamp::new(5, 100_000_000),
+        );
+        assert_eq!(late.saturating_since(early), Duration::from_millis(7200));
+        assert_eq!(early.saturating_since(late), Duration::ZERO);
+        let (first, last) = (Timestamp::new(i64::MIN, 1), Timestamp::new(i64::MAX, 0));
+        assert_eq!(
+            last.saturating_since(first),
+            Duration::new(u64::MAX - 1, 999_999_999)
+        );
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub(crate) const HANDLER_PANICKED: &str = "handler panicked";
     expect(dead_code, reason = "handlers run in the driver")
 )]
 pub(crate) const CALL_CANCELLED: &str = "context canceled";
+/// docs/wire E8
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "handlers run in the driver")
+)]
+pub(crate) const DEADLINE_EXCEEDED: &str = "context deadline exceeded";
 /// docs/wire E8, S5
 #[cfg_attr(
     not(feature = "tokio"),

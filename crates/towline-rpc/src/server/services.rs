@@ -1,7 +1,6 @@
 //! The tables of services, and how each kind of handler is run.
 
 use std::{
-    any::Any,
     collections::HashMap,
     fmt::{self, Display},
     future::{Future, poll_fn},
@@ -14,7 +13,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use towline_codec::Text;
+use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{Context, Core, DownloadSink, UploadParts};
 use crate::{
@@ -157,21 +156,33 @@ impl Entry {
     }
 }
 
-/// The reply a handler's outcome makes.
-fn reply_of<E: Display>(outcome: Result<Result<Message, E>, Box<dyn Any + Send>>) -> Message {
-    match outcome {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(error)) => Message {
-            error: Text::from(error.to_string()),
-            ..Message::new()
-        },
-        Err(_) => {
-            tracing::error!("a handler panicked; its call fails");
-            Message {
-                error: Text::from_static(refusal::HANDLER_PANICKED),
-                ..Message::new()
-            }
+/// Runs a handler to its reply. A panic and a deadline that passes end it, and only it (docs/wire
+/// C10, E6, E8).
+async fn run_to_reply<E: Display>(
+    deadline: Option<Timestamp>,
+    handler: impl Future<Output = Result<Message, E>>,
+) -> Message {
+    let failed = |text: Text| Message {
+        error: text,
+        ..Message::new()
+    };
+    let handler = async { handler.await.map_err(|error| error.to_string()) };
+    let handler = AssertUnwindSafe(handler).catch_unwind();
+    let outcome = match deadline {
+        None => Ok(handler.await),
+        Some(deadline) => {
+            let left = deadline.saturating_since(driver::now().wall);
+            tokio::time::timeout(left, handler).await
         }
+    };
+    match outcome {
+        Ok(Ok(Ok(reply))) => reply,
+        Ok(Ok(Err(error))) => failed(Text::from(error)),
+        Ok(Err(_)) => {
+            tracing::error!("a handler panicked; its call fails");
+            failed(Text::from_static(refusal::HANDLER_PANICKED))
+        }
+        Err(_) => failed(Text::from_static(refusal::DEADLINE_EXCEEDED)),
     }
 }
 
@@ -187,13 +198,11 @@ where
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
             let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
-            let run = async move {
-                handler(context, request)
-                    .await
-                    .map_err(|error| error.to_string())
-            };
-            let outcome = AssertUnwindSafe(run).catch_unwind().await;
-            job.reply(reply_of(outcome)).await
+            let deadline = request.hdr.deadline;
+            // A handler may panic before it has made its future.
+            let run = async move { handler(context, request).await };
+            let reply = run_to_reply(deadline, run).await;
+            job.reply(reply).await
         })
     }
 }
@@ -240,13 +249,11 @@ where
         Box::pin(async move {
             let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
             let parts = UploadParts::new(Arc::clone(&job.shared), job.key);
-            let run = async move {
-                handler(context, request, parts)
-                    .await
-                    .map_err(|error| error.to_string())
-            };
-            let outcome = AssertUnwindSafe(run).catch_unwind().await;
-            job.reply(reply_of(outcome)).await
+            let deadline = request.hdr.deadline;
+            // A handler may panic before it has made its future.
+            let run = async move { handler(context, request, parts).await };
+            let reply = run_to_reply(deadline, run).await;
+            job.reply(reply).await
         })
     }
 }
@@ -264,13 +271,11 @@ where
         Box::pin(async move {
             let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
             let sink = DownloadSink::new(Arc::clone(&job.shared), job.key);
-            let run = async move {
-                handler(context, request, sink)
-                    .await
-                    .map_err(|error| error.to_string())
-            };
-            let outcome = AssertUnwindSafe(run).catch_unwind().await;
-            job.reply(reply_of(outcome)).await
+            let deadline = request.hdr.deadline;
+            // A handler may panic before it has made its future.
+            let run = async move { handler(context, request, sink).await };
+            let reply = run_to_reply(deadline, run).await;
+            job.reply(reply).await
         })
     }
 }
