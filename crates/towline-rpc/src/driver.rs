@@ -1,28 +1,34 @@
 //! One task per connection: reads, times, writes and wakes. The protocol is in [`proto`](crate::proto).
 
+mod clock;
+mod core;
+mod shared;
+
 use std::{
-    cell::Cell,
     collections::VecDeque,
     future::Future,
     io::{self, IoSlice},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
-    time::{Duration, Instant, SystemTime},
+    time::Instant,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures_util::task::AtomicWaker;
-use rustc_hash::FxHashMap;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Sleep,
 };
 use tokio_util::io::poll_read_buf;
 
+pub(crate) use self::{
+    clock::now,
+    core::{Core, delegate_core},
+    shared::{Shared, State},
+};
 use crate::{
     close::CloseReason,
-    proto::{Compression, EncodedFrame, FrameReader, Message, Now, Received, TooLarge, Violation},
+    proto::{FrameReader, Received},
 };
 
 /// Reads begin with this much room and grow while they fill it.
@@ -40,283 +46,6 @@ const PIECES_PER_WRITE: usize = 64;
 const WRITE_AHEAD: usize = 256 << 10;
 /// With less than this waiting, it pays to let other tasks add to it before writing.
 const WORTH_GATHERING: usize = 64 << 10;
-/// A body at least this large is compressed outside the lock.
-const COMPRESS_OUTSIDE: usize = 8 << 10;
-
-/// What a driver needs of a protocol core.
-pub(crate) trait Core: Send + 'static {
-    /// What the core tells its owner.
-    type Event: Send;
-    /// Names a stream.
-    type Stream: std::hash::Hash + Eq + Copy + Send;
-
-    fn handle_message(&mut self, now: Now, received: Received) -> Result<(), Violation>;
-    fn note_input(&mut self, now: Now, inside_frame: bool);
-    fn poll_transmit(&mut self) -> Option<Bytes>;
-    fn written(&mut self, len: usize);
-    fn unsent(&self) -> usize;
-    fn has_room(&self) -> bool;
-    fn wants_input(&self) -> bool;
-    fn poll_event(&mut self) -> Option<Self::Event>;
-    fn has_events(&self) -> bool;
-    fn deadline(&self) -> Option<Instant>;
-    fn handle_timeout(&mut self, now: Now) -> Result<(), Violation>;
-    fn compression(&self) -> Compression;
-    fn enqueue(&mut self, now: Now, message: &Message) -> Result<(), TooLarge>;
-    fn enqueue_encoded(&mut self, now: Now, frame: EncodedFrame);
-}
-
-/// Implements [`Core`] by the inherent methods of the same names.
-macro_rules! delegate_core {
-    ($core:ty, $event:ty, $stream:ty) => {
-        impl $crate::driver::Core for $core {
-            type Event = $event;
-            type Stream = $stream;
-
-            fn handle_message(&mut self, now: Now, received: Received) -> Result<(), Violation> {
-                <$core>::handle_message(self, now, received)
-            }
-            fn note_input(&mut self, now: Now, inside_frame: bool) {
-                <$core>::note_input(self, now, inside_frame);
-            }
-            fn poll_transmit(&mut self) -> Option<bytes::Bytes> {
-                <$core>::poll_transmit(self)
-            }
-            fn written(&mut self, len: usize) {
-                <$core>::written(self, len);
-            }
-            fn unsent(&self) -> usize {
-                <$core>::unsent(self)
-            }
-            fn has_room(&self) -> bool {
-                <$core>::has_room(self)
-            }
-            fn wants_input(&self) -> bool {
-                <$core>::wants_input(self)
-            }
-            fn poll_event(&mut self) -> Option<Self::Event> {
-                <$core>::poll_event(self)
-            }
-            fn has_events(&self) -> bool {
-                <$core>::has_events(self)
-            }
-            fn deadline(&self) -> Option<std::time::Instant> {
-                <$core>::deadline(self)
-            }
-            fn handle_timeout(&mut self, now: Now) -> Result<(), Violation> {
-                <$core>::handle_timeout(self, now)
-            }
-            fn compression(&self) -> Compression {
-                <$core>::compression(self)
-            }
-            fn enqueue(&mut self, now: Now, message: &Message) -> Result<(), TooLarge> {
-                <$core>::enqueue(self, now, message)
-            }
-            fn enqueue_encoded(&mut self, now: Now, frame: EncodedFrame) {
-                <$core>::enqueue_encoded(self, now, frame);
-            }
-        }
-    };
-}
-pub(crate) use delegate_core;
-
-/// How long the wall clock may be derived from the other one before it is read again.
-const WALL_CLOCK_AGE: Duration = Duration::from_millis(50);
-
-thread_local! {
-    // Reading both clocks for every message would be a twentieth of the cost of a call.
-    static WALL_CLOCK: Cell<Option<Now>> = const { Cell::new(None) };
-}
-
-/// The present, by the clocks of the runtime and of the machine.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where the clocks are read"
-)]
-pub(crate) fn now() -> Now {
-    let instant = tokio::time::Instant::now().into_std();
-    if let Some(read) = WALL_CLOCK.get()
-        && let Some(age) = instant.checked_duration_since(read.instant)
-        && age < WALL_CLOCK_AGE
-    {
-        return Now {
-            instant,
-            wall: read.wall.saturating_add(age),
-        };
-    }
-    let now = Now {
-        instant,
-        wall: SystemTime::now().into(),
-    };
-    WALL_CLOCK.set(Some(now));
-    now
-}
-
-/// What the driver and the handles of one connection share.
-pub(crate) struct Shared<C: Core> {
-    state: Mutex<State<C>>,
-    driver: AtomicWaker,
-}
-
-impl<C: Core> std::fmt::Debug for Shared<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("closed", &self.lock().closed)
-            .finish_non_exhaustive()
-    }
-}
-
-pub(crate) struct State<C: Core> {
-    pub(crate) core: C,
-    /// Why the connection is over, once it is.
-    pub(crate) closed: Option<CloseReason>,
-    /// Nothing more will be queued: write what there is, then end.
-    closing: bool,
-    /// The driver is running, or will run: it need not be woken. It looks at everything before it
-    /// takes this back.
-    woken: bool,
-    /// Reading is paused by the core's back-pressure.
-    paused: bool,
-    waiting_for_room: Vec<Waker>,
-    waiting_for_part: FxHashMap<C::Stream, Waker>,
-    waiting_for_close: Vec<Waker>,
-}
-
-impl<C: Core> Shared<C> {
-    pub(crate) fn new(core: C) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(State {
-                core,
-                closed: None,
-                closing: false,
-                woken: false,
-                paused: false,
-                waiting_for_room: Vec::new(),
-                waiting_for_part: FxHashMap::default(),
-                waiting_for_close: Vec::new(),
-            }),
-            driver: AtomicWaker::new(),
-        })
-    }
-
-    /// The state. A poisoned lock is a bug that has been reported where it happened; the tables
-    /// are consistent between any two statements that can panic, so the others go on.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<C>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets go of the state and has the driver look at what has changed in it.
-    pub(crate) fn wake_driver(&self, mut state: MutexGuard<'_, State<C>>) {
-        let asleep = !std::mem::replace(&mut state.woken, true);
-        drop(state);
-        if asleep {
-            self.driver.wake();
-        }
-    }
-
-    /// Ready when senders may queue more, or nothing can be sent any more.
-    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), CloseReason>> {
-        let mut state = self.lock();
-        if let Some(reason) = &state.closed {
-            return Poll::Ready(Err(reason.clone()));
-        }
-        if state.core.has_room() {
-            return Poll::Ready(Ok(()));
-        }
-        if !state
-            .waiting_for_room
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            state.waiting_for_room.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Ready when the connection is over.
-    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<CloseReason> {
-        let mut state = self.lock();
-        if let Some(reason) = &state.closed {
-            return Poll::Ready(reason.clone());
-        }
-        if !state
-            .waiting_for_close
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            state.waiting_for_close.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Has the driver write what is queued, and end.
-    pub(crate) fn start_closing(&self) {
-        let mut state = self.lock();
-        state.closing = true;
-        self.wake_driver(state);
-    }
-
-    /// Queues a message that the core has stamped under the lock `state`. A large one is compressed
-    /// with the lock released: other tasks go on meanwhile.
-    pub(crate) fn enqueue<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State<C>>,
-        now: Now,
-        message: &Message,
-    ) -> Result<(), TooLarge> {
-        if state.is_better_encoded_outside(message) {
-            let compression = state.core.compression();
-            drop(state);
-            let frame = EncodedFrame::new(message, compression)?;
-            state = self.lock();
-            state.core.enqueue_encoded(now, frame);
-        } else {
-            state.core.enqueue(now, message)?;
-        }
-        self.wake_driver(state);
-        Ok(())
-    }
-}
-
-impl<C: Core> State<C> {
-    /// True for a message whose compression would hold the lock for long.
-    pub(crate) fn is_better_encoded_outside(&self, message: &Message) -> bool {
-        message.body.len() >= COMPRESS_OUTSIDE
-            && self.core.compression() != Compression::None
-            && !message.hdr.no_system_compression
-    }
-
-    /// Notes whom to wake when a stream has something to take, or the connection ends.
-    pub(crate) fn wait_for_part(&mut self, stream: C::Stream, cx: &Context<'_>) {
-        match self.waiting_for_part.get_mut(&stream) {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => {
-                self.waiting_for_part.insert(stream, cx.waker().clone());
-            }
-        }
-    }
-
-    /// Nobody waits for this stream any more.
-    pub(crate) fn forget_stream(&mut self, stream: C::Stream) {
-        self.waiting_for_part.remove(&stream);
-    }
-
-    pub(crate) fn take_stream_waker(&mut self, stream: C::Stream) -> Option<Waker> {
-        self.waiting_for_part.remove(&stream)
-    }
-
-    /// True if the driver should be woken because reading can go on.
-    pub(crate) fn may_resume(&self) -> bool {
-        self.paused && self.core.wants_input()
-    }
-
-    fn all_waiting(&mut self) -> Vec<Waker> {
-        let mut all = std::mem::take(&mut self.waiting_for_room);
-        all.extend(self.waiting_for_part.drain().map(|(_, waker)| waker));
-        all.append(&mut self.waiting_for_close);
-        all
-    }
-}
 
 /// What the owner of a driver does with what the core tells.
 pub(crate) trait Owner<C: Core>: Send + Unpin + 'static {
