@@ -29,7 +29,7 @@ struct Cli {
 enum Task {
     /// Run every test: unit, property, vectors, simulations, doctests.
     Test,
-    /// Run towline against the original programs, in both roles.
+    /// Run towline against Go programs, the originals and our own, in both roles.
     Interop(interop::Options),
     /// Run the simulations in release mode, over many seeds or one.
     Sim(sim::Options),

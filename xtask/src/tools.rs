@@ -23,7 +23,9 @@ pub(crate) fn report_optional() {
         );
     }
     if !go_is_here() {
-        println!("note: Go is missing, `cargo xtask interop` will skip: apt-get install golang");
+        println!(
+            "note: Go is missing, `cargo xtask interop` leaves our Go peer out: apt-get install golang"
+        );
     }
 }
 
