@@ -1,7 +1,6 @@
 //! Identities of calls and streams.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
-use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use towline_codec::Text;
@@ -29,10 +28,13 @@ impl CallIds {
         let mut random = [0; RANDOM_LEN];
         self.random.fill_bytes(&mut random);
         let mut text = [0; TEXT_LEN];
-        match URL_SAFE.encode_slice(random, &mut text) {
-            Ok(_) => Text::from_bytes(Bytes::copy_from_slice(&text)),
+        match URL_SAFE
+            .encode_slice(random, &mut text)
+            .map(|len| std::str::from_utf8(&text[..len]))
+        {
+            Ok(Ok(text)) => Text::from(text),
             // Never taken: 20 bytes are 28 characters. A longer way to the same text beats a panic.
-            Err(_) => Text::from(URL_SAFE.encode(random)),
+            _ => Text::from(URL_SAFE.encode(random)),
         }
     }
 }

@@ -133,7 +133,7 @@ impl Hdr {
         let Some(entries) = reader.map_header()? else {
             return Ok(());
         };
-        let text = |bytes: &[u8]| Text::from_bytes(source.slice_ref(bytes));
+        let text = |bytes: &[u8]| Text::from_part(source, bytes);
         for _ in 0..entries {
             match reader.key()? {
                 Some(b"Created_zid00_tim") => hdr.created = reader.time()?,

@@ -188,7 +188,7 @@ impl Message {
                 Some(b"HDR_zid00_rct") => message.hdr.decode(&mut reader, source)?,
                 Some(b"JobSerz_zid01_bin") => message.body = source.slice_ref(reader.bin()?),
                 Some(b"JobErrs_zid02_str") => {
-                    message.error = Text::from_bytes(source.slice_ref(reader.str()?));
+                    message.error = Text::from_part(source, reader.str()?);
                 }
                 Some(_) | None => reader.skip()?,
             }
