@@ -1,6 +1,6 @@
 //! Greenpack: MessagePack whose struct fields are map keys of the form `Name_zidNN_typ`.
 //!
-//! [`write`] holds one function for each kind of value, choosing exactly the bytes the original's
+//! [`mod@write`] holds one function for each kind of value, choosing exactly the bytes the original's
 //! generated code chooses (docs/wire G1 to G12). [`Reader`] is lenient where the original is
 //! (docs/wire G16 to G30), bounded everywhere, and reads in place: it hands out slices of its
 //! input, never copies.
