@@ -82,11 +82,12 @@ pub(crate) struct ClientArgs {
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
     pub(crate) compress: Compression,
 
-    /// Time limit for connecting, and for each call
+    /// Time limit for connecting and for each call; a file that makes no progress fails after six
+    /// times as long
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
 
-    /// Move files even if the connection is neither encrypted nor authenticated
+    /// Move files even if the connection is neither encrypted nor authenticated (calls need no leave)
     #[arg(long)]
     pub(crate) insecure: bool,
 }
@@ -177,6 +178,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_file: Option<u64>,
 
+    /// Largest message that is taken, in bytes; files go in parts of 1 MiB
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
+    pub(crate) max_message: usize,
+
     #[command(flatten)]
     pub(crate) keys: KeyArgs,
 
@@ -203,6 +208,10 @@ pub(crate) struct Push {
     #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"], value_hint = ValueHint::FilePath)]
     pub(crate) files_and_url: Vec<String>,
 
+    /// Do not wait for the server's disk; a towline server then counts the file as stored sooner
+    #[arg(long)]
+    pub(crate) no_fsync: bool,
+
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -213,7 +222,7 @@ pub(crate) struct Pull {
     #[arg(required = true, value_name = "URL#PATH", value_hint = ValueHint::Url)]
     pub(crate) urls: Vec<String>,
 
-    /// The directory to store in
+    /// The directory to store in; it is made if it is not there
     #[arg(long, short, default_value = ".", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
 

@@ -7,13 +7,13 @@ mod pull;
 mod push;
 mod serve;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use clap::CommandFactory as _;
 
 use crate::{
     cli::{Cli, Command},
-    failure::{Failure, failed},
+    failure::{Exit, Failure, failed},
     output::Output,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(args) => block_on(demo::run(args, *output)),
         Command::Keys(command) => keys::run(command, *output),
-        Command::Serve(args) => block_on(serve::run(args, *output)),
+        Command::Serve(args) => block_on_server(serve::run(args, *output)),
         Command::Push(args) => block_on(push::run(args, *output)),
         Command::Pull(args) => block_on(pull::run(args, *output)),
         Command::Call(args) => block_on(call::run(args, *output)),
@@ -44,7 +44,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
 }
 
 /// Runs a command on a runtime of its own, in a task: a task wakes faster than the thread that
-/// waits for it.
+/// waits for it. An interrupt ends the command in order, with its temporary files gone.
 fn block_on<F>(command: F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>> + Send + 'static,
@@ -53,9 +53,39 @@ where
         .enable_all()
         .build()
         .map_err(failed)?;
+    let result = runtime.block_on(async {
+        let stop = serve::stop_signal(false).map_err(failed)?;
+        let mut command = tokio::spawn(command);
+        tokio::select! {
+            biased;
+            ended = &mut command => match ended {
+                Ok(result) => result,
+                Err(error) => Err(failed(format_args!("an internal error: {error}"))),
+            },
+            () = stop => {
+                command.abort();
+                // Cancelled, or just done: either is an end.
+                drop(command.await);
+                Err(Failure::new(Exit::Failed, "interrupted; nothing half-done is left behind"))
+            }
+        }
+    });
+    // Threads that remove a temporary file get their time; those that wait for a terminal do not.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    result
+}
+
+/// Runs a command that handles interrupts itself.
+fn block_on_server<F>(command: F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
     let result = runtime.block_on(runtime.spawn(command));
-    // Threads that wait for a disk or a terminal must not hold up the end.
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(Duration::from_secs(2));
     match result {
         Ok(result) => result,
         Err(error) => Err(failed(format_args!("an internal error: {error}"))),

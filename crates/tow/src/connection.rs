@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use towline::{
     identity::{Identity, find_certs_dir},
-    rpc::Client,
+    rpc::{Client, proto::Limits},
     transport::{Endpoint, Scheme},
 };
 
@@ -30,7 +30,11 @@ pub(crate) fn identity(
     }
     let name = keys.key.as_deref().unwrap_or(default);
     let dir = find_certs_dir(keys.certs.as_deref(), name)
-        .map_err(|error| Failure::new(Exit::CannotConnect, error.to_string()))?;
+        .map_err(|error| {
+        Failure::new(Exit::Failed, error.to_string()).hint(
+            "name the directory with --certs or TOW_CERTS; a key must be made by the authority that the other end trusts",
+        )
+    })?;
     Identity::load(dir, name)
         .map(|identity| Some(Arc::new(identity)))
         .map_err(failed)
@@ -53,10 +57,33 @@ pub(crate) fn require_secure(endpoint: &Endpoint, insecure: bool) -> Result<(), 
     ))
 }
 
+/// What a connection is for: when silence on it means that something is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Calls have time limits of their own.
+    Calls,
+    /// The server only answers at the end, but must take what we send.
+    Push,
+    /// The server must send.
+    Pull,
+}
+
 /// Connects as the command line says.
-pub(crate) async fn connect(endpoint: &Endpoint, args: &ClientArgs) -> Result<Client, Failure> {
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    args: &ClientArgs,
+    purpose: Purpose,
+) -> Result<Client, Failure> {
+    // Six times the patience with a call: a disk may be busy for a while.
+    let stalled = Some(args.timeout.saturating_mul(6));
+    let limits = match purpose {
+        Purpose::Calls => Limits::default(),
+        Purpose::Push => Limits::default().write_timeout(stalled),
+        Purpose::Pull => Limits::default().idle_timeout(stalled),
+    };
     let mut builder = Client::builder()
         .compression(args.compress)
+        .limits(limits)
         .connect_timeout(args.timeout)
         .call_timeout(Some(args.timeout));
     if let Some(identity) = identity(endpoint, &args.keys, "client")? {

@@ -19,6 +19,8 @@ fn main() -> ExitCode {
     start_log(cli.verbose);
     let output = Output::new(cli.json, cli.quiet);
     match commands::run(cli, &output) {
+        // An answer that nobody got is no success.
+        Ok(()) if Output::was_lost() => failure::Exit::Failed.into(),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);

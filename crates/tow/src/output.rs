@@ -1,6 +1,9 @@
 //! What a command prints: results on stdout, everything else on stderr.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use anstream::{AutoStream, stream::RawStream};
 use serde::Serialize;
@@ -48,6 +51,11 @@ impl Output {
         }
     }
 
+    /// True if a result could not be printed.
+    pub(crate) fn was_lost() -> bool {
+        LOST.load(Ordering::Relaxed)
+    }
+
     /// Bytes as they are.
     pub(crate) fn raw(self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
@@ -93,11 +101,15 @@ where
     give_up_if_gone(writeln!(out, "{line}").and_then(|()| out.flush()));
 }
 
-/// Whoever read our output may have seen enough; that is no failure of ours.
+/// Something that had to be printed was not.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whoever read our output may have seen enough; that is no failure of ours. Anything else is.
 fn give_up_if_gone(result: std::io::Result<()>) {
     if let Err(error) = result
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
+        LOST.store(true, Ordering::Relaxed);
         tracing::warn!(%error, "cannot print");
     }
 }

@@ -137,7 +137,11 @@ impl FileProgress {
         self.meter.finish(now);
         self.draw(now);
         match self.bar.take() {
-            Some(bar) => bar.abandon(),
+            Some(bar) => {
+                bar.abandon();
+                // The result that follows gets a line of its own. If stderr is gone, nobody looks.
+                drop(writeln!(io::stderr()));
+            }
             None => Progress {
                 place: self.place.clone(),
             }

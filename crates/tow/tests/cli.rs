@@ -91,24 +91,6 @@ fn files_of_all_sizes_go_there_and_come_back() {
                 "--compress",
                 compress,
             ])
-            .output();
-        let pulled = pulled.expect("runs");
-        assert_eq!(
-            exit_code(&pulled),
-            1,
-            "the directory to store in must be there"
-        );
-        fs::create_dir_all(place.path("out")).expect("made");
-        let pulled = place
-            .tow(&[
-                "pull",
-                &url,
-                "-o",
-                "out",
-                "--no-fsync",
-                "--compress",
-                compress,
-            ])
             .output()
             .expect("runs");
         assert_eq!(exit_code(&pulled), 0, "{size}: {}", stderr(&pulled));
@@ -221,7 +203,7 @@ fn exit_codes_and_hints_tell_what_to_do() {
     check(&["call", &plain, "customEcho", "x"], 1, "expects TLS");
     check(
         &["call", url, "customEcho", "--key", "nobody"],
-        3,
+        1,
         "tow keys new nobody",
     );
     // All that did not stop the server.
@@ -436,4 +418,59 @@ fn completions_and_manual_come_from_the_same_definitions() {
         assert_eq!(exit_code(&output), 0);
         assert!(stdout(&output).contains(part));
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_pull_leaves_nothing_behind() {
+    let place = Place::with_keys();
+    let big = fs::File::create(place.path("srv/big.bin")).expect("made");
+    big.set_len(8 << 30).expect("made");
+    let server = place.serve(&[]);
+    let mut client = place
+        .tow(&[
+            "pull",
+            &format!("{}#big.bin", server.url),
+            "-o",
+            "out",
+            "--compress",
+            "none",
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let arriving =
+        || fs::read_dir(place.path("out")).is_ok_and(|mut entries| entries.next().is_some());
+    while !arriving() {
+        assert!(
+            client.try_wait().expect("known").is_none(),
+            "the pull ended too early"
+        );
+        std::thread::yield_now();
+    }
+    let pid = client.id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .expect("runs");
+    assert!(sent.success());
+    let output = client.wait_with_output().expect("ends");
+    assert_eq!(exit_code(&output), 1, "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("interrupted"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!arriving(), "the temporary file is gone");
+}
+
+#[test]
+fn what_others_name_cannot_command_the_terminal() {
+    let place = Place::with_keys();
+    let server = place.serve(&[]);
+    let url = format!("{}#x%0Aforged%1B[31m", server.url);
+    let pulled = place.tow(&["pull", &url]).output().expect("runs");
+    let text = stderr(&pulled);
+    assert!(text.contains("x\\nforged"), "{text}");
+    assert!(!text.contains("\u{1b}[31m"), "{text:?}");
 }

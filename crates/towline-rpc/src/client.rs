@@ -99,7 +99,12 @@ impl Client {
             driver::now(),
         );
         let shared = Shared::new(core);
-        let driver = tokio::spawn(Driver::new(Arc::clone(&shared), io, Answers));
+        let driver = tokio::spawn(Driver::new(
+            Arc::clone(&shared),
+            io,
+            Answers,
+            builder.limits.max_message,
+        ));
         let inner = Inner {
             shared,
             peer,

@@ -107,12 +107,12 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
     O: Owner<C>,
 {
-    pub(crate) fn new(shared: Arc<Shared<C>>, io: IO, owner: O) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<C>>, io: IO, owner: O, max_message: usize) -> Self {
         Self {
             shared,
             owner,
             io,
-            reader: FrameReader::new(),
+            reader: FrameReader::with_limit(max_message),
             input: BytesMut::new(),
             read_size: FIRST_READ,
             writing: VecDeque::new(),

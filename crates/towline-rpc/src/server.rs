@@ -138,7 +138,12 @@ impl Server {
             remote,
         });
         let handlers = Handlers::new(Arc::clone(settings), Context { connection });
-        let mut driver = Driver::new(Arc::clone(&shared), io, handlers);
+        let mut driver = Driver::new(
+            Arc::clone(&shared),
+            io,
+            handlers,
+            settings.limits.max_message,
+        );
         let reason = {
             let mut shutdown = pin!(shutdown.cancelled());
             let mut draining = false;

@@ -659,3 +659,35 @@ async fn a_deadline_ends_the_handler_and_is_echoed() {
     let request = Message::request("echo", "x").with_deadline(wall - Duration::from_secs(3));
     assert_eq!(client.call(request).await.expect("a reply").body, "x");
 }
+
+#[tokio::test]
+async fn a_message_over_the_limit_of_this_end_closes_its_connection() {
+    for (compression, body) in [(Compression::None, 2 << 20), (Compression::S2, 2 << 20)] {
+        let limits = Limits::default().max_message(1 << 20);
+        let Served { client, task, .. } = serve(
+            echo_server().limits(limits),
+            &Client::builder().compression(compression),
+        );
+        assert!(
+            client
+                .call(Message::request("echo", vec![0; 900_000]))
+                .await
+                .is_ok()
+        );
+        let error = client
+            .call(Message::request("echo", vec![0; body]))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, CallError::Closed(_)), "{error}");
+        let reason = task.await.expect("no panic");
+        assert!(
+            matches!(
+                reason,
+                CloseReason::Violation(
+                    Violation::MessageTooLarge(_) | Violation::DecompressedTooLarge(_)
+                )
+            ),
+            "{reason}"
+        );
+    }
+}

@@ -85,6 +85,9 @@ impl FileMeta {
     }
 }
 
+/// Whether a stored file must be on the disk before the reply: `no`, or absent (docs/wire T24).
+pub const FSYNC: &str = "fsync";
+
 /// Arguments of the first part of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadBegin<'a> {
@@ -96,6 +99,8 @@ pub struct UploadBegin<'a> {
     pub hash: Option<HashName>,
     /// Size, time and mode, if the peer sent them.
     pub meta: FileMeta,
+    /// Whether the file should be on the disk before it counts as stored (docs/wire T24).
+    pub durable: bool,
 }
 
 impl<'a> UploadBegin<'a> {
@@ -110,6 +115,7 @@ impl<'a> UploadBegin<'a> {
             dir: get(DIR).filter(|dir| !dir.is_empty()),
             hash: read_hash(&get)?,
             meta: FileMeta::read(&get)?,
+            durable: get(FSYNC) != Some("no"),
         })
     }
 
@@ -118,6 +124,9 @@ impl<'a> UploadBegin<'a> {
         let mut args = vec![(READ_FILE, self.name.to_owned())];
         args.extend(self.hash.map(|hash| (BLAKE3, hash.to_string())));
         args.extend(self.dir.map(|dir| (DIR, dir.to_owned())));
+        if !self.durable {
+            args.push((FSYNC, "no".to_owned()));
+        }
         self.meta.write(&mut args);
         args
     }
@@ -303,6 +312,7 @@ mod tests {
             dir: Some("in/box"),
             hash: Some(HashName::of(b"aaa")),
             meta,
+            durable: false,
         };
         let sent = map(begin.write());
         assert_eq!(sent[MODE], "0640");

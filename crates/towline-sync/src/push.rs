@@ -3,6 +3,7 @@
 use towline_rpc::{Client, CloseReason, Message, SendError as RpcSendError, StreamError};
 
 use crate::hash_name::HashName;
+use crate::incoming::Durability;
 use crate::outgoing::{OutPart, OutgoingFile, SendError};
 use crate::part::{self, ArgsError, UPLOAD_SERVICE, UploadBegin, UploadReply};
 use crate::service::with_args;
@@ -14,6 +15,7 @@ pub struct PushOptions {
     dir: Option<String>,
     name: Option<String>,
     uncompressed: bool,
+    durability: Durability,
 }
 
 impl PushOptions {
@@ -29,6 +31,14 @@ impl PushOptions {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// When the server counts the file as stored; [`Durability::Fsync`] by default. A server that
+    /// was told not to wait for its disk does not, whatever is asked for.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 
@@ -144,6 +154,7 @@ fn message(part: OutPart, outgoing: &OutgoingFile, options: &PushOptions) -> Mes
             dir: options.dir.as_deref(),
             hash: Some(part.hash),
             meta: outgoing.meta(),
+            durable: options.durability != Durability::None,
         }
         .write()
     } else {

@@ -104,6 +104,18 @@ struct Files {
     options: ServeOptions,
 }
 
+/// A text for the log: what a peer named must not forge lines or move the cursor.
+fn escaped(text: impl std::fmt::Display) -> String {
+    text.to_string()
+        .chars()
+        .flat_map(|c| {
+            let escape = c.is_control().then(|| c.escape_default());
+            let plain = escape.is_none().then_some(c);
+            escape.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
 async fn store(
     files: Arc<Files>,
     context: Context,
@@ -113,12 +125,14 @@ async fn store(
     let result = receive(&files, first, parts).await;
     match &result {
         Ok(stored) => tracing::info!(
-            peer = %context.remote_addr(),
-            path = stored.path,
+            peer = %context.peer(),
+            path = ?stored.path,
             bytes = stored.bytes,
             "stored a file"
         ),
-        Err(error) => tracing::warn!(peer = %context.remote_addr(), %error, "stored no file"),
+        Err(error) => {
+            tracing::warn!(peer = %context.peer(), error = %escaped(error), "stored no file")
+        }
     }
     let stored = result?;
     let reply = UploadReply {
@@ -149,8 +163,13 @@ async fn receive(
     let target = files
         .root
         .target(begin.name, begin.dir, options.suffix.as_deref())?;
+    let durability = if begin.durable {
+        options.durability
+    } else {
+        Durability::None
+    };
     let incoming = IncomingOptions::default()
-        .durability(options.durability)
+        .durability(durability)
         .mode(meta.mode);
     let shown = target.to_string();
     let root = files.root.clone();
@@ -204,11 +223,13 @@ async fn send(
     let result = transmit(&files, &request, sink).await;
     match &result {
         Ok(_) => tracing::info!(
-            peer = %context.remote_addr(),
-            path = request.arg(part::REQUESTED_PATH),
+            peer = %context.peer(),
+            path = ?request.arg(part::REQUESTED_PATH),
             "sent a file"
         ),
-        Err(error) => tracing::warn!(peer = %context.remote_addr(), %error, "sent no file"),
+        Err(error) => {
+            tracing::warn!(peer = %context.peer(), error = %escaped(error), "sent no file")
+        }
     }
     result
 }

@@ -164,6 +164,11 @@ pub enum ConnectError {
 impl ConnectError {
     /// What a person could do next.
     pub fn hint(&self) -> Option<&'static str> {
+        if let Self::RefusedByPeer { why, .. } = self
+            && why.contains("cipher")
+        {
+            return Some("use the same `?cipher=` on both sides");
+        }
         Some(match self {
             Self::Resolve { .. } => "check the spelling of the host, or use its address",
             Self::Refused { .. } => {

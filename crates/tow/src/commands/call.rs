@@ -6,7 +6,7 @@ use towline::rpc::{Message, proto::MAX_BODY};
 
 use crate::{
     cli::Call,
-    connection::{connect, endpoint},
+    connection::{Purpose, connect, endpoint},
     failure::{Exit, Failure, failed},
     output::Output,
 };
@@ -17,7 +17,7 @@ pub(crate) async fn run(args: Call, output: Output) -> Result<(), Failure> {
         "-" => read_stdin().await?,
         text => text.as_bytes().to_vec(),
     };
-    let client = connect(&endpoint, &args.client).await?;
+    let client = connect(&endpoint, &args.client, Purpose::Calls).await?;
     let reply = client
         .call(Message::request(args.name.as_str(), body))
         .await;

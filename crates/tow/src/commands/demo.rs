@@ -27,6 +27,14 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Demo, output: Output) -> Result<(), Failure> {
+    if let Some(file) = &args.file {
+        // Before anything is shown: the likeliest mistake.
+        let file = file.clone();
+        tokio::task::spawn_blocking(move || SourceFile::open(file))
+            .await
+            .map_err(failed)?
+            .map_err(failed)?;
+    }
     let place = tempfile::Builder::new()
         .prefix("tow-demo-")
         .tempdir()

@@ -13,8 +13,8 @@ use super::push::summarise;
 use crate::{
     cli::Pull,
     clock,
-    connection::{connect, endpoint, require_secure},
-    failure::{Exit, Failure, failed},
+    connection::{Purpose, connect, endpoint, require_secure},
+    failure::{Exit, Failure, escape, failed},
     output::Output,
     progress::{Direction, Progress, format_bytes, format_speed},
 };
@@ -29,10 +29,14 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
         require_secure(endpoint, args.client.insecure)?;
     }
     let out = args.out.clone();
-    let root = tokio::task::spawn_blocking(move || Root::open(out))
-        .await
-        .map_err(failed)?
-        .map_err(failed)?;
+    let root = tokio::task::spawn_blocking(move || {
+        // If it cannot be made, opening it says why.
+        std::fs::create_dir_all(&out).ok();
+        Root::open(out)
+    })
+    .await
+    .map_err(failed)?
+    .map_err(failed)?;
     let durability = if args.no_fsync {
         Durability::None
     } else {
@@ -47,7 +51,7 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
         let server = endpoint.without_fragment();
         let client = match &connected {
             Some((to, client)) if *to == server && !client.is_closed() => Ok(client.clone()),
-            _ => connect(endpoint, &args.client).await,
+            _ => connect(endpoint, &args.client, Purpose::Pull).await,
         };
         let result = match client {
             Ok(client) => {
@@ -119,6 +123,6 @@ async fn pull_one(
         format_bytes(stored.bytes).trim(),
         format_speed(stored.bytes as f64 / seconds).trim()
     );
-    output.note("pulled", fields, &line);
+    output.note("pulled", fields, &escape(&line));
     Ok(())
 }

@@ -3,15 +3,15 @@
 use serde_json::json;
 use towline::{
     rpc::Client,
-    sync::{PushOptions, SourceFile, push},
+    sync::{Durability, PushOptions, SourceFile, push},
     transport::Endpoint,
 };
 
 use crate::{
     cli::Push,
     clock,
-    connection::{connect, endpoint, require_secure},
-    failure::{Exit, Failure, failed},
+    connection::{Purpose, connect, endpoint, require_secure},
+    failure::{Exit, Failure, escape, failed},
     output::Output,
     progress::{Direction, Progress, format_bytes, format_speed},
 };
@@ -23,11 +23,18 @@ pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
         failure.hint("the last argument is the server: tow push FILE... tls://HOST:PORT#DIR")
     })?;
     require_secure(&endpoint, args.client.insecure)?;
-    let client = connect(&endpoint, &args.client).await?;
+    let client = connect(&endpoint, &args.client, Purpose::Push).await?;
+    let durability = if args.no_fsync {
+        Durability::None
+    } else {
+        Durability::Fsync
+    };
     let progress = output.progress();
     let mut failures = Vec::new();
     for file in &files {
-        if let Err(failure) = push_one(&client, file, &endpoint, output, &progress).await {
+        if let Err(failure) =
+            push_one(&client, file, &endpoint, durability, output, &progress).await
+        {
             let failure = failure.of(file);
             if files.len() > 1 {
                 output.failure(&failure);
@@ -58,6 +65,7 @@ async fn push_one(
     client: &Client,
     file: &str,
     endpoint: &Endpoint,
+    durability: Durability,
     output: Output,
     progress: &Progress,
 ) -> Result<(), Failure> {
@@ -66,7 +74,7 @@ async fn push_one(
         .await
         .map_err(failed)?
         .map_err(failed)?;
-    let mut options = PushOptions::default();
+    let mut options = PushOptions::default().durability(durability);
     if let Some(dir) = endpoint.fragment().filter(|dir| !dir.is_empty()) {
         options = options.dir(dir);
     }
@@ -97,6 +105,6 @@ async fn push_one(
         format_bytes(pushed.bytes).trim(),
         format_speed(pushed.bytes as f64 / seconds).trim()
     );
-    output.note("pushed", fields, &line);
+    output.note("pushed", fields, &escape(&line));
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use towline::{
-    rpc::{Server, server::ListenConfig},
+    rpc::{Server, proto::Limits, server::ListenConfig},
     sync::{Durability, Root, ServeOptions, serve_echo, serve_files},
 };
 
@@ -16,6 +16,8 @@ use crate::{
     output::Output,
 };
 
+/// How long a client may take nothing of what waits for it.
+const STALLED: Duration = Duration::from_secs(120);
 /// How long running transfers may take after the first interrupt.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -39,12 +41,11 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     if let Some(most) = args.max_file {
         options = options.max_bytes(most);
     }
-    let server = serve_echo(serve_files(
-        Server::builder().compression(args.compress),
-        root,
-        options,
-    ))
-    .build();
+    let limits = Limits::default()
+        .max_message(args.max_message)
+        .write_timeout(Some(STALLED));
+    let builder = Server::builder().compression(args.compress).limits(limits);
+    let server = serve_echo(serve_files(builder, root, options)).build();
     let mut config = ListenConfig::new().max_connections(args.max_connections as usize);
     if let Some(identity) = identity(&listen, &args.keys, "node")? {
         config = config.identity(identity);
@@ -76,7 +77,7 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
 
 /// Ready when the server should stop. The handlers of signals are in place when this returns.
 #[cfg(unix)]
-fn stop_signal(stdin_too: bool) -> std::io::Result<impl Future<Output = ()> + Send> {
+pub(super) fn stop_signal(stdin_too: bool) -> std::io::Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -93,7 +94,7 @@ fn stop_signal(stdin_too: bool) -> std::io::Result<impl Future<Output = ()> + Se
 
 /// Ready when the server should stop.
 #[cfg(not(unix))]
-fn stop_signal(stdin_too: bool) -> std::io::Result<impl Future<Output = ()> + Send> {
+pub(super) fn stop_signal(stdin_too: bool) -> std::io::Result<impl Future<Output = ()> + Send> {
     Ok(async move {
         tokio::select! {
             biased;

@@ -36,9 +36,16 @@ pub struct Received {
 ///
 /// Bytes may arrive in any pieces (docs/wire F6). The reader owns no buffer: it takes frames off
 /// the front of the caller's, so that a driver reads straight into what the frame will be made of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameReader {
     header: Option<Header>,
+    max_message: usize,
+}
+
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self::with_limit(MAX_DECOMPRESSED)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +58,15 @@ impl FrameReader {
     /// A reader that stands before the first frame.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A reader that takes no message of more than `max_message` bytes, decompressed, and no frame
+    /// that is larger.
+    pub const fn with_limit(max_message: usize) -> Self {
+        Self {
+            header: None,
+            max_message,
+        }
     }
 
     /// Takes the next frame off the front of `input`; `None` if it is not complete yet.
@@ -66,6 +82,10 @@ impl FrameReader {
                 let Some(header) = parse_header(input)? else {
                     return Ok(None);
                 };
+                if header.len > self.max_message {
+                    let len = u32::try_from(header.len).unwrap_or(u32::MAX);
+                    return Err(Violation::MessageTooLarge(len));
+                }
                 input.advance(HEADER_LEN);
                 *self.header.insert(header)
             }
@@ -82,7 +102,7 @@ impl FrameReader {
             input.split_to(header.len).freeze()
         };
         let body =
-            Compression::from_byte(header.compression_byte)?.decompress(body, MAX_DECOMPRESSED)?;
+            Compression::from_byte(header.compression_byte)?.decompress(body, self.max_message)?;
         let message = Message::decode(&body)?;
         Ok(Some(Received {
             message,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{
-    Compression, EncodedFrame, Message, TooLarge, Violation,
+    Compression, EncodedFrame, MAX_DECOMPRESSED, Message, TooLarge, Violation,
     frame::{self},
     inbound::{InboundQueue, Inflow, OutOfSync},
     outbox::Outbox,
@@ -33,6 +33,7 @@ pub struct Limits {
     pub(crate) queue_parts: usize,
     pub(crate) connection_bytes: usize,
     pub(crate) write_timeout: Option<Duration>,
+    pub(crate) max_message: usize,
     pub(crate) stray_parts: u32,
 }
 
@@ -47,6 +48,7 @@ impl Default for Limits {
             queue_parts: 1024,
             connection_bytes: 64 << 20,
             write_timeout: None,
+            max_message: MAX_DECOMPRESSED,
             stray_parts: 10_000,
         }
     }
@@ -108,6 +110,15 @@ impl Limits {
     #[must_use]
     pub const fn connection_bytes(mut self, limit: usize) -> Self {
         self.connection_bytes = limit;
+        self
+    }
+
+    /// Largest message that is taken, decompressed. Default: 64 MiB, the wire's own limit. A
+    /// compressed message of a kilobyte may expand to all of it, on every connection, and its answer
+    /// again: a server for clients it does not trust sets no more than its services need.
+    #[must_use]
+    pub const fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
         self
     }
 

@@ -29,6 +29,9 @@ pub enum Violation {
     /// A length above [`MAX_FRAME`](super::MAX_FRAME) (docs/wire F3).
     #[error("a frame announces {0} bytes or more, over the limit of 67108784")]
     LengthOverLimit(u32),
+    /// A message above the limit that this end has set for itself.
+    #[error("a message of {0} bytes is over the limit that was set here")]
+    MessageTooLarge(u32),
     /// A compressed body that does not decompress.
     #[error("a compressed body is corrupt")]
     CorruptCompression,
