@@ -82,8 +82,8 @@ pub(crate) struct ClientArgs {
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
     pub(crate) compress: Compression,
 
-    /// Time limit for connecting and for each call; a file that makes no progress fails after six
-    /// times as long
+    /// Time limit for connecting and for each call; a file of which the server takes or sends
+    /// nothing more fails after six to twelve times as long
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
 
