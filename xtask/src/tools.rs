@@ -17,7 +17,7 @@ pub(crate) fn require_c_compiler() -> Result<()> {
 
 /// Says which optional programs are missing and what goes untested without them.
 pub(crate) fn report_optional() {
-    if !process::works("openssl", &["version"]) {
+    if !openssl_is_here() {
         println!(
             "note: openssl is missing, its checks of our certificates are left out: apt-get install openssl"
         );
@@ -27,6 +27,11 @@ pub(crate) fn report_optional() {
             "note: Go is missing, `cargo xtask interop` leaves our Go peer out: apt-get install golang"
         );
     }
+}
+
+/// Whether the openssl program can be started.
+pub(crate) fn openssl_is_here() -> bool {
+    process::works("openssl", &["version"])
 }
 
 /// Whether a Go toolchain can be started.

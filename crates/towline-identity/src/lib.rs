@@ -41,6 +41,7 @@ mod identity;
 mod inspect;
 mod peer;
 mod public_key;
+mod reload;
 mod secret;
 pub mod tls;
 
@@ -55,3 +56,4 @@ pub use identity::Identity;
 pub use inspect::{Inspected, format_date, inspect};
 pub use peer::Peer;
 pub use public_key::{ParsePublicKeyError, PublicKey};
+pub use reload::LiveIdentity;

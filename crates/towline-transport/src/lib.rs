@@ -39,6 +39,7 @@ mod connection;
 mod endpoint;
 mod listen;
 mod mem;
+mod server_tls;
 mod tcp;
 mod tls;
 #[cfg(unix)]

@@ -10,16 +10,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 use towline_identity::tls::{self as identity_tls, TlsConfigError, TlsProblem};
-use towline_identity::{Identity, Peer};
+use towline_identity::{LiveIdentity, Peer};
 
 use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint};
+use crate::server_tls::ServerTls;
 use crate::{mem, tcp, tls};
 
 /// How to listen. The default has no identity and gives a handshake 20 seconds, as the original does.
 #[derive(Clone)]
 pub struct ListenOptions {
-    identity: Option<Arc<Identity>>,
+    identity: Option<LiveIdentity>,
     handshake_timeout: Duration,
 }
 
@@ -38,9 +39,10 @@ impl ListenOptions {
         Self::default()
     }
 
-    /// What this side proves itself with, and by which it judges clients; `tls` needs one.
-    pub fn identity(mut self, identity: Arc<Identity>) -> Self {
-        self.identity = Some(identity);
+    /// What this side proves itself with, and by which it judges clients; `tls` needs one. With a
+    /// [`LiveIdentity`] it can be exchanged while the listener runs.
+    pub fn identity(mut self, identity: impl Into<LiveIdentity>) -> Self {
+        self.identity = Some(identity.into());
         self
     }
 
@@ -57,7 +59,10 @@ impl fmt::Debug for ListenOptions {
         f.debug_struct("ListenOptions")
             .field(
                 "identity",
-                &self.identity.as_ref().map(|identity| identity.public_key()),
+                &self
+                    .identity
+                    .as_ref()
+                    .map(|identity| identity.current().public_key()),
             )
             .field("handshake_timeout", &self.handshake_timeout)
             .finish()
@@ -214,7 +219,7 @@ pub struct Listener {
 
 enum Socket {
     Tcp(TcpListener),
-    Tls(TcpListener, Arc<ServerConfig>),
+    Tls(TcpListener, ServerTls),
     #[cfg(unix)]
     Unix(crate::unix::Listener),
     Mem(mem::Listener),
@@ -246,17 +251,16 @@ impl Listener {
                 let name = || endpoint.to_string();
                 let identity = options
                     .identity
-                    .as_deref()
+                    .clone()
                     .ok_or_else(|| ListenError::MissingIdentity { endpoint: name() })?;
-                let config = identity_tls::server_config(identity, *cipher).map_err(|source| {
-                    ListenError::Identity {
+                let settings =
+                    ServerTls::new(identity, *cipher).map_err(|source| ListenError::Identity {
                         endpoint: name(),
                         source,
-                    }
-                })?;
+                    })?;
                 let (listener, port) = bind_tcp(&endpoint, host, *port).await?;
                 (
-                    Socket::Tls(listener, config),
+                    Socket::Tls(listener, settings),
                     endpoint.clone().with_port(port),
                 )
             }
@@ -306,9 +310,9 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 (Raw::Tcp(stream), tcp::text(address))
             }
-            Socket::Tls(listener, config) => {
+            Socket::Tls(listener, settings) => {
                 let (stream, address) = listener.accept().await?;
-                (Raw::Tls(stream, Arc::clone(config)), tcp::text(address))
+                (Raw::Tls(stream, settings.config()), tcp::text(address))
             }
             #[cfg(unix)]
             Socket::Unix(listener) => {

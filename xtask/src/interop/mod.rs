@@ -8,6 +8,7 @@ mod go_server;
 mod gopeer;
 mod gopeer_client;
 mod gopeer_server;
+mod identity;
 mod keys;
 mod lab;
 mod originals;
@@ -26,15 +27,15 @@ use originals::Originals;
 
 use crate::{process, tools};
 
-/// The originals that towline is run against.
-const NAMES: [&str; 1] = ["rpc25519"];
+/// What can be played: calls and files, or keys and trust.
+const NAMES: [&str; 2] = ["rpc25519", "identity"];
 
 /// Some cases wait a minute for the original to give up; the others run beside them.
 const WORKERS: usize = 4;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Which originals (all of them unless named).
+    /// Which groups of cases (all of them unless named).
     #[arg(value_parser = NAMES)]
     names: Vec<String>,
     /// Each peer and each role once, instead of the whole matrix.
@@ -52,10 +53,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    // The one original there is stands for all of them; the names are checked by clap.
-    let _ = &options.names;
+    let wanted =
+        |name: &str| options.names.is_empty() || options.names.iter().any(|one| one == name);
     let peers = find_peers(options)?;
-    if peers.originals.is_none() && peers.gopeer.is_none() {
+    if !wanted("identity") && peers.originals.is_none() && peers.gopeer.is_none() {
         return Ok(());
     }
     tools::require_c_compiler()?;
@@ -74,11 +75,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Scope::Whole
     };
     let mut cases = Vec::new();
-    if peers.originals.is_some() {
+    if wanted("identity") {
+        cases.extend(identity::cases(scope, peers.originals.is_some()));
+    }
+    if wanted("rpc25519") && peers.originals.is_some() {
         cases.extend(go_client::cases(scope));
         cases.extend(go_server::cases(scope));
     }
-    if peers.gopeer.is_some() {
+    if wanted("rpc25519") && peers.gopeer.is_some() {
         cases.push(gopeer::tests());
         cases.extend(gopeer_client::cases(scope));
         cases.extend(gopeer_server::cases(scope));

@@ -1,8 +1,8 @@
 //! Serving every connection that comes to an endpoint.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use towline_identity::Identity;
+use towline_identity::LiveIdentity;
 use towline_server::{Counters, Drained};
 use towline_transport::{Endpoint, ListenOptions, Listener, ParseEndpointError};
 
@@ -23,8 +23,9 @@ impl ListenConfig {
     }
 
     /// Our own key and certificate, and the authority whose clients we admit. Needed for `tls://`.
+    /// With a [`LiveIdentity`] they can be exchanged while the server runs.
     #[must_use]
-    pub fn identity(mut self, identity: Arc<Identity>) -> Self {
+    pub fn identity(mut self, identity: impl Into<LiveIdentity>) -> Self {
         self.transport = self.transport.identity(identity);
         self
     }

@@ -1,0 +1,18 @@
+//! `cargo xtask interop identity`: keys, certificates and trust, with the original's programs and
+//! with openssl.
+
+mod openssl_keys;
+
+use super::case::{Case, Scope};
+use crate::tools;
+
+/// The cases of this group. Those of the original's programs are there only with `originals`.
+pub(super) fn cases(_scope: Scope, _originals: bool) -> Vec<Case> {
+    let mut cases = Vec::new();
+    if tools::openssl_is_here() {
+        cases.extend(openssl_keys::cases());
+    } else {
+        println!("NOT RUN: openssl: it is missing; install it: apt-get install openssl");
+    }
+    cases
+}
