@@ -31,20 +31,25 @@
 //! # }
 //! ```
 
+mod authorise;
 mod authority;
 mod certificate;
 mod cipher;
 mod error;
 mod files;
 mod find;
+mod fingerprint;
 mod identity;
 mod inspect;
+mod known_keys;
 mod peer;
 mod public_key;
 mod reload;
 mod secret;
 pub mod tls;
+mod trust;
 
+pub use authorise::{Authorisation, Verdict};
 pub use authority::{
     Authority, AuthorityOptions, DEFAULT_AUTHORITY_DAYS, DEFAULT_LEAF_DAYS, LeafOptions,
     MAX_LEAF_BYTES,
@@ -52,8 +57,14 @@ pub use authority::{
 pub use cipher::{CipherSuite, ParseCipherSuiteError};
 pub use error::{CertificateError, IssueError, LoadError, SaveError};
 pub use find::{FindError, find_certs_dir};
+pub use fingerprint::Fingerprint;
 pub use identity::Identity;
 pub use inspect::{Inspected, format_date, inspect};
-pub use peer::Peer;
+pub use known_keys::{
+    KNOWN_CLIENT_KEYS, KNOWN_SERVER_KEYS, KnownKey, KnownKeyList, KnownKeys, KnownKeysError,
+    KnownKeysPolicy, KnownKeysProblem,
+};
+pub use peer::{FirstSeen, Peer};
 pub use public_key::{ParsePublicKeyError, PublicKey};
 pub use reload::LiveIdentity;
+pub use trust::Trust;

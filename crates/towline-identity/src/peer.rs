@@ -1,12 +1,14 @@
 //! Who is at the other end of a connection.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::certificate::Facts;
 use crate::error::CertificateError;
+use crate::fingerprint::Fingerprint;
 use crate::public_key::PublicKey;
 
-/// The other end of a connection, as far as it has proven itself.
+/// The other end of a connection, as far as it has proven itself (docs/wire I26).
 ///
 /// The address is where its bytes come from; it proves nothing. The key and the e-mail addresses come
 /// from a certificate that was verified, or are absent.
@@ -14,7 +16,22 @@ use crate::public_key::PublicKey;
 pub struct Peer {
     public_key: Option<PublicKey>,
     emails: Vec<String>,
+    authority: Option<PublicKey>,
+    first_seen: Option<FirstSeen>,
     address: String,
+}
+
+/// When a key was met for the first time, as a known-keys file tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FirstSeen {
+    /// With this connection: the key was recorded when it had been proven.
+    Now,
+    /// Before: the key was on the list.
+    Before {
+        /// Where it came from then, such as `10.1.2.3`. It informs; nobody is judged by it.
+        address: String,
+    },
 }
 
 impl Peer {
@@ -33,17 +50,29 @@ impl Peer {
         Ok(Self {
             public_key: Some(facts.public_key),
             emails: facts.emails,
-            address: address.into(),
+            ..Self::unauthenticated(address)
         })
     }
 
-    /// A peer on a transport without keys.
+    /// A peer on a transport without keys, or that was not asked for one.
     pub fn unauthenticated(address: impl Into<String>) -> Self {
         Self {
             public_key: None,
             emails: Vec::new(),
+            authority: None,
+            first_seen: None,
             address: address.into(),
         }
+    }
+
+    pub(crate) fn with_authority(mut self, authority: Option<PublicKey>) -> Self {
+        self.authority = authority;
+        self
+    }
+
+    pub(crate) fn with_first_seen(mut self, first_seen: Option<FirstSeen>) -> Self {
+        self.first_seen = first_seen;
+        self
     }
 
     /// The key it has proven to hold.
@@ -51,14 +80,37 @@ impl Peer {
         self.public_key
     }
 
-    /// The e-mail addresses its authority vouches for.
+    /// Its key in the form that two people compare by eye.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.public_key.as_ref().map(PublicKey::fingerprint)
+    }
+
+    /// The e-mail addresses in its certificate. Its authority vouches for them; without an
+    /// [`authority`](Self::authority) they are its own word.
     pub fn emails(&self) -> &[String] {
         &self.emails
+    }
+
+    /// The authority that vouches for it, out of those we trust. `None` if no authority was asked, as
+    /// with pinned keys.
+    pub fn authority(&self) -> Option<PublicKey> {
+        self.authority
+    }
+
+    /// When its key was met first. `None` if no known-keys file was asked.
+    pub fn first_seen(&self) -> Option<&FirstSeen> {
+        self.first_seen.as_ref()
     }
 
     /// Where its bytes come from, such as `tcp://127.0.0.1:59705`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The address as the network knows it; `None` on transports that have none.
+    pub fn ip(&self) -> Option<IpAddr> {
+        let (_, socket) = self.address.split_once("://")?;
+        socket.parse::<SocketAddr>().ok().map(|socket| socket.ip())
     }
 
     /// Whether it has proven to hold a key.
@@ -103,7 +155,10 @@ mod tests {
                 identity.public_key()
             )
         );
+        assert_eq!(peer.fingerprint(), Some(identity.public_key().fingerprint()));
+        assert_eq!(peer.ip(), Some([1, 2, 3, 4].into()));
         let nobody = Peer::unauthenticated("mem://x");
+        assert_eq!((nobody.ip(), nobody.fingerprint()), (None, None));
         assert!(!nobody.is_authenticated());
         assert_eq!(nobody.to_string(), "unauthenticated at mem://x");
     }

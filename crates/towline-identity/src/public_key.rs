@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::certificate;
 use crate::error::CertificateError;
+use crate::fingerprint::Fingerprint;
 
 /// The Bitcoin alphabet: no `0`, `O`, `I` or `l`, which look alike.
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
@@ -49,6 +50,11 @@ impl PublicKey {
     /// Not a certificate, or one for a key that is not Ed25519.
     pub fn from_certificate_der(der: &[u8]) -> Result<Self, CertificateError> {
         Ok(certificate::Facts::read(der)?.public_key)
+    }
+
+    /// The form in which two people compare it: 30 digits.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self)
     }
 }
 

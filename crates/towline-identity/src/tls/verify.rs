@@ -1,50 +1,179 @@
-//! The verifier of peer certificates: webpki's, and every certificate must be for an Ed25519 key.
+//! The one verifier, of servers and of clients: chain, possession of the key, trust, in this order.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible,
+    RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::TlsConfigError;
-use crate::certificate::Facts;
+use super::attempt::Attempt;
+use crate::authorise::Authorisation;
+use crate::certificate::{self, Facts};
+use crate::identity::Identity;
+use crate::public_key::PublicKey;
+use crate::trust::{Rule, Trust};
 
-/// Wraps one of webpki's two verifiers.
-#[derive(Debug)]
-pub(super) struct Verifier<V: ?Sized>(Arc<V>);
+/// What every handshake of a listener, or of a dialled endpoint, is judged by.
+pub(super) struct Rules {
+    pub(super) trust: Trust,
+    pub(super) authorisation: Authorisation,
+    pub(super) provider: Arc<CryptoProvider>,
+    /// One for each authority, so that it is known which of them vouches for a peer.
+    authorities: Vec<Authority>,
+}
 
-impl Verifier<WebPkiServerVerifier> {
-    pub(super) fn for_servers(
-        roots: Arc<RootCertStore>,
+struct Authority {
+    key: PublicKey,
+    servers: Arc<WebPkiServerVerifier>,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl Rules {
+    pub(super) fn new(
+        identity: Option<&Identity>,
+        trust: &Trust,
+        authorisation: &Authorisation,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsConfigError> {
-        WebPkiServerVerifier::builder_with_provider(roots, provider)
-            .build()
-            .map(Self)
-            .map_err(|error| TlsConfigError::Verifier(error.to_string()))
+        let authorities = match identity {
+            Some(identity) if trust.asks_authority() => authorities(identity, &provider)?,
+            None if trust.asks_authority() => return Err(TlsConfigError::MissingIdentity),
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            trust: trust.clone(),
+            authorisation: authorisation.clone(),
+            provider,
+            authorities,
+        })
     }
 }
 
-impl Verifier<dyn ClientCertVerifier> {
-    pub(super) fn for_clients(
-        roots: Arc<RootCertStore>,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, TlsConfigError> {
-        WebPkiClientVerifier::builder_with_provider(roots, provider)
+/// The authorities whose time is not over: webpki does not look at an anchor's own dates, Go does.
+fn authorities(
+    identity: &Identity,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Vec<Authority>, TlsConfigError> {
+    let refused = |error: &dyn fmt::Display| TlsConfigError::Verifier(error.to_string());
+    let now = certificate::now();
+    let mut authorities = Vec::new();
+    let mut last = None;
+    for der in identity.roots_der() {
+        let facts = Facts::read(der).map_err(|error| refused(&error))?;
+        if facts.not_after < now {
+            last = last.max(Some(facts.not_after));
+            continue;
+        }
+        let mut root = RootCertStore::empty();
+        root.add(CertificateDer::from(der.clone()))?;
+        let root = Arc::new(root);
+        let servers = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&root),
+            Arc::clone(provider),
+        )
+        .build()
+        .map_err(|error| refused(&error))?;
+        let clients = WebPkiClientVerifier::builder_with_provider(root, Arc::clone(provider))
             .build()
-            .map(Self)
-            .map_err(|error| TlsConfigError::Verifier(error.to_string()))
+            .map_err(|error| refused(&error))?;
+        authorities.push(Authority {
+            key: facts.public_key,
+            servers,
+            clients,
+        });
+    }
+    match last {
+        Some(last) if authorities.is_empty() => {
+            Err(TlsConfigError::AuthoritiesExpired(certificate::date(last)))
+        }
+        _ => Ok(authorities),
     }
 }
 
-impl ServerCertVerifier for Verifier<WebPkiServerVerifier> {
+/// Judges the peer of one handshake.
+pub(super) struct Verifier {
+    rules: Arc<Rules>,
+    attempt: Attempt,
+}
+
+impl Verifier {
+    pub(super) fn new(rules: Arc<Rules>, attempt: Attempt) -> Self {
+        Self { rules, attempt }
+    }
+
+    /// The certificates alone: their keys, and whether one of our authorities has signed them. Whether
+    /// the peer has the key is not known yet, so nothing else is decided here.
+    fn check_chain(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        verify: impl Fn(&Authority) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if matches!(self.rules.trust.0, Rule::Anyone) {
+            return Ok(());
+        }
+        only_ed25519(leaf, rest)?;
+        if !self.rules.trust.asks_authority() {
+            return Ok(());
+        }
+        let mut reason = None;
+        for authority in &self.rules.authorities {
+            match verify(authority).map_err(name_the_authority) {
+                Ok(()) => {
+                    self.attempt.vouched_by(authority.key);
+                    return Ok(());
+                }
+                // Of several reasons the one of the authority that did sign it says most.
+                Err(error) if reason.is_none() || !is_unknown(&error) => reason = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(reason.unwrap_or_else(|| CertificateError::UnknownIssuer.into()))
+    }
+
+    /// The peer holds the leaf's key, or this fails; then it is trusted, or this fails. What it sent
+    /// beside the leaf plays no part (docs/wire I14).
+    fn check_possession(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.rules.provider.signature_verification_algorithms;
+        let valid = verify_tls13_signature(message, leaf, signature, algorithms)?;
+        // docs/wire I46: rustls turns this error into the alert access_denied.
+        self.attempt
+            .decide(&self.rules, leaf)
+            .map_err(|_| CertificateError::ApplicationVerificationFailure)?;
+        Ok(valid)
+    }
+
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        self.rules
+            .provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("trust", &self.rules.trust)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -53,38 +182,39 @@ impl ServerCertVerifier for Verifier<WebPkiServerVerifier> {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        only_ed25519(leaf, rest)?;
-        self.0
-            .verify_server_cert(leaf, rest, name, ocsp, now)
-            .map_err(name_the_authority)
+        self.check_chain(leaf, rest, |authority| {
+            authority
+                .servers
+                .verify_server_cert(leaf, rest, name, ocsp, now)
+                .map(drop)
+        })?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
+        Err(only_tls13())
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
-        certificate: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
+        self.check_possession(message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.schemes()
     }
 }
 
-impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
+impl ClientCertVerifier for Verifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         // Every authority has the same subject name, so the hint would say nothing; Go sends it, but
         // a client of ours has only one certificate to choose from.
@@ -97,35 +227,41 @@ impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        only_ed25519(leaf, rest)?;
-        self.0
-            .verify_client_cert(leaf, rest, now)
-            .map_err(name_the_authority)
+        self.check_chain(leaf, rest, |authority| {
+            authority
+                .clients
+                .verify_client_cert(leaf, rest, now)
+                .map(drop)
+        })?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
+        Err(only_tls13())
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
-        certificate: &CertificateDer<'_>,
+        leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
+        self.check_possession(message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.schemes()
     }
+}
+
+/// Never asked: the configurations know no other version.
+fn only_tls13() -> Error {
+    PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig.into()
 }
 
 fn only_ed25519(leaf: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<(), Error> {
@@ -145,4 +281,11 @@ fn name_the_authority(error: Error) -> Error {
         }
         error => error,
     }
+}
+
+fn is_unknown(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(CertificateError::UnknownIssuer)
+    )
 }
