@@ -101,7 +101,9 @@ impl Authorisation {
 
     /// What the hook for addresses says.
     pub fn check_address(&self, ip: IpAddr) -> Verdict {
-        self.address.as_ref().map_or(Verdict::Allow, |hook| hook(ip))
+        self.address
+            .as_ref()
+            .map_or(Verdict::Allow, |hook| hook(ip))
     }
 }
 

@@ -20,3 +20,6 @@ pub use list::{KnownKey, KnownKeyList};
 pub const KNOWN_CLIENT_KEYS: &str = "known_client_keys";
 /// The file that clients read, in the current directory (docs/wire I31).
 pub const KNOWN_SERVER_KEYS: &str = "known_server_keys";
+
+#[cfg(test)]
+mod vectors;

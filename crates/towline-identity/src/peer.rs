@@ -155,7 +155,10 @@ mod tests {
                 identity.public_key()
             )
         );
-        assert_eq!(peer.fingerprint(), Some(identity.public_key().fingerprint()));
+        assert_eq!(
+            peer.fingerprint(),
+            Some(identity.public_key().fingerprint())
+        );
         assert_eq!(peer.ip(), Some([1, 2, 3, 4].into()));
         let nobody = Peer::unauthenticated("mem://x");
         assert_eq!((nobody.ip(), nobody.fingerprint()), (None, None));

@@ -47,7 +47,9 @@ pub enum TlsConfigError {
     )]
     AuthoritiesExpired(String),
     /// An authority is to be asked, and no identity names one.
-    #[error("without keys of our own there is no authority to trust: make some with `tow keys new NAME`")]
+    #[error(
+        "without keys of our own there is no authority to trust: make some with `tow keys new NAME`"
+    )]
     MissingIdentity,
     /// The known-keys file cannot be read; nobody is trusted until it can.
     #[error("{0}")]
@@ -113,9 +115,8 @@ impl Acceptor {
     /// [`TlsConfigError::KnownKeys`]: refuse the client.
     pub fn begin(&self, address: &str) -> Result<(Arc<ServerConfig>, Attempt), TlsConfigError> {
         let attempt = begin(&self.rules, address)?;
-        let builder =
-            ServerConfig::builder_with_provider(Arc::clone(&self.rules.provider))
-                .with_protocol_versions(&[&version::TLS13])?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.rules.provider))
+            .with_protocol_versions(&[&version::TLS13])?;
         let builder = match self.rules.trust.0 {
             Rule::Anyone => builder.with_no_client_auth(),
             _ => {
@@ -123,7 +124,8 @@ impl Acceptor {
                 builder.with_client_cert_verifier(Arc::new(verifier))
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::<SingleCertAndKey>::clone(&self.credentials));
+        let mut config =
+            builder.with_cert_resolver(Arc::<SingleCertAndKey>::clone(&self.credentials));
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;

@@ -283,7 +283,12 @@ mod tests {
         let mut list = KnownKeyList::parse(before).unwrap();
         assert!(list.insert(KnownKey::new(key(1), "tcp://[::1]:5", "")));
         assert!(!list.insert(KnownKey::new(key(1), "9.9.9.9", "other")));
-        let expected = [&before[..], b"\n", format!("::1 {PREFIX}{}:\n", key(1)).as_bytes()].concat();
+        let expected = [
+            &before[..],
+            b"\n",
+            format!("::1 {PREFIX}{}:\n", key(1)).as_bytes(),
+        ]
+        .concat();
         assert_eq!(list.text(), expected);
         assert_eq!(list.find(&key(1)).unwrap().line, 4);
         assert_eq!(list.remove(&key(1)), 1);

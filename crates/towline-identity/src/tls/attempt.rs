@@ -244,7 +244,10 @@ mod tests {
 
     #[test]
     fn commands_can_be_pasted_into_a_shell() {
-        assert_eq!(shown(Path::new("certs/known_client_keys")), "certs/known_client_keys");
+        assert_eq!(
+            shown(Path::new("certs/known_client_keys")),
+            "certs/known_client_keys"
+        );
         assert_eq!(shown(Path::new("my keys")), "'my keys'");
         assert_eq!(shown(Path::new("it's; rm")), r"'it'\''s; rm'");
     }

@@ -78,8 +78,13 @@ fn alert_text(alert: AlertDescription) -> String {
 
 fn certificate_text(why: &CertificateError) -> String {
     match why {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+        CertificateError::UnknownIssuer => {
             "it was signed by an authority we do not know".to_owned()
+        }
+        // Of the handshake: a chain's bad signature is an unknown issuer to us.
+        CertificateError::BadSignature => "the other end does not hold its key".to_owned(),
+        CertificateError::ApplicationVerificationFailure => {
+            "its key is not trusted here".to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "it has expired".to_owned()

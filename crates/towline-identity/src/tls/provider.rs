@@ -1,10 +1,10 @@
 //! The cryptography below TLS: ring, or AWS-LC with the feature `aws-lc-rs`.
 
+use rustls::SignatureScheme;
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as library;
 #[cfg(not(feature = "aws-lc-rs"))]
 use rustls::crypto::ring as library;
-use rustls::SignatureScheme;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 
 use crate::cipher::CipherSuite;

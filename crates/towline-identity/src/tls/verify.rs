@@ -9,8 +9,8 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerIncompatible,
-    RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    PeerIncompatible, RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -76,12 +76,10 @@ fn authorities(
         let mut root = RootCertStore::empty();
         root.add(CertificateDer::from(der.clone()))?;
         let root = Arc::new(root);
-        let servers = WebPkiServerVerifier::builder_with_provider(
-            Arc::clone(&root),
-            Arc::clone(provider),
-        )
-        .build()
-        .map_err(|error| refused(&error))?;
+        let servers =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&root), Arc::clone(provider))
+                .build()
+                .map_err(|error| refused(&error))?;
         let clients = WebPkiClientVerifier::builder_with_provider(root, Arc::clone(provider))
             .build()
             .map_err(|error| refused(&error))?;
