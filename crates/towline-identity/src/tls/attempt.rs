@@ -38,7 +38,10 @@ struct Decided {
 
 /// That we refuse a peer, which key it has proven, and what would let it in (docs/wire I46).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Refusal(Box<Refused>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refused {
     peer: Peer,
     why: Why,
 }
@@ -73,11 +76,15 @@ impl Attempt {
     }
 
     /// Called once the peer has proven that it holds the leaf's key.
-    pub(super) fn decide(&self, rules: &Rules, leaf: &[u8]) -> Result<(), Refused> {
+    pub(super) fn decide(&self, rules: &Rules, leaf: &[u8]) -> Decision {
         let outcome = self.judge(rules, leaf);
-        let refused = outcome.is_err();
+        let decision = if outcome.is_ok() {
+            Decision::Admit
+        } else {
+            Decision::Refuse
+        };
         self.decided().outcome = Some(outcome);
-        if refused { Err(Refused) } else { Ok(()) }
+        decision
     }
 
     fn judge(&self, rules: &Rules, leaf: &[u8]) -> Result<Peer, Refusal> {
@@ -175,24 +182,27 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// The reason stays in the attempt.
-#[derive(Debug)]
-pub(super) struct Refused;
+/// The peer and the reason stay in the attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Admit,
+    Refuse,
+}
 
 impl Refusal {
     fn new(peer: Peer, why: Why) -> Self {
-        Self { peer, why }
+        Self(Box::new(Refused { peer, why }))
     }
 
     /// Who is refused; its key is proven.
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        &self.0.peer
     }
 
     /// The command that would admit the peer, if there is one.
     pub fn remedy(&self) -> Option<String> {
-        let key = self.peer.public_key()?;
-        match &self.why {
+        let key = self.0.peer.public_key()?;
+        match &self.0.why {
             Why::NotKnown(file) => Some(format!("tow keys known add {key} --file {file}")),
             _ => None,
         }
@@ -201,19 +211,21 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.why {
+        match &self.0.why {
             Why::NotAllowed(reason) => return write!(f, "{}", reason.escape_debug()),
             Why::NoCertificate => return write!(f, "it presented no certificate"),
             _ => {}
         }
-        if let (Some(key), Some(fingerprint)) = (self.peer.public_key(), self.peer.fingerprint()) {
+        if let (Some(key), Some(fingerprint)) =
+            (self.0.peer.public_key(), self.0.peer.fingerprint())
+        {
             write!(f, "its key {key} (fingerprint {fingerprint}")?;
-            if !self.peer.emails().is_empty() {
-                write!(f, ", <{}>", self.peer.emails().join(",").escape_debug())?;
+            if !self.0.peer.emails().is_empty() {
+                write!(f, ", <{}>", self.0.peer.emails().join(",").escape_debug())?;
             }
             write!(f, ") ")?;
         }
-        match &self.why {
+        match &self.0.why {
             Why::NotKnown(file) => write!(f, "is not in {file}, which is locked")?,
             Why::NotRecorded(why) => write!(f, "is new and could not be recorded: {why}")?,
             _ => write!(f, "is not one of those that are trusted here")?,

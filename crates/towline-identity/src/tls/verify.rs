@@ -15,7 +15,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::TlsConfigError;
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Decision};
 use crate::authorise::Authorisation;
 use crate::certificate::{self, Facts};
 use crate::identity::Identity;
@@ -149,10 +149,10 @@ impl Verifier {
         let algorithms = &self.rules.provider.signature_verification_algorithms;
         let valid = verify_tls13_signature(message, leaf, signature, algorithms)?;
         // docs/wire I46: rustls turns this error into the alert access_denied.
-        self.attempt
-            .decide(&self.rules, leaf)
-            .map_err(|_| CertificateError::ApplicationVerificationFailure)?;
-        Ok(valid)
+        match self.attempt.decide(&self.rules, leaf) {
+            Decision::Admit => Ok(valid),
+            Decision::Refuse => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
     }
 
     fn schemes(&self) -> Vec<SignatureScheme> {
