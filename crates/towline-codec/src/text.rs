@@ -106,10 +106,16 @@ impl Text {
     }
 }
 
+impl From<&[u8]> for Text {
+    /// Copies the bytes, valid UTF-8 or not.
+    fn from(text: &[u8]) -> Self {
+        Self::inline(text).unwrap_or_else(|| Self(Repr::Shared(Bytes::copy_from_slice(text))))
+    }
+}
+
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self::inline(text.as_bytes())
-            .unwrap_or_else(|| Self(Repr::Shared(Bytes::copy_from_slice(text.as_bytes()))))
+        Self::from(text.as_bytes())
     }
 }
 

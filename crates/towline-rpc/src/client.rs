@@ -1,5 +1,6 @@
 //! Calling services over one connection.
 
+mod answer;
 mod builder;
 mod download;
 mod upload;
@@ -7,18 +8,19 @@ mod upload;
 use std::{
     future::poll_fn,
     sync::{Arc, OnceLock},
+    task::{self, Waker},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::oneshot,
     task::JoinHandle,
 };
 use towline_codec::Text;
 use towline_identity::Peer;
 
 pub use self::{builder::ClientBuilder, download::Download, upload::Upload};
+use self::answer::{Answer, Filler, answer};
 use crate::{
     close::CloseReason,
     driver::{self, Driver, Owner, Shared, delegate_core},
@@ -29,8 +31,8 @@ use crate::{
     },
 };
 
-type Answer = Result<Message, Failed>;
-type Waiter = oneshot::Sender<Answer>;
+type Outcome = Result<Message, Failed>;
+type Waiter = Filler<Outcome>;
 type Core = proto::Client<Waiter>;
 
 delegate_core!(Core, ClientEvent<Waiter>, u64);
@@ -156,10 +158,10 @@ impl Client {
         let answer = answer.await;
         guard.seqno = None;
         match answer {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(Failed::Refused(text))) => Err(CallError::Refused(text)),
-            Ok(Err(Failed::TimedOut)) => Err(CallError::TimedOut(timeout.unwrap_or_default())),
-            Err(_) => Err(CallError::Closed(self.close_reason())),
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(Failed::Refused(text))) => Err(CallError::Refused(text)),
+            Some(Err(Failed::TimedOut)) => Err(CallError::TimedOut(timeout.unwrap_or_default())),
+            None => Err(CallError::Closed(self.close_reason())),
         }
     }
 
@@ -168,9 +170,9 @@ impl Client {
         &self,
         mut message: Message,
         timeout: Option<Duration>,
-    ) -> Result<(CancelOnDrop<'_>, oneshot::Receiver<Answer>), CallError> {
+    ) -> Result<(CancelOnDrop<'_>, Answer<Outcome>), CallError> {
         let shared = &*self.inner.shared;
-        let (waiter, answer) = oneshot::channel();
+        let (waiter, answer) = answer();
         let now = driver::now();
         let mut state = shared.lock();
         if let Some(reason) = &state.closed {
@@ -330,16 +332,15 @@ fn cancel(shared: &Shared<Core>, seqno: u64) {
 struct Answers;
 
 impl Owner<Core> for Answers {
-    fn handle_event(&mut self, shared: &Arc<Shared<Core>>, event: ClientEvent<Waiter>) {
+    fn handle_event(
+        &mut self,
+        shared: &Arc<Shared<Core>>,
+        event: ClientEvent<Waiter>,
+    ) -> Option<Waker> {
         match event {
             // Whoever waited may have gone: its cancel is under way.
-            ClientEvent::Ended { waiter, result } => drop(waiter.send(result)),
-            ClientEvent::StreamReady { seqno } => {
-                let waker = shared.lock().take_stream_waker(seqno);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-            }
+            ClientEvent::Ended { waiter, result } => waiter.fill(result),
+            ClientEvent::StreamReady { seqno } => shared.lock().take_stream_waker(seqno),
         }
     }
 
@@ -349,7 +350,7 @@ impl Owner<Core> for Answers {
         core.in_flight() > 1
     }
 
-    fn poll(&mut self, _: &Arc<Shared<Core>>, _: &mut std::task::Context<'_>) {}
+    fn poll(&mut self, _: &Arc<Shared<Core>>, _: &mut task::Context<'_>) {}
 
     fn is_idle(&self) -> bool {
         true

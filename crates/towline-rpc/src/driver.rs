@@ -56,8 +56,8 @@ pub(crate) trait Owner<C: Core>: Send + Unpin + 'static {
     /// to give them a turn before writing.
     fn gains_by_waiting(&self, core: &C) -> bool;
 
-    /// Handles an event. Called with the lock free.
-    fn handle_event(&mut self, shared: &Arc<Shared<C>>, event: C::Event);
+    /// Handles an event, and says whom to wake. Called with the lock free.
+    fn handle_event(&mut self, shared: &Arc<Shared<C>>, event: C::Event) -> Option<Waker>;
 
     /// Makes progress with what the owner itself waits for.
     fn poll(&mut self, shared: &Arc<Shared<C>>, cx: &mut Context<'_>);
@@ -98,6 +98,8 @@ pub(crate) struct Driver<C: Core, IO, O> {
     bytes_came: bool,
     received: Vec<Received>,
     events: Vec<C::Event>,
+    /// Whom the events of this turn have told something.
+    to_wake: Vec<Waker>,
     ended: Option<CloseReason>,
 }
 
@@ -126,6 +128,7 @@ where
             bytes_came: false,
             received: Vec::new(),
             events: Vec::new(),
+            to_wake: Vec::new(),
             ended: None,
         }
     }
@@ -240,7 +243,8 @@ where
             self.owner.begin_events();
         }
         for event in self.events.drain(..) {
-            self.owner.handle_event(&self.shared, event);
+            self.to_wake
+                .extend(self.owner.handle_event(&self.shared, event));
         }
         result.map_err(CloseReason::Violation)?;
         Ok(handled)
@@ -362,7 +366,8 @@ where
                 }
                 drop(state);
                 for event in self.events.drain(..) {
-                    self.owner.handle_event(&self.shared, event);
+                    self.to_wake
+                        .extend(self.owner.handle_event(&self.shared, event));
                 }
                 result.map_err(CloseReason::Violation)?;
                 // What it queued is written in the turn it has just asked for.
@@ -401,7 +406,11 @@ where
         // A task that wakes itself while it runs is offered to another thread.
         this.shared.lock().woken = true;
         for _ in 0..TURNS {
-            match this.turn(cx) {
+            let next = this.turn(cx);
+            if !matches!(next, Ok(Next::Yield)) {
+                this.to_wake.drain(..).for_each(Waker::wake);
+            }
+            match next {
                 Ok(Next::Turn) => {}
                 Ok(Next::Yield) => break,
                 Ok(Next::Sleep) => return Poll::Pending,
@@ -412,12 +421,23 @@ where
                 }
             }
         }
-        // Behind every task that is ready now. Waking ourselves directly would offer this task to
-        // another thread, which would then run it beside the tasks that it wants to wait for.
-        let deferred = pin!(tokio::task::yield_now()).poll(cx);
-        debug_assert!(deferred.is_pending());
+        // A task that is woken by another goes to the front, and from the second on the runtime
+        // calls in another thread each time: for a batch of answers that costs more than all else.
+        // What is deferred is woken at once, and one thread called in. The last to be deferred is
+        // woken first, and the last to be woken overtakes the others: so we come behind all of them.
+        let mut to_wake = this.to_wake.drain(..);
+        to_wake.next().iter().for_each(defer);
+        defer(cx.waker());
+        to_wake.as_slice().iter().for_each(defer);
         Poll::Pending
     }
+}
+
+/// Wakes a task when all tasks that are ready now have run. That it is soon is sure, the order is
+/// not, and nothing depends on it but speed.
+fn defer(waker: &Waker) {
+    let deferred = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(waker));
+    debug_assert!(deferred.is_pending());
 }
 
 impl<C: Core, IO, O> Drop for Driver<C, IO, O> {

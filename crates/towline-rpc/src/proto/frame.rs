@@ -2,7 +2,9 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::{Compression, Message, Violation, compression::MAX_DECOMPRESSED};
+use super::{
+    Compression, Message, Violation, compression::MAX_DECOMPRESSED, message::Source,
+};
 
 /// The first seven bytes of every frame (docs/wire F4).
 pub(crate) const MAGIC: [u8; 7] = [0xb3, 0x5d, 0x18, 0x39, 0xac, 0x8e, 0x1d];
@@ -13,6 +15,9 @@ pub const MAX_FRAME: usize = 67_108_784;
 /// Largest message body that may be sent (docs/wire F24).
 pub const MAX_BODY: usize = 67_107_760;
 
+/// Body and texts of an uncompressed message that is no larger are copied out of the read buffer:
+/// cheaper than memory that they share and count the holders of.
+const COPIED: usize = 4 << 10;
 /// A body is copied out of the read buffer if the buffer is more than this many times as large,
 /// so that a small message does not keep a large buffer alive.
 const PIN_FACTOR: usize = 4;
@@ -52,6 +57,12 @@ impl Default for FrameReader {
 struct Header {
     compression_byte: u8,
     len: usize,
+}
+
+impl Header {
+    fn is_plain(self) -> bool {
+        Compression::from_byte(self.compression_byte) == Ok(Compression::None)
+    }
 }
 
 impl FrameReader {
@@ -94,6 +105,14 @@ impl FrameReader {
             return Ok(None);
         }
         self.header = None;
+        if header.len <= COPIED && header.is_plain() {
+            let message = Message::decode_from(Source::Lent(&input[..header.len]))?;
+            input.advance(header.len);
+            return Ok(Some(Received {
+                message,
+                compression_byte: header.compression_byte,
+            }));
+        }
         let body = if input.capacity() > PIN_FACTOR * header.len {
             let body = Bytes::copy_from_slice(&input[..header.len]);
             input.advance(header.len);

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 use towline_codec::{
     Text,
     greenpack::{DecodeError, Reader, Timestamp, write},
 };
 
-use super::CallType;
+use super::{CallType, message::Source};
 
 /// Small parameters of a call, text by text. Written in the order of their names (docs/wire M10).
 pub type Args = BTreeMap<Text, Text>;
@@ -116,8 +116,7 @@ impl Hdr {
         }
     }
 
-    /// Reads a header from the front of `reader`, which reads from `source`; the texts share the
-    /// memory of `source`. Nil reads as an empty header (docs/wire G17).
+    /// Reads a header from the front of `reader`, which reads from `source`. Nil reads as an empty header (docs/wire G17).
     ///
     /// # Errors
     ///
@@ -125,7 +124,7 @@ impl Hdr {
     pub(crate) fn decode(
         &mut self,
         reader: &mut Reader<'_>,
-        source: &Bytes,
+        source: Source<'_>,
     ) -> Result<(), DecodeError> {
         let hdr = self;
         // A second header replaces the first wholly (docs/wire G18).
@@ -133,7 +132,7 @@ impl Hdr {
         let Some(entries) = reader.map_header()? else {
             return Ok(());
         };
-        let text = |bytes: &[u8]| Text::from_part(source, bytes);
+        let text = |bytes: &[u8]| source.text(bytes);
         for _ in 0..entries {
             match reader.key()? {
                 Some(b"Created_zid00_tim") => hdr.created = reader.time()?,

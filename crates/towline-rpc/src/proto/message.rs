@@ -178,7 +178,11 @@ impl Message {
     ///
     /// Whatever in the input is not greenpack, or not of its field's type.
     pub fn decode(source: &Bytes) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(source);
+        Self::decode_from(Source::Shared(source))
+    }
+
+    pub(crate) fn decode_from(source: Source<'_>) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(source.all());
         let mut message = Self::default();
         let Some(entries) = reader.map_header()? else {
             return Ok(message);
@@ -186,14 +190,44 @@ impl Message {
         for _ in 0..entries {
             match reader.key()? {
                 Some(b"HDR_zid00_rct") => message.hdr.decode(&mut reader, source)?,
-                Some(b"JobSerz_zid01_bin") => message.body = source.slice_ref(reader.bin()?),
-                Some(b"JobErrs_zid02_str") => {
-                    message.error = Text::from_part(source, reader.str()?);
-                }
+                Some(b"JobSerz_zid01_bin") => message.body = source.bytes(reader.bin()?),
+                Some(b"JobErrs_zid02_str") => message.error = source.text(reader.str()?),
                 Some(_) | None => reader.skip()?,
             }
         }
         Ok(message)
+    }
+}
+
+/// The memory that a message is read from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// What is read shares it.
+    Shared(&'a Bytes),
+    /// What is read is copied out of it.
+    Lent(&'a [u8]),
+}
+
+impl<'a> Source<'a> {
+    fn all(self) -> &'a [u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Lent(bytes) => bytes,
+        }
+    }
+
+    fn bytes(self, part: &[u8]) -> Bytes {
+        match self {
+            Self::Shared(source) => source.slice_ref(part),
+            Self::Lent(_) => Bytes::copy_from_slice(part),
+        }
+    }
+
+    pub(crate) fn text(self, part: &[u8]) -> Text {
+        match self {
+            Self::Shared(source) => Text::from_part(source, part),
+            Self::Lent(_) => Text::from(part),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use towline_codec::Text;
 
 use super::{
     Context, Core, Settings,
-    services::{Job, send_reply},
+    services::{Job, OpenCall, send_reply},
 };
 use crate::{
     close::CloseReason,
@@ -67,28 +67,28 @@ impl Handlers {
             return;
         };
         let job = Job {
-            shared: Arc::clone(shared),
-            key,
+            call: OpenCall {
+                shared: Arc::clone(shared),
+                key,
+            },
             context: self.context.clone(),
             request,
         };
-        let mut handler = entry.service.run(job);
         let at_once = matches!(kind, ServiceKind::Call | ServiceKind::OneWay);
-        if at_once && entry.pace.runs_at_once() {
-            // Most handlers answer without waiting for anything: a task for each would cost more
-            // than they do. One that waits becomes a task, which is polled again at once, so that
-            // no wake-up is lost on the waker used here.
-            let cx = &mut std::task::Context::from_waker(Waker::noop());
-            let ended = handler.as_mut().poll(cx).is_ready();
+        let handler = if at_once && entry.pace.runs_at_once() {
+            let rest = entry.service.begin(job);
             let now = driver::now().instant;
             if now.saturating_duration_since(self.returned) > SLOW {
                 entry.pace.was_slow();
             }
             self.returned = now;
-            if ended {
-                return;
+            match rest {
+                Some(rest) => rest,
+                None => return,
             }
-        }
+        } else {
+            entry.service.run(job)
+        };
         let handle = self.tasks.spawn(handler);
         self.running.insert(key, (kind, handle));
     }
@@ -123,18 +123,14 @@ impl Handlers {
 }
 
 impl Owner<Core> for Handlers {
-    fn handle_event(&mut self, shared: &Arc<Shared<Core>>, event: ServerEvent) {
+    fn handle_event(&mut self, shared: &Arc<Shared<Core>>, event: ServerEvent) -> Option<Waker> {
         self.batch += 1;
         match event {
             ServerEvent::Start { key, kind, request } => self.start(shared, key, kind, request),
             ServerEvent::Cancelled { key } => self.cancel(shared, key),
-            ServerEvent::PartReady { key } => {
-                let waker = shared.lock().take_stream_waker(key);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
-            }
+            ServerEvent::PartReady { key } => return shared.lock().take_stream_waker(key),
         }
+        None
     }
 
     fn begin_events(&mut self) {

@@ -4,12 +4,13 @@ use std::{
     collections::HashMap,
     fmt::{self, Display},
     future::{Future, poll_fn},
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
+    task::{Poll, Waker},
 };
 
 use futures_util::FutureExt as _;
@@ -62,25 +63,43 @@ impl fmt::Debug for Services {
 
 /// A request on its way to its handler.
 pub(super) struct Job {
-    pub(super) shared: Arc<Shared<Core>>,
-    pub(super) key: CallKey,
+    pub(super) call: OpenCall,
     pub(super) context: Context,
     pub(super) request: Message,
 }
 
-impl Job {
+/// A call that has a handler, and where its reply goes.
+pub(super) struct OpenCall {
+    pub(super) shared: Arc<Shared<Core>>,
+    pub(super) key: CallKey,
+}
+
+impl OpenCall {
     /// Sends the reply, as soon as there is room for it.
-    async fn reply(self, reply: Message) -> CallKey {
-        let Self { shared, key, .. } = self;
-        if poll_fn(|cx| shared.poll_room(cx)).await.is_err() {
-            return key;
+    async fn reply(self, mut reply: Message) -> CallKey {
+        while let Err(refused) = self.try_reply(reply) {
+            reply = refused;
+            if poll_fn(|cx| self.shared.poll_room(cx)).await.is_err() {
+                break;
+            }
         }
+        self.key
+    }
+
+    /// Sends the reply, or gives it back if there is no room for it now.
+    fn try_reply(&self, reply: Message) -> Result<(), Message> {
         let now = driver::now();
-        let mut state = shared.lock();
-        if let Some(reply) = state.core.reply(now, key, reply) {
-            send_reply(&shared, state, now, reply);
+        let mut state = self.shared.lock();
+        if state.closed.is_some() {
+            return Ok(());
         }
-        key
+        if !state.core.has_room() {
+            return Err(reply);
+        }
+        if let Some(reply) = state.core.reply(now, self.key, reply) {
+            send_reply(&self.shared, state, now, reply);
+        }
+        Ok(())
     }
 }
 
@@ -111,6 +130,23 @@ pub(super) type Running = Pin<Box<dyn Future<Output = CallKey> + Send>>;
 pub(super) trait Service: Send + Sync {
     /// The handler, the reply included. It has not begun yet.
     fn run(&self, job: Job) -> Running;
+
+    /// Begins the handler in the caller's task: most answer without waiting for anything, and a
+    /// task for each, even a place in memory for its whole way to the reply, would cost more than
+    /// they do. Returns the rest if it waits; the waker it has seen wakes nobody, so it must be
+    /// polled again.
+    fn begin(&self, job: Job) -> Option<Running> {
+        let mut running = self.run(job);
+        poll_once(running.as_mut()).is_pending().then_some(running)
+    }
+}
+
+/// Polls with a waker that wakes nobody.
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output>
+where
+    F: ?Sized,
+{
+    future.poll(&mut std::task::Context::from_waker(Waker::noop()))
 }
 
 /// A service in its table.
@@ -162,11 +198,6 @@ async fn run_to_reply<E: Display>(
     deadline: Option<Timestamp>,
     handler: impl Future<Output = Result<Message, E>>,
 ) -> Message {
-    let failed = |text: Text| Message {
-        error: text,
-        ..Message::new()
-    };
-    let handler = async { handler.await.map_err(|error| error.to_string()) };
     let handler = AssertUnwindSafe(handler).catch_unwind();
     let outcome = match deadline {
         None => Ok(handler.await),
@@ -176,13 +207,27 @@ async fn run_to_reply<E: Display>(
         }
     };
     match outcome {
-        Ok(Ok(Ok(reply))) => reply,
-        Ok(Ok(Err(error))) => failed(Text::from(error)),
-        Ok(Err(_)) => {
+        Ok(outcome) => reply_of(outcome),
+        Err(_) => failed(Text::from_static(refusal::DEADLINE_EXCEEDED)),
+    }
+}
+
+/// What is sent for how a handler ended: returned, failed or panicked.
+fn reply_of<E: Display>(outcome: std::thread::Result<Result<Message, E>>) -> Message {
+    match outcome {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => failed(Text::from(error.to_string())),
+        Err(_) => {
             tracing::error!("a handler panicked; its call fails");
             failed(Text::from_static(refusal::HANDLER_PANICKED))
         }
-        Err(_) => failed(Text::from_static(refusal::DEADLINE_EXCEEDED)),
+    }
+}
+
+fn failed(error: Text) -> Message {
+    Message {
+        error,
+        ..Message::new()
     }
 }
 
@@ -194,16 +239,48 @@ where
     Fut: Future<Output = Result<Message, E>> + Send + 'static,
     E: Display + 'static,
 {
-    fn run(&self, mut job: Job) -> Running {
+    fn run(&self, job: Job) -> Running {
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
-            let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
+            let Job {
+                call,
+                context,
+                request,
+            } = job;
             let deadline = request.hdr.deadline;
             // A handler may panic before it has made its future.
             let run = async move { handler(context, request).await };
             let reply = run_to_reply(deadline, run).await;
-            job.reply(reply).await
+            call.reply(reply).await
         })
+    }
+
+    fn begin(&self, job: Job) -> Option<Running> {
+        let Job {
+            call,
+            context,
+            request,
+        } = job;
+        let deadline = request.hdr.deadline;
+        let begun = catch_unwind(AssertUnwindSafe(|| {
+            let mut handler = Box::pin((self.0)(context, request));
+            match poll_once(handler.as_mut()) {
+                Poll::Ready(result) => Ok(result),
+                Poll::Pending => Err(handler),
+            }
+        }));
+        let reply = match begun {
+            Ok(Ok(result)) => reply_of(Ok(result)),
+            Ok(Err(handler)) => {
+                return Some(Box::pin(async move {
+                    let reply = run_to_reply(deadline, handler).await;
+                    call.reply(reply).await
+                }));
+            }
+            Err(panic) => reply_of::<E>(Err(panic)),
+        };
+        let reply = call.try_reply(reply).err()?;
+        Some(Box::pin(call.reply(reply)))
     }
 }
 
@@ -218,8 +295,7 @@ where
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
             let Job {
-                shared,
-                key,
+                call: OpenCall { shared, key },
                 context,
                 request,
             } = job;
@@ -244,16 +320,20 @@ where
     Fut: Future<Output = Result<Message, E>> + Send + 'static,
     E: Display + 'static,
 {
-    fn run(&self, mut job: Job) -> Running {
+    fn run(&self, job: Job) -> Running {
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
-            let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
-            let parts = UploadParts::new(Arc::clone(&job.shared), job.key);
+            let Job {
+                call,
+                context,
+                request,
+            } = job;
+            let parts = UploadParts::new(Arc::clone(&call.shared), call.key);
             let deadline = request.hdr.deadline;
             // A handler may panic before it has made its future.
             let run = async move { handler(context, request, parts).await };
             let reply = run_to_reply(deadline, run).await;
-            job.reply(reply).await
+            call.reply(reply).await
         })
     }
 }
@@ -266,16 +346,20 @@ where
     Fut: Future<Output = Result<Message, E>> + Send + 'static,
     E: Display + 'static,
 {
-    fn run(&self, mut job: Job) -> Running {
+    fn run(&self, job: Job) -> Running {
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
-            let (context, request) = (job.context.clone(), std::mem::take(&mut job.request));
-            let sink = DownloadSink::new(Arc::clone(&job.shared), job.key);
+            let Job {
+                call,
+                context,
+                request,
+            } = job;
+            let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
             let deadline = request.hdr.deadline;
             // A handler may panic before it has made its future.
             let run = async move { handler(context, request, sink).await };
             let reply = run_to_reply(deadline, run).await;
-            job.reply(reply).await
+            call.reply(reply).await
         })
     }
 }
