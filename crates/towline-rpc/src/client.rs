@@ -19,8 +19,8 @@ use tokio::{
 use towline_codec::Text;
 use towline_identity::Peer;
 
-pub use self::{builder::ClientBuilder, download::Download, upload::Upload};
 use self::answer::{Answer, Filler, answer};
+pub use self::{builder::ClientBuilder, download::Download, upload::Upload};
 use crate::{
     close::CloseReason,
     driver::{self, Driver, Owner, Shared, delegate_core},

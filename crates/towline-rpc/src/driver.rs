@@ -34,8 +34,9 @@ use crate::{
 /// Reads begin with this much room and grow while they fill it.
 const FIRST_READ: usize = 4 << 10;
 const LARGEST_READ: usize = 128 << 10;
-/// Messages handled in one turn ...
-const BATCH_MESSAGES: usize = 32;
+/// Messages handled in one turn: so few that both ends work at once, each on a batch of its own, and
+/// so many that system calls and wake-ups are shared ...
+const BATCH_MESSAGES: usize = 12;
 /// ... unless this many bytes of bodies come first.
 const BATCH_BYTES: usize = 256 << 10;
 /// Turns without giving other tasks theirs.

@@ -35,8 +35,8 @@ delegate_core!(Core, ServerEvent, proto::CallKey);
 /// A set of services and how they are served: cheap to clone, good for any number of connections of
 /// any kind.
 ///
-/// Every request runs in a task of its own; replies leave in the order in which handlers finish. A
-/// handler whose caller no longer waits, or whose connection is lost, is dropped at its next
+/// Requests are handled side by side; replies leave in the order in which handlers finish. A handler
+/// that waits for something runs in a task of its own. A handler whose caller no longer waits, or whose connection is lost, is dropped at its next
 /// `.await` (docs/wire C13, C18). A handler that panics fails its own call and nothing else
 /// (docs/wire E6).
 ///

@@ -2,9 +2,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::{
-    Compression, Message, Violation, compression::MAX_DECOMPRESSED, message::Source,
-};
+use super::{Compression, Message, Violation, compression::MAX_DECOMPRESSED, message::Source};
 
 /// The first seven bytes of every frame (docs/wire F4).
 pub(crate) const MAGIC: [u8; 7] = [0xb3, 0x5d, 0x18, 0x39, 0xac, 0x8e, 0x1d];

@@ -142,10 +142,7 @@ pub(super) trait Service: Send + Sync {
 }
 
 /// Polls with a waker that wakes nobody.
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output>
-where
-    F: ?Sized,
-{
+fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut std::task::Context::from_waker(Waker::noop()))
 }
 
