@@ -264,6 +264,12 @@ impl Client {
         self.inner.shared.lock().core.in_flight()
     }
 
+    /// Bytes of all calls and streams that wait to be written: those that the transport has not taken
+    /// yet.
+    pub fn unsent(&self) -> usize {
+        self.inner.shared.lock().core.unsent()
+    }
+
     /// True once the connection is over.
     pub fn is_closed(&self) -> bool {
         self.inner.shared.lock().closed.is_some()
@@ -305,6 +311,26 @@ impl Client {
             .clone()
             .unwrap_or(CloseReason::ClosedHere)
     }
+}
+
+/// Registers a stream and queues its first message; returns its number.
+async fn begin_stream(
+    shared: &Shared<Core>,
+    first: &mut Message,
+    begin: impl FnOnce(&mut Core, Now, &mut Message) -> u64,
+) -> Result<u64, SendError> {
+    poll_fn(|cx| shared.poll_room(cx)).await?;
+    let now = driver::now();
+    let mut state = shared.lock();
+    if let Some(reason) = &state.closed {
+        return Err(SendError::Closed(reason.clone()));
+    }
+    let seqno = begin(&mut state.core, now, first);
+    if let Err(too_large) = shared.enqueue(state, now, first) {
+        shared.lock().core.abandon(seqno);
+        return Err(too_large.into());
+    }
+    Ok(seqno)
 }
 
 /// Cancels a call whose future is dropped before its answer came (docs/wire C12).

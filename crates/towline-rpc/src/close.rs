@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc};
 
+use towline_transport::TlsProblem;
+
 use crate::proto::Violation;
 
 /// Why a connection is over: who ended it, and how.
@@ -18,8 +20,8 @@ pub enum CloseReason {
     /// The other end broke a rule of the wire.
     #[error("{0}")]
     Violation(#[from] Violation),
-    /// The transport failed.
-    #[error("the connection failed: {}", describe(.0))]
+    /// The transport failed: what TLS or the system reported.
+    #[error("{}", describe(.0))]
     Io(Arc<io::Error>),
 }
 
@@ -31,7 +33,21 @@ impl CloseReason {
     /// True if the other end refused this end's certificate. In TLS 1.3 that is learnt at the first
     /// read, after the connection seemed to be there (docs/wire I24).
     pub fn is_refused_certificate(&self) -> bool {
-        matches!(self, Self::Io(error) if towline_transport::describe_io_error(error).is_some())
+        matches!(
+            self,
+            Self::Io(error)
+                if matches!(towline_transport::describe_io_error(error), Some(TlsProblem::Refused(_)))
+        )
+    }
+
+    /// True if the other end is gone without having closed the connection as it should: it was
+    /// killed, its machine or the network failed.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Io(error) => is_gone(error),
+            Self::Violation(violation) => matches!(violation, Violation::Truncated(_)),
+            Self::ClosedHere | Self::ClosedByPeer => false,
+        }
     }
 
     /// The same as an `io::Error`, for code that speaks of streams.
@@ -48,7 +64,54 @@ impl CloseReason {
 
 fn describe(error: &io::Error) -> String {
     match towline_transport::describe_io_error(error) {
-        Some(text) => text.to_string(),
-        None => error.to_string(),
+        Some(problem) => problem.to_string(),
+        // rustls and the system each have several words for it, which help nobody.
+        None if is_gone(error) => {
+            "the other end went away without closing the connection".to_owned()
+        }
+        None => format!("the connection failed: {error}"),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_kind(kind: io::ErrorKind) -> CloseReason {
+        CloseReason::from_io(io::Error::new(kind, "words of a library"))
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_named_in_our_own_words() {
+        for kind in [
+            io::ErrorKind::UnexpectedEof,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::BrokenPipe,
+        ] {
+            let reason = of_kind(kind);
+            assert!(reason.is_lost());
+            assert_eq!(
+                reason.to_string(),
+                "the other end went away without closing the connection"
+            );
+        }
+        assert!(CloseReason::Violation(Violation::Truncated(7)).is_lost());
+        let other = of_kind(io::ErrorKind::HostUnreachable);
+        assert!(!other.is_lost() && !CloseReason::ClosedByPeer.is_lost());
+        assert_eq!(
+            other.to_string(),
+            "the connection failed: words of a library"
+        );
+        assert!(!other.is_refused_certificate());
     }
 }

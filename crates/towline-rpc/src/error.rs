@@ -34,7 +34,7 @@ pub enum CallError {
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     /// The connection ended before the reply came.
-    #[error("the connection was closed: {0}")]
+    #[error(transparent)]
     Closed(#[from] CloseReason),
 }
 
@@ -49,7 +49,7 @@ pub enum SendError {
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     /// The connection is over.
-    #[error("the connection was closed: {0}")]
+    #[error(transparent)]
     Closed(#[from] CloseReason),
 }
 
@@ -70,7 +70,7 @@ pub enum StreamError {
     #[error("the stream ended before its last part")]
     Ended,
     /// The connection ended before the stream did.
-    #[error("the connection was closed: {0}")]
+    #[error(transparent)]
     Closed(#[from] CloseReason),
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{Inner, cancel};
+use super::{Core, Inner, begin_stream, cancel};
 use crate::{
     driver,
     error::{SendError, StreamError},
@@ -31,17 +31,7 @@ pub struct Download {
 
 impl Download {
     pub(super) async fn begin(inner: Arc<Inner>, mut request: Message) -> Result<Self, SendError> {
-        poll_fn(|cx| inner.shared.poll_room(cx)).await?;
-        let now = driver::now();
-        let mut state = inner.shared.lock();
-        if let Some(reason) = &state.closed {
-            return Err(SendError::Closed(reason.clone()));
-        }
-        let seqno = state.core.begin_download(now, &mut request);
-        if let Err(too_large) = inner.shared.enqueue(state, now, &request) {
-            inner.shared.lock().core.abandon(seqno);
-            return Err(too_large.into());
-        }
+        let seqno = begin_stream(&inner.shared, &mut request, Core::begin_download).await?;
         Ok(Self {
             inner,
             seqno,

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Inner, cancel};
+use super::{Core, Inner, begin_stream, cancel};
 use crate::{
     driver,
     error::{SendError, StreamError},
@@ -25,17 +25,7 @@ pub struct Upload {
 
 impl Upload {
     pub(super) async fn begin(inner: Arc<Inner>, mut first: Message) -> Result<Self, SendError> {
-        poll_fn(|cx| inner.shared.poll_room(cx)).await?;
-        let now = driver::now();
-        let mut state = inner.shared.lock();
-        if let Some(reason) = &state.closed {
-            return Err(SendError::Closed(reason.clone()));
-        }
-        let seqno = state.core.begin_upload(now, &mut first);
-        if let Err(too_large) = inner.shared.enqueue(state, now, &first) {
-            inner.shared.lock().core.abandon(seqno);
-            return Err(too_large.into());
-        }
+        let seqno = begin_stream(&inner.shared, &mut first, Core::begin_upload).await?;
         Ok(Self {
             inner,
             seqno,
