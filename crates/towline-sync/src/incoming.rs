@@ -2,21 +2,16 @@
 
 use std::fmt;
 use std::fs::{File, FileTimes, Permissions};
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::Dir;
 use rustix::fs::{Mode, OFlags};
 
-use crate::root::NAME_MAX;
 use crate::source;
-
-/// What temporary files end with.
-const TEMPORARY: &str = ".tow-part";
+use crate::temporary::{self, Temporary};
 
 /// When a received file counts as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,7 +53,8 @@ impl IncomingOptions {
 
 /// A file that is being received.
 ///
-/// It lies beside its target under a name that begins with a dot and ends with `.tow-part`.
+/// It lies beside its target under a name that begins with a dot and ends with `.tow-part`, and is
+/// locked, so that a file of that name whose process was killed can be told apart and removed.
 /// [`IncomingFile::finish`] gives it its name in one step: a reader sees the old file or the new
 /// one, never a part (docs/wire T14). Dropped before that, the temporary file is removed and the target stays as
 /// it was. All methods block; [`crate::IncomingSink`] is the front for asynchronous code.
@@ -90,6 +86,7 @@ impl IncomingFile {
             });
         }
         let failed = |source| StoreError::from_io(&shown, 0, Step::Create, source);
+        temporary::sweep_for(&dir, &name);
         let (temporary, file) = Temporary::create(&dir, &name).map_err(failed)?;
         if let Some(mode) = options.mode {
             file.set_permissions(Permissions::from_mode(mode))
@@ -146,7 +143,7 @@ impl IncomingFile {
         let before = |source| StoreError::from_io(&self.shown, self.arrived, Step::Write, source);
         self.storage.seal(mtime, self.durability).map_err(before)?;
         self.dir
-            .rename(&self.temporary.name, &self.dir, &self.name)
+            .rename(self.temporary.name(), &self.dir, &self.name)
             .map_err(before)?;
         self.temporary.disarm();
         if self.durability == Durability::Fsync {
@@ -165,12 +162,6 @@ impl IncomingFile {
             })?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Debug for Temporary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Temporary").field(&self.name).finish()
     }
 }
 
@@ -310,78 +301,10 @@ impl Storage for File {
     }
 }
 
-/// The temporary name; removed on drop unless the file got its own.
-pub(crate) struct Temporary {
-    dir: Arc<Dir>,
-    name: String,
-    armed: AtomicBool,
-}
-
-impl Temporary {
-    fn create(dir: &Arc<Dir>, target: &str) -> io::Result<(Self, File)> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        let keys = RandomState::new();
-        // A name in use is skipped; so many in a row are not by chance.
-        for attempt in 0..16_u32 {
-            let name = temporary_name(target, keys.hash_one(attempt));
-            match dir.open_with(&name, &options) {
-                Ok(file) => {
-                    let temporary = Self {
-                        dir: Arc::clone(dir),
-                        name,
-                        armed: AtomicBool::new(true),
-                    };
-                    return Ok((temporary, file.into_std()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
-    }
-
-    fn disarm(&self) {
-        self.armed.store(false, Ordering::Relaxed);
-    }
-
-    /// Removes the file now, whoever still writes to it: a rename that comes later finds nothing.
-    /// One that came before has taken the name away, and it is never given out again.
-    pub(crate) fn remove(&self) {
-        if !self.armed.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        match self.dir.remove_file(&self.name) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                tracing::warn!(name = self.name, %error, "a temporary file could not be removed");
-            }
-        }
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-/// `.NAME.RANDOM.tow-part`, with NAME shortened between characters so that the whole fits.
-fn temporary_name(target: &str, random: u64) -> String {
-    let tail = format!(".{random:016x}{TEMPORARY}");
-    let room = NAME_MAX - tail.len() - 1;
-    let mut end = target.len().min(room);
-    while !target.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!(".{}{tail}", &target[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::Root;
+    use crate::{names_in, root::Root};
 
     struct FullAfter {
         room: usize,
@@ -415,15 +338,6 @@ mod tests {
             .unwrap()
     }
 
-    fn names(dir: &tempfile::TempDir) -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
     #[test]
     fn a_full_disk_leaves_the_target_and_says_what_arrived() {
         let dir = tempfile::tempdir().unwrap();
@@ -439,7 +353,7 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("no space left to store `f`: 8 bytes arrived before"));
         drop(file);
-        assert_eq!(names(&dir), ["f"]);
+        assert_eq!(names_in(dir.path()), ["f"]);
         assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"old");
     }
 
@@ -455,7 +369,7 @@ mod tests {
         file.write(b"new").unwrap();
         let error = file.finish(None).unwrap_err();
         assert!(matches!(error, StoreError::NoSpace { arrived: 3, .. }));
-        assert_eq!(names(&dir), ["f"]);
+        assert_eq!(names_in(dir.path()), ["f"]);
         assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"old");
     }
 
@@ -475,28 +389,12 @@ mod tests {
     }
 
     #[test]
-    fn temporary_names_fit_whatever_the_target_is() {
-        for target in ["f".repeat(255), "é".repeat(127), "日".repeat(85)] {
-            let name = temporary_name(&target, u64::MAX);
-            assert!(
-                name.len() <= NAME_MAX && name.len() > NAME_MAX - 4,
-                "{name}"
-            );
-            assert!(name.starts_with('.') && name.ends_with(TEMPORARY));
-        }
-        assert_eq!(
-            temporary_name("a.txt", 255),
-            ".a.txt.00000000000000ff.tow-part"
-        );
-    }
-
-    #[test]
     fn two_temporary_files_of_one_target_differ() {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (incoming(&dir, "f"), incoming(&dir, "f"));
-        assert_ne!(one.temporary.name, two.temporary.name);
-        assert_eq!(names(&dir).len(), 2);
+        assert_ne!(one.temporary.name(), two.temporary.name());
+        assert_eq!(names_in(dir.path()).len(), 2);
         drop((one, two));
-        assert_eq!(names(&dir).len(), 0);
+        assert_eq!(names_in(dir.path()).len(), 0);
     }
 }

@@ -46,6 +46,10 @@ pub const DIR: &str = "dir";
 /// Path beneath the server's root under which an upload was stored (towline's own).
 pub const STORED: &str = "stored";
 
+/// `yes` beside the error text of a final reply: the server does not allow what was asked for
+/// (towline's own; docs/wire T31).
+pub const REFUSED: &str = "refused";
+
 /// Arguments ready to be put into a message.
 pub type Args = Vec<(&'static str, String)>;
 

@@ -112,20 +112,26 @@ pub async fn pull(
         return Err(error);
     }
     let reply = match download.finish().await {
-        Ok(reply) => reply.into_result(),
+        Ok(reply) => reply,
         Err(error) => {
             abort(begun).await;
             return Err(PullError::Stream {
                 source: error,
                 arrived: come.bytes,
+                size: come.total,
             });
         }
     };
-    let reply = match reply {
+    let refused = reply.arg(part::REFUSED).is_some();
+    let reply = match reply.into_result() {
         Ok(reply) => reply,
         Err(error) => {
             abort(begun).await;
-            return Err(PullError::Refused(error.to_string()));
+            return Err(if refused {
+                PullError::Refused(error.to_string())
+            } else {
+                PullError::Failed(error.to_string())
+            });
         }
     };
     let Some((sink, meta)) = begun else {
@@ -207,15 +213,20 @@ pub enum PullError {
     #[error(transparent)]
     Begin(RpcSendError),
     /// The stream failed on its way.
-    #[error("{source}; {arrived} bytes arrived, nothing was stored")]
+    #[error("{source}; {arrived}{} bytes arrived, nothing was stored", of(.size))]
     Stream {
         /// How.
         source: StreamError,
         /// Bytes that had arrived.
         arrived: u64,
+        /// Size of the file, if the server had told it.
+        size: Option<u64>,
     },
-    /// The server did not send the file: its text.
+    /// The server could not send the file: its text.
     #[error("the server did not send the file: {0}")]
+    Failed(String),
+    /// The server does not allow it (docs/wire T31): its text.
+    #[error("the server refused the file: {0}")]
     Refused(String),
     /// The server ended the download with a success and without a part.
     #[error("the server sent no part of the file, and no reason")]
@@ -262,4 +273,8 @@ impl PullError {
             _ => None,
         }
     }
+}
+
+fn of(size: &Option<u64>) -> String {
+    size.map(|size| format!(" of {size}")).unwrap_or_default()
 }

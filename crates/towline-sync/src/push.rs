@@ -1,5 +1,10 @@
 //! Sending a file to a server.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use towline_rpc::client::Upload;
 use towline_rpc::{Client, CloseReason, Message, SendError as RpcSendError, StreamError};
 
 use crate::hash_name::HashName;
@@ -10,12 +15,25 @@ use crate::service::with_args;
 use crate::source::SourceFile;
 
 /// How a file is pushed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PushOptions {
     dir: Option<String>,
     name: Option<String>,
     uncompressed: bool,
     durability: Durability,
+    reply_timeout: Option<Duration>,
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            name: None,
+            uncompressed: false,
+            durability: Durability::default(),
+            reply_timeout: Some(Duration::from_secs(60)),
+        }
+    }
 }
 
 impl PushOptions {
@@ -47,6 +65,16 @@ impl PushOptions {
     #[must_use]
     pub fn uncompressed(mut self, uncompressed: bool) -> Self {
         self.uncompressed = uncompressed;
+        self
+    }
+
+    /// How long the server may be silent when all of the file is on its way: this long, and a second
+    /// more for each MiB, because it may have to write all of it to a slow disk first. 60 seconds by
+    /// default; `None` waits for ever. The time runs while nothing waits to be written on the
+    /// connection; for what waits there is [`Limits::write_timeout`](towline_rpc::proto::Limits).
+    #[must_use]
+    pub fn reply_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.reply_timeout = limit;
         self
     }
 }
@@ -114,21 +142,34 @@ pub async fn push(
         let message = message(part, &outgoing, options);
         match upload.take() {
             None => upload = Some(client.upload(message).await.map_err(PushError::Begin)?),
-            Some(upload) if last => break upload.finish(message).await?,
+            Some(upload) if last => {
+                let limit = options
+                    .reply_timeout
+                    .map(|limit| limit.saturating_add(time_to_store(sent.bytes)));
+                break await_reply(client, upload, message, sent, limit).await?;
+            }
             Some(mut running) => match running.send(message).await {
                 Ok(()) => upload = Some(running),
                 // The server has made up its mind; its reply says why.
-                Err(RpcSendError::Ended) => break running.finish(Message::new()).await?,
-                Err(error) => return Err(StreamError::from(error).into()),
+                Err(RpcSendError::Ended) => {
+                    let reply = running.finish(Message::new()).await;
+                    break reply.map_err(|source| PushError::stream(source, sent, false))?;
+                }
+                Err(error) => return Err(PushError::stream(error.into(), sent, false)),
             },
         }
         sent.bytes += length;
         sent.part = number;
         progress(sent);
     };
-    let reply = reply
-        .into_result()
-        .map_err(|error| PushError::Refused(error.to_string()))?;
+    let refused = reply.arg(part::REFUSED).is_some();
+    let reply = reply.into_result().map_err(|error| {
+        if refused {
+            PushError::Refused(error.to_string())
+        } else {
+            PushError::Failed(error.to_string())
+        }
+    })?;
     let ended = UploadReply::read(|key| reply.arg(key)).map_err(PushError::Reply)?;
     let Some(total) = outgoing.total() else {
         return Err(PushError::Unfinished);
@@ -145,6 +186,47 @@ pub async fn push(
         parts,
         total,
     })
+}
+
+/// What a server may need to get a file of this size onto its disk, at 1 MiB/s.
+const fn time_to_store(bytes: u64) -> Duration {
+    Duration::from_secs(bytes >> 20)
+}
+
+/// Sends the last part and waits for the reply. After `limit` of silence, counted while nothing waits
+/// to be written, gives up and cancels.
+async fn await_reply(
+    client: &Client,
+    upload: Upload,
+    last: Message,
+    sent: Transferred,
+    limit: Option<Duration>,
+) -> Result<Message, PushError> {
+    let mut finishing = pin!(upload.finish(last));
+    let ended = |source| PushError::stream(source, sent, true);
+    let Some(limit) = limit else {
+        return finishing.await.map_err(ended);
+    };
+    // A slow link still carries the file when its last part has been handed over. How much of it
+    // waits is looked at from time to time.
+    let step = (limit / 8).max(Duration::from_millis(1));
+    let mut silent = Duration::ZERO;
+    loop {
+        if let Ok(reply) = timeout(step, &mut finishing).await {
+            return reply.map_err(ended);
+        }
+        silent = if client.unsent() > 0 {
+            Duration::ZERO
+        } else {
+            silent + step
+        };
+        if silent >= limit {
+            return Err(PushError::NoReply {
+                bytes: sent.bytes,
+                limit,
+            });
+        }
+    }
 }
 
 fn message(part: OutPart, outgoing: &OutgoingFile, options: &PushOptions) -> Message {
@@ -179,10 +261,32 @@ pub enum PushError {
     #[error(transparent)]
     Begin(RpcSendError),
     /// The stream failed on its way.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// The server did not store the file: its text.
+    #[error("{source}; {}", told_so_far(.sent, .size, .whole))]
+    Stream {
+        /// How.
+        source: StreamError,
+        /// Bytes that the connection had taken.
+        sent: u64,
+        /// Size of the file.
+        size: Option<u64>,
+        /// Whether the last part was among them: then the server may have stored the file.
+        whole: bool,
+    },
+    /// The server has the whole file and does not say what became of it.
+    #[error(
+        "the server took all {bytes} bytes and then said nothing for {limit:?}; whether it stored the file is not known"
+    )]
+    NoReply {
+        /// Size of the file.
+        bytes: u64,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The server could not store the file: its text.
     #[error("the server did not store the file: {0}")]
+    Failed(String),
+    /// The server does not allow it (docs/wire T31): its text.
+    #[error("the server refused the file: {0}")]
     Refused(String),
     /// The server's reply cannot be read.
     #[error("the server's reply cannot be understood: {0}")]
@@ -203,11 +307,23 @@ pub enum PushError {
 }
 
 impl PushError {
+    fn stream(source: StreamError, sent: Transferred, whole: bool) -> Self {
+        Self::Stream {
+            source,
+            sent: sent.bytes,
+            size: sent.total,
+            whole,
+        }
+    }
+
     /// Why the connection is over, if that is what happened.
     pub fn close_reason(&self) -> Option<&CloseReason> {
         match self {
             Self::Begin(RpcSendError::Closed(reason))
-            | Self::Stream(StreamError::Closed(reason)) => Some(reason),
+            | Self::Stream {
+                source: StreamError::Closed(reason),
+                ..
+            } => Some(reason),
             _ => None,
         }
     }
@@ -215,5 +331,15 @@ impl PushError {
     /// True if both ends worked but the bytes are not the same.
     pub fn is_verification_failure(&self) -> bool {
         matches!(self, Self::WrongTotal { .. })
+    }
+}
+
+fn told_so_far(sent: &u64, size: &Option<u64>, whole: &bool) -> String {
+    match (whole, size) {
+        (true, _) => format!(
+            "all {sent} bytes had been sent, whether the server stored the file is not known"
+        ),
+        (false, Some(size)) => format!("{sent} of {size} bytes had been sent, nothing was stored"),
+        (false, None) => format!("{sent} bytes had been sent, nothing was stored"),
     }
 }

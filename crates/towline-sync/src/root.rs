@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use rustix::fs::{Access, AtFlags};
 
 use crate::incoming::{IncomingFile, IncomingOptions, StoreError};
 use crate::source::{self, OpenError, SourceFile};
+use crate::temporary;
 
 /// Longest name of a file in bytes that the usual file systems accept.
 pub(crate) const NAME_MAX: usize = 255;
@@ -60,6 +62,46 @@ impl Root {
         &self.path
     }
 
+    /// Checks that this process may read the directory, and with `write` create files in it: opening
+    /// it tells neither.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError`], naming the path.
+    pub fn check_access(&self, write: bool) -> Result<(), RootError> {
+        let mut access = Access::READ_OK | Access::EXEC_OK;
+        if write {
+            access |= Access::WRITE_OK;
+        }
+        rustix::fs::accessat(&*self.dir, ".", access, AtFlags::EACCESS).map_err(|error| RootError {
+            path: self.path.to_path_buf(),
+            source: error.into(),
+        })
+    }
+
+    /// Removes what killed processes left of files they were receiving, in this directory and all
+    /// beneath it on the same file system. Files that are being received stay, whichever process
+    /// receives them. Returns how many were removed. Blocks, for as long as it takes to list the
+    /// tree.
+    ///
+    /// Receiving a file removes what is left of the same file without being asked to.
+    ///
+    /// # Errors
+    ///
+    /// When the directory itself cannot be looked at; what lies beneath it and cannot is passed over.
+    pub fn sweep_tree(&self) -> io::Result<u64> {
+        temporary::sweep_all(&self.dir, true)
+    }
+
+    /// As [`sweep_tree`](Self::sweep_tree), for this directory alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`sweep_tree`](Self::sweep_tree).
+    pub fn sweep_top(&self) -> io::Result<u64> {
+        temporary::sweep_all(&self.dir, false)
+    }
+
     /// Opens a regular file by a relative path. It never waits: a pipe is refused, not opened.
     ///
     /// # Errors
@@ -82,8 +124,8 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// [`NameError`] for a name that is empty, `.`, `..`, longer than 255 bytes, or holds a
-    /// separator or NUL, and for a directory that is not a plain relative path.
+    /// [`NameError`] for a name that is empty, `.`, `..`, longer than 255 bytes, of the form of our
+    /// temporary files, or holds a separator or NUL, and for a directory that is not a plain relative path.
     pub fn target(
         &self,
         name: &str,
@@ -96,6 +138,9 @@ impl Root {
             None => name.to_owned(),
         };
         check_name(&name)?;
+        if temporary::is_temporary(&name) {
+            return Err(NameError::Reserved { name });
+        }
         // "The directory itself" may be said as `.` as well as by saying nothing.
         let dir = match dir {
             None => PathBuf::new(),
@@ -202,6 +247,12 @@ pub enum NameError {
         /// Its length in bytes.
         length: usize,
     },
+    /// The name has the form of those under which files arrive.
+    #[error("`{name}` is kept for files that are being received; use another name")]
+    Reserved {
+        /// The name as it would be stored.
+        name: String,
+    },
     /// A path begins at the root of the file system.
     #[error("`{path}` is absolute; name a path relative to the directory that is served")]
     Absolute {
@@ -217,7 +268,7 @@ pub enum NameError {
 }
 
 /// docs/wire T12.
-fn check_name(name: &str) -> Result<(), NameError> {
+pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }

@@ -11,10 +11,11 @@ use crate::blocking;
 use crate::incoming::{Durability, IncomingOptions, StoreError};
 use crate::outgoing::{OutgoingFile, SendError};
 use crate::part::{self, ArgsError, DownloadPart, FileMeta, UploadBegin, UploadReply};
-use crate::receive::InPart;
-use crate::root::{NameError, Root};
+use crate::receive::{InPart, ReceiveError};
+use crate::root::{self, NameError, Root};
 use crate::sink::{Finish, IncomingSink, SinkError, Stored};
 use crate::source::OpenError;
+use crate::temporary;
 
 /// How a server gives and takes files.
 #[derive(Debug, Clone)]
@@ -66,6 +67,45 @@ impl ServeOptions {
         self.max_bytes = bytes;
         self
     }
+
+    /// Checks the suffix: with some, no file could ever be stored, or stored files would look like
+    /// temporary ones. [`serve_files`] does not; its server then answers every upload with an error.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeOptionsError`].
+    pub fn validate(&self) -> Result<(), ServeOptionsError> {
+        let Some(suffix) = &self.suffix else {
+            return Ok(());
+        };
+        if temporary::ends_alike(suffix) {
+            return Err(ServeOptionsError::TemporarySuffix {
+                suffix: suffix.clone(),
+            });
+        }
+        // The shortest name that a file can have.
+        root::check_name(&format!("x.{suffix}"))
+            .and_then(|()| root::check_name(suffix))
+            .map_err(|why| ServeOptionsError::Suffix { why })
+    }
+}
+
+/// Settings that cannot be served with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeOptionsError {
+    /// No file name can end with the suffix.
+    #[error("the suffix of stored files cannot be part of a file name: {why}")]
+    Suffix {
+        /// Why not.
+        why: NameError,
+    },
+    /// Stored files would look like those that are still being received.
+    #[error("stored files must not end with `.{suffix}`: so end files that are being received")]
+    TemporarySuffix {
+        /// What was set.
+        suffix: String,
+    },
 }
 
 /// Adds the services that store files beneath `root` and send files from there (docs/wire T1).
@@ -134,7 +174,11 @@ async fn store(
             tracing::warn!(peer = %context.peer(), error = %escaped(error), "stored no file")
         }
     }
-    let stored = result?;
+    let stored = match result {
+        Ok(stored) => stored,
+        Err(error) if error.is_refusal() => return Ok(refusal(&error)),
+        Err(error) => return Err(error),
+    };
     let reply = UploadReply {
         total: stored.total,
         stored: Some(&stored.path),
@@ -231,7 +275,17 @@ async fn send(
             tracing::warn!(peer = %context.peer(), error = %escaped(error), "sent no file")
         }
     }
-    result
+    match result {
+        Err(error) if error.is_refusal() => Ok(refusal(&error)),
+        result => result,
+    }
+}
+
+/// docs/wire T31: a reply that says that the server does not allow it.
+fn refusal(error: &impl std::fmt::Display) -> Message {
+    let mut reply = Message::new().with_arg(part::REFUSED, "yes");
+    reply.error = error.to_string().into();
+    reply
 }
 
 async fn transmit(
@@ -317,6 +371,31 @@ enum UploadError {
     },
 }
 
+impl UploadError {
+    /// True if it is a matter of permission, which trying again does not change.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::ReadOnly | Self::TooLarge { .. } | Self::Name(_) => true,
+            Self::Store(error) => is_refused_store(error),
+            Self::Sink(SinkError::Store(error)) => is_refused_store(error),
+            Self::Sink(SinkError::Receive { source, .. }) => {
+                matches!(source, ReceiveError::TooLarge { .. })
+            }
+            Self::Args(_) | Self::Sink(_) | Self::Stream { .. } => false,
+        }
+    }
+}
+
+fn is_refused_store(error: &StoreError) -> bool {
+    match error {
+        StoreError::Outside { .. } => true,
+        StoreError::Create { source, .. } | StoreError::Write { source, .. } => {
+            source.kind() == std::io::ErrorKind::PermissionDenied
+        }
+        _ => false,
+    }
+}
+
 /// Why a download ended before its last part; the text goes to the client.
 #[derive(Debug, thiserror::Error)]
 enum DownloadError {
@@ -328,4 +407,43 @@ enum DownloadError {
     Read(#[from] SendError),
     #[error(transparent)]
     Send(#[from] RpcSendError),
+}
+
+impl DownloadError {
+    /// True if it is a matter of permission, which trying again does not change.
+    fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Open(OpenError::Name(_) | OpenError::Outside { .. } | OpenError::Denied { .. })
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_that_cannot_work_are_named() {
+        let check = |suffix: &str| {
+            ServeOptions::default()
+                .suffix(Some(suffix.to_owned()))
+                .validate()
+        };
+        for good in ["servergot", "a.b", ".", "tow-parts"] {
+            let result = check(good);
+            assert_eq!(result.is_ok(), good != ".", "{good}: {result:?}");
+        }
+        for bad in ["", "a/b", "/", "..", "a\0b", &"s".repeat(254)] {
+            assert!(
+                matches!(check(bad), Err(ServeOptionsError::Suffix { .. })),
+                "{bad}"
+            );
+        }
+        for bad in ["tow-part", "x.tow-part"] {
+            let error = check(bad).unwrap_err();
+            assert!(error.to_string().contains(bad), "{error}");
+        }
+        assert_eq!(ServeOptions::default().validate(), Ok(()));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
@@ -29,10 +30,14 @@ impl SourceFile {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; a pipe, socket or device is refused before it is opened.
+    /// [`OpenError`]; a pipe, socket or device is refused before it is opened, and so is a file whose
+    /// own name is not UTF-8: it could not travel.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        let shown = path.display().to_string();
+        let shown = shown(path);
+        if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            return Err(OpenError::NotText { path: shown });
+        }
         let failed = |source| OpenError::from_io(&shown, source);
         check_kind(&shown, std::fs::metadata(path).map_err(failed)?.file_type())?;
         let file = std::fs::OpenOptions::new()
@@ -121,6 +126,14 @@ pub enum OpenError {
         /// The path as given.
         path: String,
     },
+    /// The last component of the path is not UTF-8.
+    #[error(
+        "the name of `{path}` is not UTF-8, and names travel as UTF-8 only; rename the file, or name a link to it"
+    )]
+    NotText {
+        /// The path as given, the bytes that are no text as `\\xNN`.
+        path: String,
+    },
     /// The path names a directory.
     #[error("`{path}` is a directory; name a file in it")]
     Directory {
@@ -164,6 +177,16 @@ impl OpenError {
     }
 }
 
+/// A path as text; bytes that are none as `\\xNN`, so that two paths never look alike.
+fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
 /// cap-std reports a path that leads out as "permission denied" of its own making; the system's
 /// refusal has an error number.
 pub(crate) fn escaped(error: &io::Error) -> bool {
@@ -172,7 +195,7 @@ pub(crate) fn escaped(error: &io::Error) -> bool {
 
 /// A pipe put in a file's place between the check and the open must not make the open wait, and a
 /// terminal must not become ours.
-fn never_wait() -> i32 {
+pub(crate) fn never_wait() -> i32 {
     (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()
 }
 
@@ -234,6 +257,8 @@ fn check_kind(path: &str, kind: impl FileKind) -> Result<(), OpenError> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
@@ -262,6 +287,14 @@ mod tests {
             SourceFile::open(dir.path().join("g")),
             Err(OpenError::NotFound { .. })
         ));
+        let odd = dir.path().join(OsStr::from_bytes(b"caf\xe9"));
+        std::fs::write(&odd, "abc").unwrap();
+        let error = SourceFile::open(&odd).unwrap_err();
+        assert!(matches!(error, OpenError::NotText { .. }));
+        assert!(error.to_string().contains("/caf\\xe9`"), "{error}");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(odd, &link).unwrap();
+        assert_eq!(SourceFile::open(link).unwrap().name(), "link");
         assert!(matches!(
             SourceFile::open("/dev/null"),
             Err(OpenError::Special { kind: "device", .. })

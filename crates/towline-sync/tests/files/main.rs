@@ -8,4 +8,5 @@ mod inputs;
 mod names;
 mod over_rpc;
 mod sending;
+mod silence;
 mod storing;

@@ -154,8 +154,8 @@ async fn a_server_that_is_only_read_from_takes_nothing() {
         let error = pair.push(&path, &PushOptions::default()).await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the server did not store the file: this server does not take files; it has to be \
-             started with --allow-write"
+            "the server refused the file: this server does not take files; it has to be started \
+             with --allow-write"
         );
         pair.assert_alive().await;
     }
@@ -166,16 +166,26 @@ async fn a_server_that_is_only_read_from_takes_nothing() {
 async fn names_that_lead_elsewhere_are_refused_by_the_server() {
     let pair = writable();
     let path = pair.local("f", b"abc");
-    for name in ["", ".", "..", "../x", "/x", "a/b", "a\0b"] {
+    let temporary = ".f.0123456789abcdef.tow-part";
+    for name in ["", ".", "..", "../x", "/x", "a/b", "a\0b", temporary] {
         let options = PushOptions::default().name(name);
         let error = pair.push(&path, &options).await.unwrap_err();
         assert!(matches!(error, PushError::Refused(_)), "{name}: {error}");
         pair.assert_alive().await;
     }
-    for dir in ["..", "/tmp", "missing"] {
+    for (dir, refused) in [("..", true), ("/tmp", true), ("missing", false)] {
         let options = PushOptions::default().dir(dir);
         let error = pair.push(&path, &options).await.unwrap_err();
-        assert!(matches!(error, PushError::Refused(_)), "{dir}: {error}");
+        assert_eq!(
+            matches!(error, PushError::Refused(_)),
+            refused,
+            "{dir}: {error}"
+        );
+        assert_eq!(
+            matches!(error, PushError::Failed(_)),
+            !refused,
+            "{dir}: {error}"
+        );
     }
     assert!(names(pair.served.path()).is_empty());
     pair.assert_alive().await;
@@ -207,17 +217,31 @@ async fn what_cannot_be_sent_is_said_and_leaves_the_local_file() {
     fs::write(pair.local.path().join("secret"), "secret").unwrap();
     symlink(pair.local.path().join("secret"), served.join("out")).unwrap();
     let kept = pair.local("kept", b"old");
-    for (path, says) in [
-        ("missing", "no such file `missing`"),
-        ("dir", "`dir` is a directory"),
-        ("out", "`out` leads out of the directory that is served"),
-        ("../secret", "`../secret` holds `..`"),
-        ("/etc/hostname", "`/etc/hostname` is absolute"),
-        ("", "the name is empty"),
+    for (path, refused, says) in [
+        ("missing", false, "no such file `missing`"),
+        ("dir", false, "`dir` is a directory"),
+        (
+            "out",
+            true,
+            "`out` leads out of the directory that is served",
+        ),
+        ("../secret", true, "`../secret` holds `..`"),
+        ("/etc/hostname", true, "`/etc/hostname` is absolute"),
+        ("", true, "the name is empty"),
     ] {
         let error = pair.pull(path, "kept").await.unwrap_err();
         let text = error.to_string();
-        assert!(matches!(error, PullError::Refused(_)), "{path}: {text}");
+        // docs/wire T31
+        assert_eq!(
+            matches!(error, PullError::Refused(_)),
+            refused,
+            "{path}: {text}"
+        );
+        assert_eq!(
+            matches!(error, PullError::Failed(_)),
+            !refused,
+            "{path}: {text}"
+        );
         assert!(text.contains(says), "{path}: {text}");
         assert!(!text.contains(served.to_str().unwrap()), "{path}: {text}");
         assert_eq!(fs::read(&kept).unwrap(), b"old");
