@@ -1,6 +1,5 @@
 //! Dialling: from an endpoint to an established connection.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::{mem, tcp, tls};
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How to dial. The default has no identity and waits 10 seconds.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ConnectOptions {
     identity: Option<Arc<Identity>>,
     connect_timeout: Duration,
@@ -50,18 +49,6 @@ impl ConnectOptions {
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
-    }
-}
-
-impl fmt::Debug for ConnectOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectOptions")
-            .field(
-                "identity",
-                &self.identity.as_ref().map(|identity| identity.public_key()),
-            )
-            .field("connect_timeout", &self.connect_timeout)
-            .finish()
     }
 }
 
@@ -140,7 +127,7 @@ pub enum ConnectError {
         endpoint: String,
     },
     /// The other end hung up in the handshake without a word.
-    #[error("{endpoint} closed the connection during the TLS handshake")]
+    #[error("{endpoint} hung up on our TLS handshake without a word: it may speak plain text")]
     Closed {
         /// What was dialled.
         endpoint: String,
@@ -189,10 +176,13 @@ impl ConnectError {
             Self::RefusedByPeer { .. } => {
                 "both sides need keys of the same authority; check the server's log"
             }
+            Self::PeerCertificate { why, .. } if why.contains("expired") => {
+                "its operator has to make it a new one; if the date is wrong here, set the clock"
+            }
             Self::PeerCertificate { .. } => "both sides need keys of the same authority",
             Self::NotTls { .. } => "if that server is meant to be plain, use tcp://",
             Self::Closed { .. } => {
-                "the server may speak plain tcp://, or be at its limit of connections"
+                "if that server is meant to be plain, use tcp://; it may also be at its limit of connections"
             }
             Self::Tls { .. } | Self::Unsupported { .. } => return None,
         })

@@ -259,11 +259,12 @@ pub enum EndpointProblem {
     /// A value that the setting does not have.
     #[error("{0}")]
     BadValue(String),
-    /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
-    #[error(
-        "a % must be followed by two hexadecimal digits that give UTF-8 text; write %25 for a percent sign"
-    )]
+    /// A `%` without two hexadecimal digits.
+    #[error("a % must be followed by two hexadecimal digits; write %25 for a percent sign")]
     BadPercent,
+    /// Percent-encoded bytes that are not UTF-8.
+    #[error("its percent-encoded bytes are not UTF-8; names travel as UTF-8 text only")]
+    NotText,
     /// A zero byte in a path.
     #[error("a path cannot contain a zero byte")]
     Zero,

@@ -18,7 +18,7 @@ use crate::server_tls::ServerTls;
 use crate::{mem, tcp, tls};
 
 /// How to listen. The default has no identity and gives a handshake 20 seconds, as the original does.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ListenOptions {
     identity: Option<LiveIdentity>,
     handshake_timeout: Duration,
@@ -51,21 +51,6 @@ impl ListenOptions {
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshake_timeout = limit;
         self
-    }
-}
-
-impl fmt::Debug for ListenOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListenOptions")
-            .field(
-                "identity",
-                &self
-                    .identity
-                    .as_ref()
-                    .map(|identity| identity.current().public_key()),
-            )
-            .field("handshake_timeout", &self.handshake_timeout)
-            .finish()
     }
 }
 

@@ -206,5 +206,5 @@ fn decode(text: &str) -> Result<String, EndpointProblem> {
     if bytes.contains(&0) {
         return Err(EndpointProblem::Zero);
     }
-    String::from_utf8(bytes).map_err(|_| EndpointProblem::BadPercent)
+    String::from_utf8(bytes).map_err(|_| EndpointProblem::NotText)
 }

@@ -134,7 +134,7 @@ fn errors_name_what_is_wrong() {
     assert!(matches!(problem("tls://h:1?cipher=rc4"), P::BadValue(text) if text.contains("rc4")));
     assert_eq!(problem("tls://h:1#%"), P::BadPercent);
     assert_eq!(problem("tls://h:1#%g0"), P::BadPercent);
-    assert_eq!(problem("tls://h:1#%ff"), P::BadPercent);
+    assert_eq!(problem("tls://h:1#%ff"), P::NotText);
     assert_eq!(
         problem(&format!("tls://h:1#{}", "x".repeat(9000))),
         P::TooLong
