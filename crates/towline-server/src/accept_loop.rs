@@ -9,9 +9,10 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use towline_transport::Connection;
+use towline_transport::{AcceptError, Connection};
 
 use crate::accept::{Accept, Handshake};
+use crate::complaints::{Complaints, now};
 use crate::counters::Shared;
 use crate::server::Drained;
 
@@ -38,16 +39,19 @@ impl AcceptLoop {
     {
         let mut tasks = JoinSet::new();
         let mut backoff = Backoff::default();
-        let mut full = false;
+        let mut failed = Complaints::new("failed handshakes");
+        let mut refused = Complaints::new("refused connections");
         loop {
             tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break,
-                Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.reap(ended),
+                () = failed.due() => failed.flush(),
+                () = refused.due() => refused.flush(),
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.reap(ended, &mut failed),
                 accepted = backoff.then(listener.accept()) => match accepted {
                     Ok(incoming) => {
                         backoff = Backoff::default();
-                        full = !self.admit(incoming, &handler, &mut tasks, full);
+                        self.admit(incoming, &handler, &mut tasks, &mut refused);
                     }
                     Err(error) if is_of_one_connection(&error) => {
                         tracing::debug!(%error, "a client was gone before it was accepted");
@@ -66,32 +70,31 @@ impl AcceptLoop {
         }
         // Closed before the waiting: nobody queues for a server that is about to end.
         drop(listener);
-        self.finish(tasks).await
+        let drained = self.finish(tasks, &mut failed).await;
+        failed.flush();
+        refused.flush();
+        drained
     }
 
-    /// Starts the connection's task, or hangs up if the limit is reached and returns false.
-    /// `was_full`: the limit had been reached before, and was complained about.
+    /// Starts the connection's task, or hangs up if the limit is reached.
     fn admit<I, H, F>(
         &self,
         incoming: I,
         handler: &Arc<H>,
-        tasks: &mut JoinSet<()>,
-        was_full: bool,
-    ) -> bool
-    where
+        tasks: &mut JoinSet<Ended>,
+        refused: &mut Complaints,
+    ) where
         I: Handshake,
         H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.counters.refused_at_limit();
-            let remote = incoming.remote();
-            if was_full {
-                tracing::debug!(%remote, "refused one more connection");
-            } else {
-                tracing::warn!(%remote, "refused a connection: max_connections is reached");
-            }
-            return false;
+            refused.note(format!(
+                "refused {}: max_connections is reached",
+                incoming.remote()
+            ));
+            return;
         };
         let active = self.counters.enter();
         let counters = Arc::clone(&self.counters);
@@ -103,7 +106,7 @@ impl AcceptLoop {
             let remote = incoming.remote();
             let shaken = tokio::select! {
                 biased;
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => return Ended::Served,
                 shaken = incoming.handshake() => shaken,
             };
             match shaken {
@@ -111,17 +114,17 @@ impl AcceptLoop {
                     tracing::debug!(peer = %connection.peer(), "connected");
                     handler(connection, stopping).await;
                     tracing::debug!(%remote, "disconnected");
+                    Ended::Served
                 }
                 Err(error) => {
                     counters.handshake_failed();
-                    tracing::warn!("{error}");
+                    Ended::NotShaken(error)
                 }
             }
         });
-        true
     }
 
-    async fn finish(&self, mut tasks: JoinSet<()>) -> Drained {
+    async fn finish(&self, mut tasks: JoinSet<Ended>, failed: &mut Complaints) -> Drained {
         let mut drained = Drained::default();
         loop {
             tokio::select! {
@@ -129,7 +132,7 @@ impl AcceptLoop {
                 ended = tasks.join_next() => match ended {
                     Some(ended) => {
                         drained.finished += 1;
-                        self.reap(ended);
+                        self.reap(ended, failed);
                     }
                     None => return drained,
                 },
@@ -143,13 +146,17 @@ impl AcceptLoop {
         );
         tasks.abort_all();
         while let Some(ended) = tasks.join_next().await {
-            self.reap(ended);
+            self.reap(ended, failed);
         }
         drained
     }
 
-    fn reap(&self, ended: Result<(), JoinError>) {
-        let Err(error) = ended else { return };
+    fn reap(&self, ended: Result<Ended, JoinError>, failed: &mut Complaints) {
+        let error = match ended {
+            Ok(Ended::Served) => return,
+            Ok(Ended::NotShaken(error)) => return failed.note(error.to_string()),
+            Err(error) => error,
+        };
         if let Ok(payload) = error.try_into_panic() {
             self.counters.handler_panicked();
             let text = payload
@@ -169,6 +176,12 @@ impl AcceptLoop {
     }
 }
 
+/// How the task of a connection ended.
+enum Ended {
+    Served,
+    NotShaken(AcceptError),
+}
+
 /// How long to wait before the next accept.
 #[derive(Default)]
 struct Backoff {
@@ -180,12 +193,7 @@ impl Backoff {
         let pause = self
             .pause
             .map_or(FIRST_PAUSE, |(last, _)| (last * 2).min(LONGEST_PAUSE));
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a driver: this is where its time comes from"
-        )]
-        let now = Instant::now();
-        self.pause = Some((pause, now + pause));
+        self.pause = Some((pause, now() + pause));
         pause
     }
 

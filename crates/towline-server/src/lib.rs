@@ -35,6 +35,7 @@
 
 mod accept;
 mod accept_loop;
+mod complaints;
 mod counters;
 mod server;
 

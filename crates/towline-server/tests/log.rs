@@ -1,0 +1,163 @@
+//! What a server logs while strangers do their worst, in virtual time.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose case cannot be set up has failed"
+)]
+
+use std::future::pending;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use towline_server::{Accept, Handshake, Server};
+use towline_transport::{AcceptError, Connection};
+use tracing::subscriber::DefaultGuard;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A stranger with a number, who does not shake hands, or holds his place.
+struct Stranger(u32, bool);
+
+impl Handshake for Stranger {
+    fn remote(&self) -> String {
+        format!("stranger {}", self.0)
+    }
+
+    async fn handshake(self) -> Result<Connection, AcceptError> {
+        if self.1 {
+            return pending().await;
+        }
+        Err(AcceptError::NotTls {
+            remote: self.remote(),
+        })
+    }
+}
+
+struct Door(mpsc::UnboundedReceiver<Stranger>);
+
+impl Accept for Door {
+    type Incoming = Stranger;
+
+    async fn accept(&mut self) -> io::Result<Stranger> {
+        match self.0.recv().await {
+            Some(stranger) => Ok(stranger),
+            None => pending().await,
+        }
+    }
+
+    fn local(&self) -> String {
+        "door".to_owned()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Collects the warnings of this thread, which runs the whole test.
+    fn collect(&self) -> DefaultGuard {
+        let log = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(move || log.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn serve(most: usize) -> (Server, mpsc::UnboundedSender<Stranger>) {
+    let (knock, door) = mpsc::unbounded_channel();
+    let server = Server::builder()
+        .max_connections(most)
+        .serve([Door(door)], |_, _| async {})
+        .unwrap();
+    (server, knock)
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_handshakes_are_told_once_a_second_and_all_counted() {
+    let log = Log::default();
+    let _collecting = log.collect();
+    let (server, knock) = serve(10);
+    // 1,000 in ten seconds.
+    for number in 0..1000 {
+        assert!(knock.send(Stranger(number, false)).is_ok());
+        sleep(10 * MS).await;
+    }
+    sleep(1500 * MS).await;
+    assert_eq!(server.counters().handshake_failures, 1000);
+    let lines = log.lines();
+    assert!(lines.len() <= 12, "{lines:#?}");
+    assert!(
+        lines[0].contains("stranger 0 does not speak TLS"),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[1].contains("more failed handshakes, the last: stranger"),
+        "{lines:#?}"
+    );
+    assert_eq!(told(&lines), 1000, "{lines:#?}");
+
+    // After a silence the next one is told at once, in full.
+    knock.send(Stranger(5000, false)).ok().unwrap();
+    sleep(MS).await;
+    assert!(log.lines().last().unwrap().contains("stranger 5000 does"));
+    // What is still held back is told in the end.
+    knock.send(Stranger(5001, false)).ok().unwrap();
+    sleep(MS).await;
+    assert!(log.lines().last().unwrap().contains("stranger 5000 does"));
+    server.shutdown(Duration::ZERO).await;
+    assert!(log.lines().last().unwrap().contains("stranger 5001 does"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_for_want_of_room_are_told_once_a_second() {
+    let log = Log::default();
+    let _collecting = log.collect();
+    let (server, knock) = serve(1);
+    for number in 0..500 {
+        assert!(knock.send(Stranger(number, true)).is_ok());
+        sleep(10 * MS).await;
+    }
+    sleep(1500 * MS).await;
+    assert_eq!(server.counters().refused_at_limit, 499);
+    let lines = log.lines();
+    assert!(lines.len() <= 7, "{lines:#?}");
+    assert!(
+        lines[0].contains("stranger 1: max_connections"),
+        "{lines:#?}"
+    );
+    assert_eq!(told(&lines), 499, "{lines:#?}");
+}
+
+/// How many complaints the lines stand for.
+fn told(lines: &[String]) -> u64 {
+    lines
+        .iter()
+        .map(|line| {
+            let count = line.rsplit_once("count=").map(|(_, count)| count);
+            count.map_or(1, |count| count.parse::<u64>().unwrap())
+        })
+        .sum()
+}
