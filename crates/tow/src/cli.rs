@@ -1,22 +1,29 @@
 //! The command line: options, their defaults and help. Completions and man page come from here.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use towline::rpc::Compression;
 
-const EXIT_CODES: &str = "Exit codes:
+const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
   0  ok
   1  failed
-  2  wrong usage
-  3  cannot connect
-  4  some files failed
-  5  verification failed
-  6  refused: no trust, or no permission";
+  2  wrong usage, or settings that can never work
+  3  cannot connect, or the other end speaks something else (TLS against plain text)
+  4  some files failed, or all of several for different reasons
+  5  verification failed: what arrived is not what was sent
+  6  refused: no trust, or no permission, at either end
+
+Environment:
+  TOW_CERTS  the directory with the keys, as --certs
+  TOW_KEY    the name of our own key, as --key
+  TOW_LOG    what is logged to stderr: error, warn (the default), info, debug or trace, also for parts
+             of the program (`warn,towline_rpc=debug`); it wins over -v
+  NO_COLOR   set to anything: no colours";
 
 /// Move files and make calls over connections authenticated by Ed25519 keys.
 #[derive(Debug, Parser)]
-#[command(name = "tow", version, after_help = EXIT_CODES)]
+#[command(name = "tow", version, after_help = EXIT_CODES_AND_ENVIRONMENT)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -83,7 +90,8 @@ pub(crate) struct ClientArgs {
     pub(crate) compress: Compression,
 
     /// Time limit for connecting and for each call; a file of which the server takes or sends
-    /// nothing more fails after six to twelve times as long
+    /// nothing more fails after six to twelve times as long, and when it has all of it and does not
+    /// say so, after six times as long and a second for each MiB
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
 
@@ -175,12 +183,12 @@ pub(crate) struct Serve {
     pub(crate) no_fsync: bool,
 
     /// Largest file that is taken, in bytes [default: no limit]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_file: Option<u64>,
 
     /// Largest message that is taken, in bytes; files go in parts of 1 MiB
-    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
-    pub(crate) max_message: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u32).range(4096..=64 << 20))]
+    pub(crate) max_message: u32,
 
     #[command(flatten)]
     pub(crate) keys: KeyArgs,
@@ -188,6 +196,10 @@ pub(crate) struct Serve {
     /// Compression until a client has shown its own: s2 or none
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
     pub(crate) compress: Compression,
+
+    /// Compress as --compress says whatever the client does, instead of answering each in its own form
+    #[arg(long)]
+    pub(crate) no_mirror: bool,
 
     /// Most connections at once
     #[arg(long, default_value_t = 10_240, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -206,7 +218,7 @@ pub(crate) struct Serve {
 pub(crate) struct Push {
     /// Files to send, then the server: tls://HOST:PORT, with #DIR for a directory beneath its root
     #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"], value_hint = ValueHint::FilePath)]
-    pub(crate) files_and_url: Vec<String>,
+    pub(crate) files_and_url: Vec<OsString>,
 
     /// Do not wait for the server's disk; a towline server then counts the file as stored sooner
     #[arg(long)]

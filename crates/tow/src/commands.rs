@@ -20,9 +20,9 @@ use crate::{
 /// Runs what the command line asks for.
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     match cli.command {
-        Command::Demo(args) => block_on(demo::run(args, *output)),
+        Command::Demo(args) => block_on_own(demo::run(args, *output)),
         Command::Keys(command) => keys::run(command, *output),
-        Command::Serve(args) => block_on_server(serve::run(args, *output)),
+        Command::Serve(args) => block_on_own(serve::run(args, *output)),
         Command::Push(args) => block_on(push::run(args, *output)),
         Command::Pull(args) => block_on(pull::run(args, *output)),
         Command::Call(args) => block_on(call::run(args, *output)),
@@ -66,7 +66,7 @@ where
                 command.abort();
                 // Cancelled, or just done: either is an end.
                 drop(command.await);
-                Err(Failure::new(Exit::Failed, "interrupted; nothing half-done is left behind"))
+                Err(interrupted())
             }
         }
     });
@@ -75,8 +75,16 @@ where
     result
 }
 
+/// How a command ends that was told to stop.
+fn interrupted() -> Failure {
+    Failure::new(
+        Exit::Failed,
+        "interrupted; nothing half-done is left behind",
+    )
+}
+
 /// Runs a command that handles interrupts itself.
-fn block_on_server<F>(command: F) -> Result<(), Failure>
+fn block_on_own<F>(command: F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>> + Send + 'static,
 {

@@ -1,9 +1,9 @@
 //! Connections and keys from the command line.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use towline::{
-    identity::{Identity, find_certs_dir},
+    identity::{Identity, LoadError, find_certs_dir},
     rpc::{Client, proto::Limits},
     transport::{Endpoint, Scheme},
 };
@@ -15,8 +15,27 @@ use crate::{
 
 /// An endpoint from the command line.
 pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Failure> {
-    url.parse()
-        .map_err(|error| Failure::new(Exit::Usage, format!("{error}")))
+    let endpoint: Endpoint = url
+        .parse()
+        .map_err(|error| Failure::new(Exit::Usage, format!("{error}")))?;
+    if endpoint.scheme() == Scheme::Mem {
+        let text = format!("{url} lives inside one process: no other program can reach it");
+        return Err(Failure::new(Exit::Usage, text).hint("on one machine use unix:///path"));
+    }
+    Ok(endpoint)
+}
+
+/// An endpoint where a path would mean nothing.
+pub(crate) fn endpoint_without_path(url: &str) -> Result<Endpoint, Failure> {
+    let endpoint = endpoint(url)?;
+    match endpoint.fragment() {
+        None => Ok(endpoint),
+        Some(path) => Err(Failure::new(
+            Exit::Usage,
+            format!("`#{path}` means nothing here: only files have a path behind the #"),
+        )
+        .hint(format!("leave it out: {}", endpoint.without_fragment()))),
+    }
 }
 
 /// The keys an endpoint needs, if it needs any.
@@ -35,9 +54,14 @@ pub(crate) fn identity(
             "name the directory with --certs or TOW_CERTS; a key must be made by the authority that the other end trusts",
         )
     })?;
-    Identity::load(dir, name)
-        .map(|identity| Some(Arc::new(identity)))
-        .map_err(failed)
+    match Identity::load(dir, name) {
+        Ok(identity) => Ok(Some(Arc::new(identity))),
+        // No other end would trust it.
+        Err(error @ LoadError::Expired { .. }) => {
+            Err(Failure::new(Exit::Refused, error.to_string()))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Refuses to move files over a connection that anybody could read and answer.
@@ -68,14 +92,19 @@ pub(crate) enum Purpose {
     Pull,
 }
 
+/// How long a server may neither take nor send anything of a file: six times the patience with a call,
+/// as a disk may be busy for a while.
+pub(crate) const fn patience(args: &ClientArgs) -> Duration {
+    args.timeout.saturating_mul(6)
+}
+
 /// Connects as the command line says.
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     args: &ClientArgs,
     purpose: Purpose,
 ) -> Result<Client, Failure> {
-    // Six times the patience with a call: a disk may be busy for a while.
-    let stalled = Some(args.timeout.saturating_mul(6));
+    let stalled = Some(patience(args));
     let limits = match purpose {
         Purpose::Calls => Limits::default(),
         Purpose::Push => Limits::default().write_timeout(stalled),

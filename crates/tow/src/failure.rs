@@ -3,7 +3,7 @@
 use std::{fmt, process::ExitCode};
 
 use towline::{
-    rpc::{CallError, CloseReason, ConnectError, SendError, server::ListenError},
+    rpc::{CallError, CloseReason, ConnectError, SendError, proto::Violation, server::ListenError},
     sync::{PullError, PushError},
     transport,
 };
@@ -55,11 +55,29 @@ impl Failure {
         self
     }
 
-    /// The same, with what it happened to before it.
+    /// The same, with the first of these names before it, unless it tells one of them anyway.
     #[must_use]
-    pub(crate) fn of(mut self, what: impl fmt::Display) -> Self {
-        self.message = format!("{what}: {}", self.message);
+    pub(crate) fn about(mut self, names: &[&str]) -> Self {
+        if let Some(name) = names.first()
+            && !names.iter().any(|name| self.tells(name))
+        {
+            self.message = format!("{}: {}", escape(name), self.message);
+        }
         self
+    }
+
+    /// True if the message holds the name: a URL, or the name of a file in backticks, perhaps with its
+    /// directory or with a suffix.
+    fn tells(&self, name: &str) -> bool {
+        let name = escape(name);
+        if name.contains("://") {
+            return self.message.contains(&name);
+        }
+        !name.is_empty()
+            && self.message.match_indices(&name).any(|(at, _)| {
+                self.message[..at].ends_with(['`', '/'])
+                    && self.message[at + name.len()..].starts_with(['`', '.'])
+            })
     }
 
     pub(crate) const fn exit(&self) -> Exit {
@@ -102,7 +120,9 @@ impl From<ConnectError> for Failure {
             ConnectError::Transport(error) => {
                 let exit = match error {
                     transport::ConnectError::RefusedByPeer { .. }
-                    | transport::ConnectError::PeerCertificate { .. } => Exit::Refused,
+                    | transport::ConnectError::PeerCertificate { .. }
+                    | transport::ConnectError::Identity { .. } => Exit::Refused,
+                    transport::ConnectError::MissingIdentity { .. } => Exit::Failed,
                     _ => Exit::CannotConnect,
                 };
                 let failure = Self::new(exit, message);
@@ -120,34 +140,48 @@ impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
         let exit = match error {
             ListenError::Endpoint(_) => Exit::Usage,
+            ListenError::Transport(transport::ListenError::Identity { .. }) => Exit::Refused,
             _ => Exit::Failed,
         };
         Self::new(exit, error.to_string())
     }
 }
 
-/// The end of a connection, as the failure of what ran over it.
-fn closed(reason: &CloseReason) -> Failure {
+/// The end of a connection, as the failure of what ran over it: `message` says how far that was.
+fn closed(reason: &CloseReason, message: String) -> Failure {
     if reason.is_refused_certificate() {
-        return Failure::new(Exit::Refused, reason.to_string()).hint(
+        let reason = reason.to_string();
+        let hint = if reason.contains("expired") {
+            "make it anew with `tow keys new`; if it is valid by `tow keys show`, one of the two clocks is wrong"
+        } else {
             "the server admits only keys made by its own authority: ask its operator for one, \
-             or point --certs at the right directory",
-        );
+             or point --certs at the right directory"
+        };
+        return Failure::new(Exit::Refused, reason).hint(hint);
     }
-    let failure = Failure::new(Exit::Failed, format!("the connection was closed: {reason}"));
     match reason {
-        CloseReason::ClosedByPeer => failure.hint(
-            "the server ended the connection: if it happens at once, it may expect tls:// where you use tcp://; \
-             else its log says why",
+        // Nothing was ever said that both ends understood.
+        CloseReason::Violation(
+            Violation::WrongMagic | Violation::TlsHello | Violation::TlsAlert,
+        ) => Failure::new(Exit::CannotConnect, reason.to_string()),
+        CloseReason::Violation(Violation::IdleTimeout | Violation::WriteTimeout) => {
+            Failure::new(Exit::Failed, message).hint(
+                "the server or the network is stuck: try again, or give it more time with --timeout",
+            )
+        }
+        CloseReason::ClosedByPeer => Failure::new(Exit::Failed, message).hint(
+            "if it happens at once, the server may expect tls:// where you use tcp://; else its log says why",
         ),
-        _ => failure,
+        reason if reason.is_lost() => Failure::new(Exit::Failed, message)
+            .hint("see whether the server still runs and can be reached, then try again"),
+        _ => Failure::new(Exit::Failed, message),
     }
 }
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         match &error {
-            CallError::Closed(reason) => closed(reason),
+            CallError::Closed(reason) => closed(reason, reason.to_string()),
             CallError::Refused(_) => Self::new(Exit::Failed, error.to_string())
                 .hint("the server has no such service; check its name"),
             CallError::TimedOut(_) => {
@@ -161,7 +195,7 @@ impl From<CallError> for Failure {
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         match &error {
-            SendError::Closed(reason) => closed(reason),
+            SendError::Closed(reason) => closed(reason, reason.to_string()),
             _ => failed(error),
         }
     }
@@ -170,22 +204,18 @@ impl From<SendError> for Failure {
 impl From<PushError> for Failure {
     fn from(error: PushError) -> Self {
         if let Some(reason) = error.close_reason() {
-            return closed(reason);
+            return closed(reason, error.to_string());
         }
-        let exit = if error.is_verification_failure() {
-            Exit::Verification
-        } else {
-            Exit::Failed
-        };
-        let failure = Self::new(exit, error.to_string());
+        let failure = Self::new(
+            exit_of_file(
+                error.is_verification_failure(),
+                matches!(error, PushError::Refused(_)),
+            ),
+            error.to_string(),
+        );
         match error {
-            PushError::Refused(text)
-                if text.contains("read-only") || text.contains("--allow-write") =>
-            {
-                Self {
-                    exit: Exit::Refused,
-                    ..failure
-                }
+            PushError::NoReply { .. } => {
+                failure.hint("see at the server whether it is there; else push it again, or give it more time with --timeout")
             }
             _ => failure,
         }
@@ -195,13 +225,100 @@ impl From<PushError> for Failure {
 impl From<PullError> for Failure {
     fn from(error: PullError) -> Self {
         if let Some(reason) = error.close_reason() {
-            return closed(reason);
+            return closed(reason, error.to_string());
         }
-        let exit = if error.is_verification_failure() {
-            Exit::Verification
-        } else {
-            Exit::Failed
+        Self::new(
+            exit_of_file(
+                error.is_verification_failure(),
+                matches!(error, PullError::Refused(_)),
+            ),
+            error.to_string(),
+        )
+    }
+}
+
+const fn exit_of_file(differs: bool, refused: bool) -> Exit {
+    match (differs, refused) {
+        (true, _) => Exit::Verification,
+        (_, true) => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+/// The end of a command about several files. One failure stands for itself; of several files, how
+/// many failed, of which the last `untried` were not tried any more.
+pub(crate) fn summarise(
+    mut failures: Vec<Failure>,
+    files: usize,
+    untried: usize,
+) -> Result<(), Failure> {
+    let failed = failures.len() + untried;
+    if failed == 0 {
+        return Ok(());
+    }
+    if files == 1
+        && let Some(failure) = failures.pop()
+    {
+        return Err(failure);
+    }
+    let first = failures.first().map_or(Exit::Failed, Failure::exit);
+    let alike = failures.iter().all(|failure| failure.exit() == first);
+    let exit = if failed == files && alike {
+        first
+    } else {
+        Exit::SomeFiles
+    };
+    let text = match untried {
+        0 => format!("{failed} of {files} files failed"),
+        _ => format!("{failed} of {files} files failed, {untried} of them were not tried"),
+    };
+    Err(Failure::new(exit, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_files_the_code_says_whether_all_failed_alike() {
+        let exit = |exits: &[Exit], files, untried| {
+            let failures = exits.iter().map(|exit| Failure::new(*exit, "x")).collect();
+            summarise(failures, files, untried).map_err(|failure| failure.exit())
         };
-        Self::new(exit, error.to_string())
+        assert_eq!(exit(&[], 3, 0), Ok(()));
+        assert_eq!(exit(&[Exit::Refused], 1, 0), Err(Exit::Refused));
+        assert_eq!(exit(&[Exit::Refused; 3], 3, 0), Err(Exit::Refused));
+        assert_eq!(exit(&[Exit::Refused; 2], 3, 0), Err(Exit::SomeFiles));
+        assert_eq!(
+            exit(&[Exit::Refused, Exit::Failed], 2, 0),
+            Err(Exit::SomeFiles)
+        );
+        assert_eq!(exit(&[Exit::Failed], 3, 2), Err(Exit::Failed));
+        assert_eq!(exit(&[Exit::Failed], 3, 1), Err(Exit::SomeFiles));
+        let failures = vec![Failure::new(Exit::Failed, "x")];
+        let text = summarise(failures, 3, 1).unwrap_err().message;
+        assert_eq!(text, "2 of 3 files failed, 1 of them were not tried");
+    }
+
+    #[test]
+    fn a_name_is_told_once() {
+        let failure = || Failure::new(Exit::Failed, "`a.txt` cannot be stored");
+        for text in [
+            "`a.txt` cannot be stored",
+            "`deep/a.txt` is a directory",
+            "no space for `a.txt.servergot`",
+        ] {
+            let failure = Failure::new(Exit::Failed, text).about(&["in/a.txt", "a.txt"]);
+            assert_eq!(failure.message, text);
+        }
+        // A short name stands in many words.
+        assert_eq!(
+            failure().about(&["be", "t"]).message,
+            "be: `a.txt` cannot be stored"
+        );
+        assert_eq!(
+            failure().about(&["b\n"]).message,
+            "b\\n: `a.txt` cannot be stored"
+        );
     }
 }

@@ -12,15 +12,19 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use self::{cli::Cli, output::Output};
+use self::{
+    cli::Cli,
+    failure::{Exit, Failure},
+    output::Output,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.verbose);
     let output = Output::new(cli.json, cli.quiet);
-    match commands::run(cli, &output) {
+    let result = start_log(cli.verbose).and_then(|()| commands::run(cli, &output));
+    match result {
         // An answer that nobody got is no success.
-        Ok(()) if Output::was_lost() => failure::Exit::Failed.into(),
+        Ok(()) if Output::was_lost() => Exit::Failed.into(),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 /// Logs go to stderr: warnings unless asked for more, or what `TOW_LOG` says.
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8) -> Result<(), Failure> {
     use tracing_subscriber::EnvFilter;
 
     let level = match verbose {
@@ -39,11 +43,19 @@ fn start_log(verbose: u8) {
         2 => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_env("TOW_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let asked = std::env::var_os("TOW_LOG").filter(|text| !text.is_empty());
+    let filter = match asked.as_deref().map(|text| text.to_string_lossy()) {
+        None => EnvFilter::new(level),
+        Some(text) => EnvFilter::try_new(&text).map_err(|error| {
+            Failure::new(Exit::Usage, format!("TOW_LOG is `{text}`: {error}"))
+                .hint("say error, warn, info, debug or trace")
+        })?,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
         .init();
+    Ok(())
 }

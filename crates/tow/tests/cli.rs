@@ -1,5 +1,6 @@
 //! The program as a user runs it: real processes, real files, real TLS.
 
+#[expect(dead_code, reason = "shared with other tests, which use the rest")]
 mod support;
 
 use std::{
@@ -7,9 +8,14 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     process::Stdio,
+    time::Instant,
 };
 
 use support::{Place, exit_code, noise, stderr, stdout};
+use towline::{
+    codec::{Text, greenpack::Timestamp},
+    rpc::proto::{Client, Compression, Limits, Message, Now},
+};
 
 #[test]
 fn keys_are_made_once_and_shown_without_secrets() {
@@ -149,83 +155,39 @@ fn a_call_prints_the_reply_and_reads_standard_input() {
     assert!(stdout(&called).starts_with("from stdin\n"));
 }
 
-#[test]
-fn exit_codes_and_hints_tell_what_to_do() {
-    let place = Place::with_keys();
-    fs::write(place.path("a.txt"), "hello").expect("written");
-    fs::write(place.path("srv/there.txt"), "there").expect("written");
-    fs::create_dir(place.path("srv/dir")).expect("made");
-    let server = place.serve(&[]);
-    let url = &server.url;
-    let plain = format!("tcp://{}", url.trim_start_matches("tls://"));
-    let check = |args: &[&str], code: i32, says: &str| {
-        let output = place.tow(args).output().expect("runs");
-        let text = stderr(&output);
-        assert_eq!(exit_code(&output), code, "{args:?}: {text}");
-        assert!(text.contains(says), "{args:?}: {text}");
+/// A call of the echo service, as it stands on the wire under S2.
+fn compressed_request() -> Vec<u8> {
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    let now = Now {
+        instant: Instant::now(),
+        wall: Timestamp::new(1_800_000_000, 0),
     };
-    check(&["push", "a.txt", url], 6, "--allow-write");
-    check(&["push", "missing.txt", url], 1, "missing.txt");
-    check(&["pull", &format!("{url}#nope")], 1, "no such file `nope`");
-    check(&["pull", &format!("{url}#dir")], 1, "is a directory");
-    check(&["pull", &format!("{url}#../certs/node.key")], 1, "`..`");
-    check(&["pull", &format!("{url}#/etc/hostname")], 1, "absolute");
-    check(&["pull", url], 2, "hint:");
-    check(
-        &["pull", &format!("{url}#there.txt"), &format!("{url}#nope")],
-        4,
-        "1 of 2 files failed",
-    );
-    assert_eq!(
-        fs::read(place.path("there.txt")).expect("the other one arrived"),
-        b"there"
-    );
-    check(&["call", url, "nobody"], 1, "ServiceName='nobody'");
-    check(&["call", "tls://127.0.0.1:1", "customEcho"], 3, "hint:");
-    check(&["call", "gopher://127.0.0.1:1", "customEcho"], 2, "scheme");
-    check(&["push", "a.txt", &plain], 6, "--insecure");
-    check(
-        &["serve", "srv", "--listen", "tcp://127.0.0.1:0"],
-        6,
-        "--insecure",
-    );
-    check(
-        &["serve", "nowhere", "--listen", "tls://127.0.0.1:0"],
-        1,
-        "nowhere",
-    );
-    check(
-        &["call", url, "customEcho", "--compress", "zstd:03"],
-        2,
-        "zstd:03",
-    );
-    // Plain text to a server that expects TLS.
-    check(&["call", &plain, "customEcho", "x"], 1, "expects TLS");
-    check(
-        &["call", url, "customEcho", "--key", "nobody"],
-        1,
-        "tow keys new nobody",
-    );
-    // All that did not stop the server.
-    check(&["call", url, "customEcho", "x"], 0, "");
+    let name = || Text::from_static("tcp://test");
+    let limits = Limits::default();
+    let mut client = Client::new(limits, Compression::S2, name(), name(), [1; 32], now);
+    let request = Message::request("customEcho", "hello");
+    client.call(now, request, None, ()).expect("fits");
+    std::iter::from_fn(|| client.poll_transmit())
+        .flatten()
+        .collect()
 }
 
+/// docs/wire F11, F13: the compression byte of a reply to a request that was compressed.
 #[test]
-fn tls_to_a_server_that_speaks_plain_text_says_so() {
-    let place = Place::with_keys();
-    let server = place.serve_at("tcp://127.0.0.1:0", &["--insecure"]);
-    let url = server.url.replace("tcp://", "tls://");
-    let called = place
-        .tow(&["call", &url, "customEcho", "x", "--timeout", "5s"])
-        .output()
-        .expect("runs");
-    assert_eq!(exit_code(&called), 3, "{}", stderr(&called));
-    assert!(stderr(&called).contains("TLS"), "{}", stderr(&called));
-    let called = place
-        .tow(&["call", &server.url, "customEcho", "x"])
-        .output()
-        .expect("runs");
-    assert_eq!(exit_code(&called), 0, "{}", stderr(&called));
+fn a_server_can_be_told_not_to_mirror() {
+    for (args, byte) in [
+        (&["--compress", "none"][..], 1),
+        (&["--compress", "none", "--no-mirror"], 0),
+    ] {
+        let place = Place::with_keys();
+        let server = place.serve_at("tcp://127.0.0.1:0", &[args, &["--insecure"]].concat());
+        let mut stream =
+            TcpStream::connect(server.url.trim_start_matches("tcp://")).expect("connects");
+        stream.write_all(&compressed_request()).expect("written");
+        let mut head = [0; 8];
+        stream.read_exact(&mut head).expect("answered");
+        assert_eq!(head[7], byte, "{args:?}");
+    }
 }
 
 #[test]
@@ -405,6 +367,50 @@ fn ciphers_can_be_chosen_and_must_agree() {
         .expect("runs");
     assert_ne!(exit_code(&called), 0);
     assert!(stderr(&called).contains("cipher"), "{}", stderr(&called));
+}
+
+#[test]
+fn the_demo_tells_programs_numbers() {
+    let place = Place::new();
+    fs::write(place.path("small.bin"), noise(3_000_000)).expect("written");
+    let demo = place
+        .tow(&["demo", "small.bin", "--json", "--calls", "200"])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&demo), 0, "{}", stderr(&demo));
+    let last = stdout(&demo).lines().last().expect("a line").to_owned();
+    let event: serde_json::Value = serde_json::from_str(&last).expect("JSON");
+    let event = event.as_object().expect("an object");
+    assert_eq!(event["event"], "demo");
+    assert_eq!(event["bytes"], 3_000_000);
+    assert_eq!(event["parts"], 4);
+    assert_eq!(event["calls"], 200);
+    assert_eq!(event["calls_in_flight"], 64);
+    for name in [
+        "push_seconds",
+        "push_bytes_per_second",
+        "pull_seconds",
+        "pull_bytes_per_second",
+        "calls_seconds",
+        "calls_per_second",
+        "call_p50_us",
+        "call_p99_us",
+        "call_p99_9_us",
+        "call_max_us",
+    ] {
+        assert!(
+            event[name].as_f64().is_some_and(|number| number > 0.0),
+            "{name}: {last}"
+        );
+    }
+    for name in ["server", "client", "endpoint", "blake3", "stranger_refusal"] {
+        assert!(event[name].is_string(), "{name}: {last}");
+    }
+    let snake_case = |name: &str| {
+        name.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    assert!(event.keys().all(|name| snake_case(name)), "{last}");
 }
 
 #[test]

@@ -8,7 +8,6 @@ mod support;
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -21,7 +20,7 @@ use towline::{
     sync::{HashName, part},
 };
 
-use support::{Place, exit_code, noise, stderr};
+use support::{Place, exit_code, names, noise, stderr};
 
 /// `tow serve`, started in a way of its own, killed when it is dropped.
 struct Process {
@@ -64,16 +63,6 @@ impl Drop for Process {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .expect("readable")
-        .map(|entry| entry.expect("readable").file_name())
-        .map(|name| name.into_string().expect("text"))
-        .collect();
-    names.sort();
-    names
 }
 
 /// docs/wire T22: a file that does not fit is not stored, and the server goes on.

@@ -6,13 +6,13 @@ use towline::rpc::{Message, proto::MAX_BODY};
 
 use crate::{
     cli::Call,
-    connection::{Purpose, connect, endpoint},
+    connection::{Purpose, connect, endpoint_without_path},
     failure::{Exit, Failure, failed},
     output::Output,
 };
 
 pub(crate) async fn run(args: Call, output: Output) -> Result<(), Failure> {
-    let endpoint = endpoint(&args.url)?;
+    let endpoint = endpoint_without_path(&args.url)?;
     let body = match args.body.as_str() {
         "-" => read_stdin().await?,
         text => text.as_bytes().to_vec(),

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::json;
+use serde_json::{Map, json};
 use towline::{
     identity::{Authority, AuthorityOptions, Identity, LeafOptions},
     rpc::{CallError, Client, Message},
@@ -18,15 +18,17 @@ use towline::{
 };
 
 use self::{server::ServerProcess, table::Table};
+use super::{interrupted, serve::stop_signal};
 use crate::{
     cli::Demo,
     clock,
     failure::{Exit, Failure, failed},
     output::Output,
-    progress::{Direction, format_bytes, format_speed},
+    progress::{Direction, format_bytes, format_speed, rate},
 };
 
 pub(crate) async fn run(args: Demo, output: Output) -> Result<(), Failure> {
+    let stop = stop_signal(false).map_err(failed)?;
     if let Some(file) = &args.file {
         // Before anything is shown: the likeliest mistake.
         let file = file.clone();
@@ -39,43 +41,84 @@ pub(crate) async fn run(args: Demo, output: Output) -> Result<(), Failure> {
         .prefix("tow-demo-")
         .tempdir()
         .map_err(failed)?;
-    let mut table = Table::default();
-
     output.note(
         "step",
         json!({ "step": "keys" }),
         "1. Keys: an authority, a server, a client; and a stranger's.",
     );
     let keys = DemoKeys::make(place.path()).await?;
-    table.row("server", keys.server.public_key());
-    table.row("client", keys.client.public_key());
-
-    output.note(
-        "step",
-        json!({ "step": "server" }),
-        "2. A server in a process of its own, mutual TLS 1.3.",
-    );
-    let served = place.path().join("served");
-    tokio::fs::create_dir(&served).await.map_err(failed)?;
-    let server = ServerProcess::start(&served, &keys.server_dir).await?;
-    table.row("endpoint", server.url());
-    let client = Client::builder()
-        .identity(Arc::clone(&keys.client))
-        .connect(server.url())
-        .await?;
-
-    move_file(&args, place.path(), &served, &client, output, &mut table).await?;
-    make_calls(&args, &client, output, &mut table).await?;
-    client.close().await;
-    refuse_stranger(&keys, server.url(), output, &mut table).await?;
-    server.stop().await?;
-
+    let mut server = None;
+    let result = tokio::select! {
+        biased;
+        () = stop => Err(interrupted()),
+        result = tour(&args, place.path(), &keys, &mut server, output) => result,
+    };
+    if let Some(server) = server {
+        // It must not write there any more.
+        server.kill().await;
+    }
+    tokio::task::spawn_blocking(move || remove(place))
+        .await
+        .map_err(failed)?;
+    let table = result?;
     output.result(
         "demo",
         table.to_json(),
         &format!("\n{table}\nAll of it held."),
     );
     Ok(())
+}
+
+/// Removes the temporary directory, also while a thread that was interrupted still adds to it.
+fn remove(place: tempfile::TempDir) {
+    for _ in 0..100 {
+        match std::fs::remove_dir_all(place.path()) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+            _ => break,
+        }
+    }
+    if let Err(error) = place.close()
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "the temporary directory of the demo stays");
+    }
+}
+
+/// All steps behind the keys. Leaves a server that still runs in `server`.
+async fn tour(
+    args: &Demo,
+    place: &Path,
+    keys: &DemoKeys,
+    server: &mut Option<ServerProcess>,
+    output: Output,
+) -> Result<Table, Failure> {
+    let mut table = Table::default();
+    let (ours, theirs) = (keys.server.public_key(), keys.client.public_key());
+    table.row("server", ours, json!({ "server": ours.to_string() }));
+    table.row("client", theirs, json!({ "client": theirs.to_string() }));
+    output.note(
+        "step",
+        json!({ "step": "server" }),
+        "2. A server in a process of its own, mutual TLS 1.3.",
+    );
+    let served = place.join("served");
+    tokio::fs::create_dir(&served).await.map_err(failed)?;
+    let running = server.insert(ServerProcess::spawn(&served, &keys.server_dir)?);
+    let url = running.url().await?;
+    table.row("endpoint", &url, json!({ "endpoint": url }));
+    let client = Client::builder()
+        .identity(Arc::clone(&keys.client))
+        .connect(&url)
+        .await?;
+
+    move_file(args, place, &served, &client, output, &mut table).await?;
+    make_calls(args, &client, output, &mut table).await?;
+    client.close().await;
+    refuse_stranger(keys, &url, output, &mut table).await?;
+    if let Some(server) = server.take() {
+        server.stop().await?;
+    }
+    Ok(table)
 }
 
 /// Pushes a file, pulls it back, and compares what arrived with what was sent.
@@ -152,18 +195,32 @@ async fn move_file(
             ),
         ));
     }
-    let rate = |time: std::time::Duration| {
-        format!(
-            "{} in {:.3} s, {}",
-            format_bytes(pushed.bytes).trim(),
-            time.as_secs_f64(),
-            format_speed(pushed.bytes as f64 / time.as_secs_f64()).trim()
-        )
-    };
-    table.row("pushed", rate(up));
-    table.row("pulled back", rate(down));
-    table.row("parts", pushed.parts);
-    table.row("BLAKE3, three times the same", before);
+    let bytes = pushed.bytes;
+    for (name, key, time) in [("pushed", "push", up), ("pulled back", "pull", down)] {
+        let seconds = time.as_secs_f64();
+        let speed = rate(bytes, seconds);
+        let text = format!(
+            "{} in {seconds:.3} s, {}",
+            format_bytes(bytes).trim(),
+            format_speed(speed).trim()
+        );
+        let fields = [("seconds", seconds), ("bytes_per_second", speed)];
+        let fields: Map<_, _> = fields
+            .into_iter()
+            .map(|(field, number)| (format!("{key}_{field}"), number.into()))
+            .collect();
+        table.row(name, text, fields.into());
+    }
+    table.row(
+        "parts",
+        pushed.parts,
+        json!({ "bytes": bytes, "parts": pushed.parts }),
+    );
+    table.row(
+        "BLAKE3, three times the same",
+        before,
+        json!({ "blake3": before.to_string() }),
+    );
     Ok(())
 }
 
@@ -180,15 +237,17 @@ async fn make_calls(
         &format!("4. {count} calls over the same connection, {in_flight} in flight."),
     );
     let made = calls::run(client, count, in_flight).await?;
+    let per_second = rate(count.into(), made.seconds);
     table.row(
         "calls",
-        format!(
-            "{count} in {:.3} s, {:.0} a second",
-            made.seconds,
-            f64::from(count) / made.seconds
-        ),
+        format!("{count} in {:.3} s, {per_second:.0} a second", made.seconds),
+        json!({
+            "calls": count, "calls_in_flight": in_flight, "calls_seconds": made.seconds,
+            "calls_per_second": per_second,
+        }),
     );
-    table.row("a call took", made.percentiles());
+    let (text, fields) = made.percentiles();
+    table.row("a call took", text, fields);
     Ok(())
 }
 
@@ -229,7 +288,8 @@ async fn refuse_stranger(
             }
         },
     };
-    table.row("the stranger", refusal);
+    let fields = json!({ "stranger_refusal": refusal });
+    table.row("the stranger", refusal, fields);
     Ok(())
 }
 

@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use towline::{
     rpc::Client,
-    sync::{Durability, PullOptions, Root, pull},
+    sync::{Durability, PullOptions, Root, RootError, pull},
     transport::Endpoint,
 };
 
-use super::push::summarise;
 use crate::{
     cli::Pull,
     clock,
     connection::{Purpose, connect, endpoint, require_secure},
-    failure::{Exit, Failure, escape, failed},
+    failure::{Exit, Failure, escape, failed, summarise},
     output::Output,
-    progress::{Direction, Progress, format_bytes, format_speed},
+    progress::{Direction, Progress, format_bytes, format_speed, rate},
 };
 
 pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
@@ -32,7 +31,11 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
     let root = tokio::task::spawn_blocking(move || {
         // If it cannot be made, opening it says why.
         std::fs::create_dir_all(&out).ok();
-        Root::open(out)
+        let root = Root::open(out)?;
+        if let Err(error) = root.sweep_top() {
+            tracing::debug!(%error, "what killed processes may have left stays");
+        }
+        Ok::<_, RootError>(root)
     })
     .await
     .map_err(failed)?
@@ -55,13 +58,20 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
         };
         let result = match client {
             Ok(client) => {
-                connected = Some((server, client.clone()));
+                connected = Some((server.clone(), client.clone()));
                 pull_one(&client, path, &root, &args.out, &options, output, &progress).await
             }
             Err(failure) => Err(failure),
         };
         if let Err(failure) = result {
-            let failure = failure.of(endpoint);
+            // Of several, the same path may be meant at different servers.
+            let (url, server) = (endpoint.to_string(), server.to_string());
+            let failure = failure.about(&[&url, &server, path, last_component(path)]);
+            let failure = if several {
+                failure.about(&[&server])
+            } else {
+                failure
+            };
             if several {
                 output.failure(&failure);
             }
@@ -71,13 +81,22 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
     if let Some((_, client)) = connected {
         client.close().await;
     }
-    summarise(failures, endpoints.len())
+    summarise(failures, endpoints.len(), 0)
+}
+
+fn last_component(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// A URL with a path behind `#`.
 fn remote_file(url: &str) -> Result<(Endpoint, String), Failure> {
     let endpoint = endpoint(url)?;
     match endpoint.fragment().filter(|path| !path.is_empty()) {
+        Some(path) if last_component(path).is_empty() => Err(Failure::new(
+            Exit::Usage,
+            format!("{url} names a directory, and only files can be pulled"),
+        )
+        .hint("put the path of a file behind #: tow pull tls://HOST:PORT#dir/file")),
         Some(path) => {
             let path = path.to_owned();
             Ok((endpoint, path))
@@ -98,8 +117,10 @@ async fn pull_one(
     output: Output,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let target = root.target(name, None, None).map_err(failed)?;
+    let name = last_component(path);
+    let target = root
+        .target(name, None, None)
+        .map_err(|error| Failure::new(Exit::Refused, error.to_string()))?;
     let start = clock::now();
     let mut meter = progress.file(Direction::Down, name, None, start);
     let stored = pull(client, path, root, &target, options, |come| {
@@ -121,7 +142,7 @@ async fn pull_one(
         "pulled {path} to {}: {} in {seconds:.3} s, {}",
         at.display(),
         format_bytes(stored.bytes).trim(),
-        format_speed(stored.bytes as f64 / seconds).trim()
+        format_speed(rate(stored.bytes, seconds)).trim()
     );
     output.note("pulled", fields, &escape(&line));
     Ok(())

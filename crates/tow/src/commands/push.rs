@@ -1,5 +1,7 @@
 //! `tow push`: files to a server.
 
+use std::path::Path;
+
 use serde_json::json;
 use towline::{
     rpc::Client,
@@ -10,16 +12,16 @@ use towline::{
 use crate::{
     cli::Push,
     clock,
-    connection::{Purpose, connect, endpoint, require_secure},
-    failure::{Exit, Failure, escape, failed},
+    connection::{Purpose, connect, endpoint, patience, require_secure},
+    failure::{Failure, escape, failed, summarise},
     output::Output,
-    progress::{Direction, Progress, format_bytes, format_speed},
+    progress::{Direction, Progress, format_bytes, format_speed, rate},
 };
 
 pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
     let url = args.files_and_url.pop().unwrap_or_default();
     let files = args.files_and_url;
-    let endpoint = endpoint(&url).map_err(|failure| {
+    let endpoint = endpoint(&url.to_string_lossy()).map_err(|failure| {
         failure.hint("the last argument is the server: tow push FILE... tls://HOST:PORT#DIR")
     })?;
     require_secure(&endpoint, args.client.insecure)?;
@@ -29,13 +31,20 @@ pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
     } else {
         Durability::Fsync
     };
+    let mut options = PushOptions::default()
+        .durability(durability)
+        .reply_timeout(Some(patience(&args.client)));
+    if let Some(dir) = endpoint.fragment().filter(|dir| !dir.is_empty()) {
+        options = options.dir(dir);
+    }
     let progress = output.progress();
     let mut failures = Vec::new();
+    let mut tried = 0;
     for file in &files {
-        if let Err(failure) =
-            push_one(&client, file, &endpoint, durability, output, &progress).await
+        tried += 1;
+        let path = Path::new(file);
+        if let Err(failure) = push_one(&client, path, &endpoint, &options, output, &progress).await
         {
-            let failure = failure.of(file);
             if files.len() > 1 {
                 output.failure(&failure);
             }
@@ -46,45 +55,31 @@ pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
         }
     }
     client.close().await;
-    summarise(failures, files.len())
-}
-
-/// One failure stands for itself; of several files, how many failed.
-pub(super) fn summarise(mut failures: Vec<Failure>, files: usize) -> Result<(), Failure> {
-    match (failures.len(), files) {
-        (0, _) => Ok(()),
-        (1, 1) => failures.pop().map_or(Ok(()), Err),
-        (failed, files) => Err(Failure::new(
-            Exit::SomeFiles,
-            format!("{failed} of {files} files failed"),
-        )),
-    }
+    summarise(failures, files.len(), files.len() - tried)
 }
 
 async fn push_one(
     client: &Client,
-    file: &str,
+    path: &Path,
     endpoint: &Endpoint,
-    durability: Durability,
+    options: &PushOptions,
     output: Output,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let path = std::path::PathBuf::from(file);
+    let path = path.to_owned();
     let source = tokio::task::spawn_blocking(move || SourceFile::open(path))
         .await
         .map_err(failed)?
         .map_err(failed)?;
-    let mut options = PushOptions::default().durability(durability);
-    if let Some(dir) = endpoint.fragment().filter(|dir| !dir.is_empty()) {
-        options = options.dir(dir);
-    }
+    let file = source.path().to_owned();
     let start = clock::now();
     let name = source.name().to_owned();
     let mut meter = progress.file(Direction::Up, &name, Some(source.size()), start);
-    let pushed = push(client, source, &options, |sent| {
+    let pushed = push(client, source, options, |sent| {
         meter.update(sent.bytes, sent.part, clock::now())
     })
-    .await?;
+    .await
+    .map_err(|error| Failure::from(error).about(&[&file, &name]))?;
     let end = clock::now();
     meter.finish(end);
     let seconds = end.saturating_duration_since(start).as_secs_f64();
@@ -103,7 +98,7 @@ async fn push_one(
         "pushed {file} to {}#{stored}: {} in {seconds:.3} s, {}",
         endpoint.without_fragment(),
         format_bytes(pushed.bytes).trim(),
-        format_speed(pushed.bytes as f64 / seconds).trim()
+        format_speed(rate(pushed.bytes, seconds)).trim()
     );
     output.note("pushed", fields, &escape(&line));
     Ok(())

@@ -6,46 +6,45 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use towline::{
     rpc::{Server, proto::Limits, server::ListenConfig},
-    sync::{Durability, Root, ServeOptions, serve_echo, serve_files},
+    sync::{Durability, Root, RootError, ServeOptions, part::PART_SIZE, serve_echo, serve_files},
 };
 
 use crate::{
     cli::Serve,
-    connection::{endpoint, identity, require_secure},
-    failure::{Failure, failed},
+    connection::{endpoint_without_path, identity, require_secure},
+    failure::{Exit, Failure, failed},
     output::Output,
 };
 
 /// How long a client may take nothing of what waits for it.
 const STALLED: Duration = Duration::from_secs(120);
+/// Smallest limit of a message that lets a full part of a file and its header pass.
+const LEAST_FOR_FILES: usize = PART_SIZE + (64 << 10);
 /// How long running transfers may take after the first interrupt.
 const DRAIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
-    let listen = endpoint(&args.listen)?;
+    let listen = endpoint_without_path(&args.listen)?;
     require_secure(&listen, args.insecure)?;
-    let dir = args.dir.clone();
-    let root = tokio::task::spawn_blocking(move || Root::open(dir))
-        .await
-        .map_err(failed)?
-        .map_err(failed)?;
-    let durability = if args.no_fsync {
-        Durability::None
-    } else {
-        Durability::Fsync
-    };
-    let mut options = ServeOptions::default()
-        .allow_write(args.allow_write)
-        .suffix(args.suffix.clone())
-        .durability(durability);
-    if let Some(most) = args.max_file {
-        options = options.max_bytes(most);
-    }
+    let options = options(&args)?;
+    let (dir, write) = (args.dir.clone(), args.allow_write);
+    let root = tokio::task::spawn_blocking(move || {
+        let root = Root::open(dir)?;
+        root.check_access(write)?;
+        Ok::<_, RootError>(root)
+    })
+    .await
+    .map_err(failed)?
+    .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let limits = Limits::default()
-        .max_message(args.max_message)
+        .max_message(args.max_message as usize)
         .write_timeout(Some(STALLED));
-    let builder = Server::builder().compression(args.compress).limits(limits);
-    let server = serve_echo(serve_files(builder, root, options)).build();
+    // docs/wire F11, F13
+    let builder = Server::builder()
+        .compression(args.compress)
+        .mirror_compression(!args.no_mirror)
+        .limits(limits);
+    let server = serve_echo(serve_files(builder, root.clone(), options)).build();
     let mut config = ListenConfig::new().max_connections(args.max_connections as usize);
     if let Some(identity) = identity(&listen, &args.keys, "node")? {
         config = config.identity(identity);
@@ -55,6 +54,15 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let url = listening.endpoint().to_string();
     let fields = json!({ "url": url, "dir": args.dir.display().to_string(), "allow_write": args.allow_write });
     output.result("listening", fields, &format!("listening on {url}"));
+
+    if args.allow_write {
+        // Beside the serving: a large tree takes its time. At the end it is not waited for.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = root.sweep_tree() {
+                tracing::warn!(%error, "what killed processes may have left stays");
+            }
+        });
+    }
 
     stop.await;
     let again = stop_signal(false).map_err(failed)?;
@@ -73,6 +81,38 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// How files are served, unless it could never work.
+fn options(args: &Serve) -> Result<ServeOptions, Failure> {
+    if args.allow_write && (args.max_message as usize) < LEAST_FOR_FILES {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "with --max-message {} no file could be stored: its parts have 1 MiB",
+                args.max_message
+            ),
+        )
+        .hint(format!(
+            "at least {LEAST_FOR_FILES} is needed with --allow-write"
+        )));
+    }
+    let durability = if args.no_fsync {
+        Durability::None
+    } else {
+        Durability::Fsync
+    };
+    let mut options = ServeOptions::default()
+        .allow_write(args.allow_write)
+        .suffix(args.suffix.clone())
+        .durability(durability);
+    if let Some(most) = args.max_file {
+        options = options.max_bytes(most);
+    }
+    options
+        .validate()
+        .map_err(|error| Failure::new(Exit::Usage, format!("--suffix: {error}")))?;
+    Ok(options)
 }
 
 /// Ready when the server should stop. The handlers of signals are in place when this returns.

@@ -15,6 +15,11 @@ pub(crate) fn format_speed(bytes_per_second: f64) -> String {
     format!("{value:7.1} {unit}")
 }
 
+/// Bytes a second; finite even if no time has passed that the clock can tell.
+pub(crate) fn rate(bytes: u64, seconds: f64) -> f64 {
+    bytes as f64 / seconds.max(1e-9)
+}
+
 /// Whole seconds as `mm:ss`, or `hh:mm:ss` from one hour on; nothing is below zero.
 pub(crate) fn format_duration(seconds: f64) -> String {
     // The conversion saturates and turns "not a number" into zero.
@@ -115,6 +120,13 @@ mod tests {
                 assert!(name.starts_with(column.trim_end()), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_whatever_the_clock_says() {
+        assert_eq!(rate(10, 2.0), 5.0);
+        assert!(rate(u64::MAX, 0.0).is_finite());
+        assert_eq!(rate(0, 0.0), 0.0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use hdrhistogram::Histogram;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use towline::rpc::{Client, Message};
 
@@ -22,15 +23,15 @@ pub(super) struct Made {
 }
 
 impl Made {
-    pub(super) fn percentiles(&self) -> String {
+    /// How long calls took, as text and as numbers.
+    pub(super) fn percentiles(&self) -> (String, Value) {
         let at = |quantile| self.took.value_at_quantile(quantile);
-        format!(
-            "p50 {} us, p99 {} us, p99.9 {} us, longest {} us",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            self.took.max()
-        )
+        let (p50, p99, p999, max) = (at(0.5), at(0.99), at(0.999), self.took.max());
+        let text = format!("p50 {p50} us, p99 {p99} us, p99.9 {p999} us, longest {max} us");
+        let fields = json!({
+            "call_p50_us": p50, "call_p99_us": p99, "call_p99_9_us": p999, "call_max_us": max,
+        });
+        (text, fields)
     }
 }
 

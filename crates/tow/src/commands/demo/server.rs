@@ -9,16 +9,15 @@ use tokio::{
 
 use crate::failure::{Failure, failed};
 
-/// A running `tow serve`. It ends when this does, however this ends: its standard input closes.
+/// A `tow serve`. It ends when this does, however this ends: its standard input closes.
 pub(super) struct ServerProcess {
     child: Child,
-    url: String,
 }
 
 impl ServerProcess {
-    pub(super) async fn start(dir: &Path, certs: &Path) -> Result<Self, Failure> {
+    pub(super) fn spawn(dir: &Path, certs: &Path) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(failed)?;
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             .args([
                 "serve",
                 "--json",
@@ -33,31 +32,34 @@ impl ServerProcess {
             .arg(dir)
             // The stranger's refusal is part of the show, not a line in the log.
             .env("TOW_LOG", "error")
+            .env_remove("TOW_KEY")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| failed("the server has no output"))?;
+        Ok(Self { child })
+    }
+
+    /// Where it listens, once it does.
+    pub(super) async fn url(&mut self) -> Result<String, Failure> {
+        let stdout = self.child.stdout.take();
+        let stdout = stdout.ok_or_else(|| failed("the server has no output"))?;
         let mut lines = BufReader::new(stdout).lines();
         let line = lines.next_line().await.map_err(failed)?.unwrap_or_default();
         let event: serde_json::Value = serde_json::from_str(&line).map_err(failed)?;
-        match event["url"].as_str() {
-            Some(url) => {
-                let url = url.to_owned();
-                // What it says later is of no interest, but must not fill the pipe.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                Ok(Self { child, url })
-            }
-            None => Err(failed(format_args!("the server did not start: {line}"))),
-        }
+        let url = event["url"].as_str();
+        let url = url.ok_or_else(|| failed(format_args!("the server did not start: {line}")))?;
+        // What it says later is of no interest, but must not fill the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(url.to_owned())
     }
 
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    /// Ends the server at once, and returns when it is gone.
+    pub(super) async fn kill(mut self) {
+        if let Err(error) = self.child.kill().await {
+            tracing::warn!(%error, "the server of the demo cannot be ended");
+        }
     }
 
     /// Stops the server and sees that it ends well.

@@ -7,20 +7,20 @@ use serde_json::{Map, Value};
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<(&'static str, String)>,
+    fields: Map<String, Value>,
 }
 
 impl Table {
-    pub(super) fn row(&mut self, name: &'static str, value: impl Display) {
-        self.rows.push((name, value.to_string()));
+    /// Adds a row, and the fields that say the same to a program: numbers as numbers.
+    pub(super) fn row(&mut self, name: &'static str, text: impl Display, fields: Value) {
+        self.rows.push((name, text.to_string()));
+        if let Value::Object(fields) = fields {
+            self.fields.extend(fields);
+        }
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let rows: Map<_, _> = self
-            .rows
-            .iter()
-            .map(|(name, value)| (name.replace([' ', ','], "_"), value.clone().into()))
-            .collect();
-        Value::Object(rows)
+        Value::Object(self.fields.clone())
     }
 }
 
