@@ -36,9 +36,9 @@ delegate_core!(Core, ServerEvent, proto::CallKey);
 /// any kind.
 ///
 /// Requests are handled side by side; replies leave in the order in which handlers finish. A handler
-/// that waits for something runs in a task of its own. A handler whose caller no longer waits, or whose connection is lost, is dropped at its next
-/// `.await` (docs/wire C13, C18). A handler that panics fails its own call and nothing else
-/// (docs/wire E6).
+/// that waits for something runs in a task of its own. One whose caller no longer waits, or whose
+/// connection is lost, is dropped at its next `.await` (docs/wire C13, C18). One that panics fails its
+/// own call and nothing else (docs/wire E6).
 ///
 /// ```
 /// use towline_rpc::{Context, Message, Server};
