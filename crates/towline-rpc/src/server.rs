@@ -3,6 +3,7 @@
 mod builder;
 mod handlers;
 mod listening;
+mod pace;
 mod services;
 mod streams;
 

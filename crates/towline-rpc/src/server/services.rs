@@ -6,17 +6,14 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::Arc,
     task::{Poll, Waker},
 };
 
 use futures_util::FutureExt as _;
 use towline_codec::{Text, greenpack::Timestamp};
 
-use super::{Context, Core, DownloadSink, UploadParts};
+use super::{Context, Core, DownloadSink, UploadParts, pace::Pace};
 use crate::{
     driver::{self, Shared},
     proto::{CallKey, Message, ServiceKind, TooLarge, refusal},
@@ -152,34 +149,6 @@ pub(super) struct Entry {
     pub(super) pace: Pace,
 }
 
-/// Whether the handlers of a service are run at once, or in tasks of their own from the start.
-///
-/// A handler that computes for long before its first `.await` raises the score; every call lowers it
-/// by one. So a service that is slow now and then, or a thread that lost the processor for a moment,
-/// changes nothing, and one that is slow as a rule is tried at once only now and then.
-#[derive(Debug, Default)]
-pub(super) struct Pace(AtomicU8);
-
-impl Pace {
-    const SLOW_CALL: u8 = 32;
-    const APART_FROM: u8 = 64;
-
-    pub(super) fn runs_at_once(&self) -> bool {
-        // Lost updates of tasks that race here do no harm.
-        let score = self.0.load(Ordering::Relaxed);
-        if score > 0 {
-            self.0.store(score - 1, Ordering::Relaxed);
-        }
-        score < Self::APART_FROM
-    }
-
-    pub(super) fn was_slow(&self) {
-        let score = self.0.load(Ordering::Relaxed);
-        self.0
-            .store(score.saturating_add(Self::SLOW_CALL), Ordering::Relaxed);
-    }
-}
-
 impl Entry {
     pub(super) fn new(service: impl Service + 'static) -> Self {
         Self {
@@ -207,6 +176,24 @@ async fn run_to_reply<E: Display>(
         Ok(outcome) => reply_of(outcome),
         Err(_) => failed(Text::from_static(refusal::DEADLINE_EXCEEDED)),
     }
+}
+
+/// A handler on its way from its first step to its reply.
+fn answer<E, Fut>(
+    call: OpenCall,
+    deadline: Option<Timestamp>,
+    handler: impl FnOnce() -> Fut + Send + 'static,
+) -> Running
+where
+    Fut: Future<Output = Result<Message, E>> + Send + 'static,
+    E: Display + 'static,
+{
+    Box::pin(async move {
+        // A handler may panic before it has made its future.
+        let run = async move { handler().await };
+        let reply = run_to_reply(deadline, run).await;
+        call.reply(reply).await
+    })
 }
 
 /// What is sent for how a handler ended: returned, failed or panicked.
@@ -238,17 +225,13 @@ where
 {
     fn run(&self, job: Job) -> Running {
         let handler = Arc::clone(&self.0);
-        Box::pin(async move {
-            let Job {
-                call,
-                context,
-                request,
-            } = job;
-            let deadline = request.hdr.deadline;
-            // A handler may panic before it has made its future.
-            let run = async move { handler(context, request).await };
-            let reply = run_to_reply(deadline, run).await;
-            call.reply(reply).await
+        let Job {
+            call,
+            context,
+            request,
+        } = job;
+        answer(call, request.hdr.deadline, move || {
+            handler(context, request)
         })
     }
 
@@ -269,10 +252,7 @@ where
         let reply = match begun {
             Ok(Ok(result)) => reply_of(Ok(result)),
             Ok(Err(handler)) => {
-                return Some(Box::pin(async move {
-                    let reply = run_to_reply(deadline, handler).await;
-                    call.reply(reply).await
-                }));
+                return Some(answer(call, deadline, move || handler));
             }
             Err(panic) => reply_of::<E>(Err(panic)),
         };
@@ -319,18 +299,14 @@ where
 {
     fn run(&self, job: Job) -> Running {
         let handler = Arc::clone(&self.0);
-        Box::pin(async move {
-            let Job {
-                call,
-                context,
-                request,
-            } = job;
-            let parts = UploadParts::new(Arc::clone(&call.shared), call.key);
-            let deadline = request.hdr.deadline;
-            // A handler may panic before it has made its future.
-            let run = async move { handler(context, request, parts).await };
-            let reply = run_to_reply(deadline, run).await;
-            call.reply(reply).await
+        let Job {
+            call,
+            context,
+            request,
+        } = job;
+        let parts = UploadParts::new(Arc::clone(&call.shared), call.key);
+        answer(call, request.hdr.deadline, move || {
+            handler(context, request, parts)
         })
     }
 }
@@ -345,47 +321,14 @@ where
 {
     fn run(&self, job: Job) -> Running {
         let handler = Arc::clone(&self.0);
-        Box::pin(async move {
-            let Job {
-                call,
-                context,
-                request,
-            } = job;
-            let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
-            let deadline = request.hdr.deadline;
-            // A handler may panic before it has made its future.
-            let run = async move { handler(context, request, sink).await };
-            let reply = run_to_reply(deadline, run).await;
-            call.reply(reply).await
+        let Job {
+            call,
+            context,
+            request,
+        } = job;
+        let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
+        answer(call, request.hdr.deadline, move || {
+            handler(context, request, sink)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_that_is_slow_as_a_rule_gets_tasks_of_its_own() {
-        let pace = Pace::default();
-        let at_once = (0..1000)
-            .filter(|_| {
-                let at_once = pace.runs_at_once();
-                if at_once {
-                    pace.was_slow();
-                }
-                at_once
-            })
-            .count();
-        assert!(at_once < 50, "{at_once} of 1000");
-
-        // One slow call in a hundred is an accident.
-        let pace = Pace::default();
-        for number in 0..1000 {
-            assert!(pace.runs_at_once());
-            if number % 100 == 0 {
-                pace.was_slow();
-            }
-        }
     }
 }

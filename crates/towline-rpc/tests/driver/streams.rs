@@ -1,0 +1,119 @@
+//! Uploads and downloads.
+
+use super::*;
+
+#[tokio::test]
+async fn uploads_and_downloads_arrive_whole() {
+    let Served { client, .. } = serve(echo_server(), &Client::builder());
+    for parts in [1, 2, 3, 500] {
+        let mut upload = client
+            .upload(Message::request("sum", "x".repeat(1000)))
+            .await
+            .expect("sent");
+        for _ in 1..parts {
+            upload
+                .send(Message::from_body("y".repeat(1000)))
+                .await
+                .expect("sent");
+        }
+        let reply = upload.finish(Message::new()).await.expect("a reply");
+        assert_eq!(reply.body, (parts * 1000).to_string());
+
+        let request = Message::request("count", "").with_arg("parts", parts.to_string());
+        let mut download = client.download(request).await.expect("sent");
+        let mut types = Vec::new();
+        while let Some(part) = download.next().await {
+            assert_eq!(part.body, format!("part {}", types.len()));
+            types.push(part.hdr.typ);
+        }
+        assert_eq!(types.len(), parts);
+        assert_eq!(types[0], CallType::DOWNLOAD_BEGIN);
+        assert!(
+            types[1..]
+                .iter()
+                .rev()
+                .skip(1)
+                .all(|&typ| typ == CallType::DOWNLOAD_MORE)
+        );
+        assert!(parts == 1 || types.last() == Some(&CallType::DOWNLOAD_END));
+        assert_eq!(
+            download.finish().await.expect("a reply").hdr.subject,
+            "the end"
+        );
+    }
+    assert_eq!(client.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_fails_in_the_middle_ends_the_upload() {
+    let server =
+        Server::builder().upload("strict", |_: Context, _: Message, mut parts| async move {
+            parts.next().await.map_err(|error| error.to_string())?;
+            Err::<Message, _>("bad part".to_owned())
+        });
+    let Served { client, .. } = serve(server, &Client::builder());
+    let mut upload = client
+        .upload(Message::request("strict", "a"))
+        .await
+        .expect("sent");
+    let mut ended = false;
+    for _ in 0..100_000 {
+        match upload.send(Message::from_body("b")).await {
+            Ok(()) => tokio::task::yield_now().await,
+            Err(SendError::Ended) => {
+                ended = true;
+                break;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(ended, "the upload learns that it is over");
+    let reply = upload.finish(Message::new()).await.expect("a reply");
+    assert_eq!(reply.error, "bad part");
+}
+
+#[tokio::test]
+async fn a_slow_taker_holds_the_sender_and_loses_nothing() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let server = {
+        let sent = Arc::clone(&sent);
+        Server::builder().download("flood", move |_: Context, _: Message, mut sink| {
+            let sent = Arc::clone(&sent);
+            async move {
+                for _ in 0..200 {
+                    sink.send(Message::from_body(vec![7; 100_000])).await?;
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok::<_, SendError>(Message::new())
+            }
+        })
+    };
+    let limits = Limits::default().queue_bytes(1 << 20);
+    let Served { client, .. } = serve(
+        server.limits(Limits::default().outbox_bytes(1 << 20)),
+        &Client::builder()
+            .limits(limits)
+            .compression(Compression::None),
+    );
+    let mut download = client
+        .download(Message::request("flood", ""))
+        .await
+        .expect("sent");
+    let first = download.next().await.expect("a part");
+    assert_eq!(first.body.len(), 100_000);
+    // Let everything come to rest: the server must be held long before its 20 MB are out.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        sent.load(Ordering::Relaxed) < 60,
+        "{} parts were sent",
+        sent.load(Ordering::Relaxed)
+    );
+    let mut count = 1;
+    while download.next().await.is_some() {
+        count += 1;
+    }
+    assert_eq!(count, 200);
+    assert!(download.finish().await.expect("a reply").error.is_empty());
+}

@@ -1,0 +1,114 @@
+//! What ends when its time is up.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_call_times_out_after_ten_seconds_by_default() {
+    let server = Server::builder().call("hang", |_: Context, _: Message| {
+        std::future::pending::<Result<Message, Infallible>>()
+    });
+    let Served { client, .. } = serve(server, &Client::builder());
+    let start = tokio::time::Instant::now();
+    let error = client.call(Message::request("hang", "")).await.unwrap_err();
+    assert!(
+        matches!(error, CallError::TimedOut(limit) if limit == Duration::from_secs(10)),
+        "{error}"
+    );
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(client.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_frame_ends_its_connection_after_the_frame_limit() {
+    let (mut here, there) = tokio::io::duplex(1024);
+    let server = echo_server().build();
+    here.write_all(&[
+        0xb3, 0x5d, 0x18, 0x39, 0xac, 0x8e, 0x1d, 0, 0, 0, 0, 0, 3, 0xff, 0xff, 0xb0,
+    ])
+    .await
+    .expect("written");
+    let start = tokio::time::Instant::now();
+    let peer = Peer::unauthenticated("mem://client");
+    let reason = server
+        .serve_io(
+            there,
+            peer,
+            "mem://server",
+            "mem://client",
+            CancellationToken::new(),
+        )
+        .await;
+    assert!(
+        matches!(reason, CloseReason::Violation(Violation::FrameTimeout)),
+        "{reason}"
+    );
+    assert_eq!(start.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_alives_are_sent_while_idle_and_count_as_life() {
+    let idle = Limits::default().idle_timeout(Some(Duration::from_secs(5)));
+    let chatty = Limits::default().keep_alive(Some(Duration::from_secs(2)));
+    let Served { client, .. } = serve(
+        echo_server().limits(idle),
+        &Client::builder().limits(chatty),
+    );
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(client.call(Message::request("echo", "x")).await.is_ok());
+
+    let idle = Limits::default().idle_timeout(Some(Duration::from_secs(5)));
+    let Served { client, task, .. } = serve(echo_server().limits(idle), &Client::builder());
+    let reason = task.await.expect("no panic");
+    assert!(
+        matches!(reason, CloseReason::Violation(Violation::IdleTimeout)),
+        "{reason}"
+    );
+    assert!(matches!(client.closed().await, CloseReason::ClosedByPeer));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_given_up_after_the_write_limit() {
+    let limits = Limits::default().write_timeout(Some(Duration::from_secs(7)));
+    let (here, _silent) = tokio::io::duplex(64);
+    let peer = Peer::unauthenticated("mem://b");
+    let client = Client::builder()
+        .limits(limits)
+        .from_io(here, peer, "mem://a", "mem://b");
+    let start = tokio::time::Instant::now();
+    let call = client.call_with_timeout(Message::request("echo", vec![1; 100_000]), None);
+    let error = call.await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CallError::Closed(CloseReason::Violation(Violation::WriteTimeout))
+        ),
+        "{error}"
+    );
+    assert!(
+        (7..=14).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_handler_and_is_echoed() {
+    let server = echo_server().call("hang", |_: Context, _: Message| {
+        std::future::pending::<Result<Message, Infallible>>()
+    });
+    let Served { client, .. } = serve(server, &Client::builder());
+    let wall = std::time::SystemTime::now();
+    let start = tokio::time::Instant::now();
+    let request = Message::request("hang", "").with_deadline(wall + Duration::from_secs(3));
+    let reply = client.call(request.clone()).await.expect("a reply");
+    assert_eq!(reply.error, "context deadline exceeded");
+    assert_eq!(reply.hdr.deadline, request.hdr.deadline);
+    assert!(
+        (2..=3).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
+    // A deadline that has passed still starts the function: one that needs no time answers.
+    let request = Message::request("echo", "x").with_deadline(wall - Duration::from_secs(3));
+    assert_eq!(client.call(request).await.expect("a reply").body, "x");
+}
