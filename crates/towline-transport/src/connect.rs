@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use towline_identity::tls::{self as identity_tls, TlsConfigError, TlsProblem};
-use towline_identity::{CipherSuite, Identity, Peer};
+use towline_identity::tls::{Connector, Refusal, TlsConfigError, TlsProblem};
+use towline_identity::{CipherSuite, Identity, Peer, Trust};
 
 use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint};
+use crate::tls::HandshakeError;
 use crate::{mem, tcp, tls};
 
 /// A limit for those who set none: far enough to be none.
@@ -20,6 +21,7 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     identity: Option<Arc<Identity>>,
+    trust: Trust,
     connect_timeout: Duration,
 }
 
@@ -27,6 +29,7 @@ impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
             identity: None,
+            trust: Trust::default(),
             connect_timeout: Duration::from_secs(10),
         }
     }
@@ -38,9 +41,17 @@ impl ConnectOptions {
         Self::default()
     }
 
-    /// What this side proves itself with, and by which it judges the other; `tls` needs one.
+    /// What this side proves itself with, and by which it judges the other; `tls` needs one unless
+    /// [`trust`](Self::trust) asks no authority.
     pub fn identity(mut self, identity: Arc<Identity>) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// Whom this side trusts, on `tls`: by default every server to whom the identity's authority has
+    /// given a certificate. [`Trust::keys`] dials by public key.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
         self
     }
 
@@ -120,6 +131,14 @@ pub enum ConnectError {
         /// Our reason.
         why: String,
     },
+    /// The server has proven a key that we do not trust; nothing was sent to it (docs/wire I46).
+    #[error("{endpoint} is not trusted: {refusal}")]
+    UntrustedKey {
+        /// What was dialled.
+        endpoint: String,
+        /// The key, our reason, and what would admit it.
+        refusal: Refusal,
+    },
     /// The answer is no TLS.
     #[error("{endpoint} does not speak TLS: its answer is plain text or another protocol")]
     NotTls {
@@ -151,10 +170,13 @@ pub enum ConnectError {
 impl ConnectError {
     /// What a person could do next.
     pub fn hint(&self) -> Option<&'static str> {
-        if let Self::RefusedByPeer { why, .. } = self
-            && why.contains("cipher")
-        {
-            return Some("use the same `?cipher=` on both sides");
+        if let Self::RefusedByPeer { why, .. } = self {
+            if why.contains("cipher") {
+                return Some("use the same `?cipher=` on both sides");
+            }
+            if why.contains("let our key in") {
+                return Some("ask the server's operator to admit your key; its log says how");
+            }
         }
         Some(match self {
             Self::Resolve { .. } => "check the spelling of the host, or use its address",
@@ -180,6 +202,9 @@ impl ConnectError {
                 "its operator has to make it a new one; if the date is wrong here, set the clock"
             }
             Self::PeerCertificate { .. } => "both sides need keys of the same authority",
+            Self::UntrustedKey { .. } => {
+                "compare the key with the server's operator, over another way, before you admit it"
+            }
             Self::NotTls { .. } => "if that server is meant to be plain, use tcp://",
             Self::Closed { .. } => {
                 "if that server is meant to be plain, use tcp://; it may also be at its limit of connections"
@@ -199,6 +224,7 @@ impl ConnectError {
             | Self::Identity { endpoint, .. }
             | Self::RefusedByPeer { endpoint, .. }
             | Self::PeerCertificate { endpoint, .. }
+            | Self::UntrustedKey { endpoint, .. }
             | Self::NotTls { endpoint }
             | Self::Closed { endpoint }
             | Self::Tls { endpoint, .. }
@@ -206,7 +232,16 @@ impl ConnectError {
         }
     }
 
-    fn from_handshake(endpoint: String, error: io::Error) -> Self {
+    fn from_handshake(endpoint: String, error: HandshakeError) -> Self {
+        let error = match error {
+            HandshakeError::Config(source) => return Self::Identity { endpoint, source },
+            HandshakeError::Refused(refusal) => return Self::UntrustedKey { endpoint, refusal },
+            HandshakeError::Io(error) => error,
+            stopping @ HandshakeError::Stopping => {
+                let why = stopping.to_string();
+                return Self::Tls { endpoint, why };
+            }
+        };
         match TlsProblem::from_io_error(&error) {
             Some(TlsProblem::Refused(why)) => Self::RefusedByPeer { endpoint, why },
             Some(TlsProblem::PeerCertificate(why)) => Self::PeerCertificate { endpoint, why },
@@ -248,9 +283,9 @@ impl From<ConnectError> for io::Error {
             ConnectError::MissingIdentity { .. } | ConnectError::Identity { .. } => {
                 io::ErrorKind::InvalidInput
             }
-            ConnectError::RefusedByPeer { .. } | ConnectError::PeerCertificate { .. } => {
-                io::ErrorKind::PermissionDenied
-            }
+            ConnectError::RefusedByPeer { .. }
+            | ConnectError::PeerCertificate { .. }
+            | ConnectError::UntrustedKey { .. } => io::ErrorKind::PermissionDenied,
             ConnectError::NotTls { .. } | ConnectError::Tls { .. } => io::ErrorKind::InvalidData,
             ConnectError::Closed { .. } => io::ErrorKind::UnexpectedEof,
             ConnectError::Unsupported { .. } => io::ErrorKind::Unsupported,
@@ -297,11 +332,7 @@ pub async fn connect(
     };
     match &endpoint.address {
         Address::Tcp { host, port } => attempt.tcp(host, *port).await,
-        Address::Tls { host, port, cipher } => {
-            attempt
-                .tls(host, *port, *cipher, options.identity.as_deref())
-                .await
-        }
+        Address::Tls { host, port, cipher } => attempt.tls(host, *port, *cipher, options).await,
         #[cfg(unix)]
         Address::Unix { path } => attempt.unix(path).await,
         #[cfg(not(unix))]
@@ -334,28 +365,24 @@ impl Attempt<'_> {
         host: &str,
         port: u16,
         cipher: CipherSuite,
-        identity: Option<&Identity>,
+        options: &ConnectOptions,
     ) -> Result<Connection, ConnectError> {
-        let identity = identity.ok_or_else(|| ConnectError::MissingIdentity {
-            endpoint: self.name(),
-        })?;
-        let config = identity_tls::client_config(identity, cipher).map_err(|source| {
-            ConnectError::Identity {
-                endpoint: self.name(),
-                source,
-            }
-        })?;
+        let identity = options.identity.as_deref();
+        let connector =
+            Connector::new(identity, &options.trust, cipher).map_err(|source| match source {
+                TlsConfigError::MissingIdentity => ConnectError::MissingIdentity {
+                    endpoint: self.name(),
+                },
+                source => ConnectError::Identity {
+                    endpoint: self.name(),
+                    source,
+                },
+            })?;
         let (stream, local, remote) = self.dial(host, port).await?;
-        let stream = self
-            .within("TLS handshake", tls::connect(stream, config))
+        let (stream, peer) = self
+            .within("TLS handshake", tls::connect(stream, connector, &remote))
             .await?
             .map_err(|error| ConnectError::from_handshake(self.name(), error))?;
-        let peer = identity_tls::peer(stream.get_ref().1, remote.as_str()).ok_or_else(|| {
-            ConnectError::Tls {
-                endpoint: self.name(),
-                why: "it presented no certificate".to_owned(),
-            }
-        })?;
         Ok(Connection::new(Box::new(stream), peer, local, remote))
     }
 

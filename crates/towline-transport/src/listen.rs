@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
-use tokio_rustls::rustls::ServerConfig;
-use towline_identity::tls::{self as identity_tls, TlsConfigError, TlsProblem};
-use towline_identity::{LiveIdentity, Peer};
+use towline_identity::tls::{Acceptor, Refusal, TlsConfigError, TlsProblem};
+use towline_identity::{Authorisation, LiveIdentity, Peer, Trust, Verdict};
 
-use crate::connection::Connection;
+use crate::connection::{BoxIo, Connection};
 use crate::endpoint::{Address, Endpoint};
 use crate::server_tls::ServerTls;
 use crate::{mem, tcp, tls};
@@ -21,6 +19,8 @@ use crate::{mem, tcp, tls};
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
     identity: Option<LiveIdentity>,
+    trust: Trust,
+    authorisation: Authorisation,
     handshake_timeout: Duration,
 }
 
@@ -28,6 +28,8 @@ impl Default for ListenOptions {
     fn default() -> Self {
         Self {
             identity: None,
+            trust: Trust::default(),
+            authorisation: Authorisation::default(),
             handshake_timeout: Duration::from_secs(20),
         }
     }
@@ -43,6 +45,21 @@ impl ListenOptions {
     /// [`LiveIdentity`] it can be exchanged while the listener runs.
     pub fn identity(mut self, identity: impl Into<LiveIdentity>) -> Self {
         self.identity = Some(identity.into());
+        self
+    }
+
+    /// Whom this side trusts, on `tls`: by default everybody to whom the identity's authority has
+    /// given a certificate.
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Who of those it trusts may connect, on every transport: by default all of them. A client that
+    /// is refused hears so inside its handshake, or on transports without one is hung up on
+    /// (docs/wire I45).
+    pub fn authorise(mut self, authorisation: Authorisation) -> Self {
+        self.authorisation = authorisation;
         self
     }
 
@@ -122,13 +139,21 @@ pub enum AcceptError {
         /// The client.
         remote: String,
     },
-    /// It has no certificate that counts here.
+    /// It has no certificate that counts here, or its address does not.
     #[error("{remote} was refused: {why}")]
     Refused {
         /// The client.
         remote: String,
         /// Our reason.
         why: String,
+    },
+    /// It has proven a key that is not trusted or not authorised here (docs/wire I46).
+    #[error("{remote} was refused: {refusal}")]
+    NotAdmitted {
+        /// The client.
+        remote: String,
+        /// The key, our reason, and what would admit it.
+        refusal: Refusal,
     },
     /// It does not accept us.
     #[error("{remote} refused us: {why}")]
@@ -163,7 +188,7 @@ pub enum AcceptError {
 }
 
 impl AcceptError {
-    fn from_handshake(remote: String, error: io::Error) -> Self {
+    pub(crate) fn from_handshake(remote: String, error: io::Error) -> Self {
         match TlsProblem::from_io_error(&error) {
             Some(TlsProblem::NotTls) => Self::NotTls { remote },
             Some(TlsProblem::PeerCertificate(why)) => Self::Refused {
@@ -199,6 +224,7 @@ impl AcceptError {
 pub struct Listener {
     socket: Socket,
     local: Endpoint,
+    authorisation: Authorisation,
     handshake_timeout: Duration,
 }
 
@@ -238,11 +264,16 @@ impl Listener {
                     .identity
                     .clone()
                     .ok_or_else(|| ListenError::MissingIdentity { endpoint: name() })?;
-                let settings =
-                    ServerTls::new(identity, *cipher).map_err(|source| ListenError::Identity {
-                        endpoint: name(),
-                        source,
-                    })?;
+                let settings = ServerTls::new(
+                    identity,
+                    options.trust.clone(),
+                    options.authorisation.clone(),
+                    *cipher,
+                )
+                .map_err(|source| ListenError::Identity {
+                    endpoint: name(),
+                    source,
+                })?;
                 let (listener, port) = bind_tcp(&endpoint, host, *port).await?;
                 (
                     Socket::Tls(listener, settings),
@@ -270,6 +301,7 @@ impl Listener {
         Ok(Self {
             socket,
             local,
+            authorisation: options.authorisation.clone(),
             handshake_timeout: options.handshake_timeout,
         })
     }
@@ -297,7 +329,7 @@ impl Listener {
             }
             Socket::Tls(listener, settings) => {
                 let (stream, address) = listener.accept().await?;
-                (Raw::Tls(stream, settings.config()), tcp::text(address))
+                (Raw::Tls(stream, settings.acceptor()), tcp::text(address))
             }
             #[cfg(unix)]
             Socket::Unix(listener) => {
@@ -312,6 +344,7 @@ impl Listener {
         Ok(Incoming {
             raw,
             remote,
+            authorisation: self.authorisation.clone(),
             handshake_timeout: self.handshake_timeout,
         })
     }
@@ -329,12 +362,13 @@ impl fmt::Debug for Listener {
 pub struct Incoming {
     raw: Raw,
     remote: String,
+    authorisation: Authorisation,
     handshake_timeout: Duration,
 }
 
 enum Raw {
     Tcp(TcpStream),
-    Tls(TcpStream, Arc<ServerConfig>),
+    Tls(TcpStream, Arc<Acceptor>),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream, String),
     Mem(DuplexStream, String),
@@ -360,47 +394,33 @@ impl Incoming {
     /// Dropping the future closes the connection.
     pub async fn handshake(self) -> Result<Connection, AcceptError> {
         let remote = self.remote;
-        match self.raw {
+        let (io, local): (BoxIo, _) = match self.raw {
             Raw::Tcp(stream) => {
                 let local = prepare(&stream, &remote)?;
-                Ok(Connection::new(
-                    Box::new(stream),
-                    Peer::unauthenticated(remote.as_str()),
-                    local,
-                    remote,
-                ))
+                (Box::new(stream), local)
             }
-            Raw::Tls(stream, config) => {
+            Raw::Tls(stream, acceptor) => {
                 let local = prepare(&stream, &remote)?;
-                let limit = self.handshake_timeout;
-                let stream = match timeout(limit, tls::accept(stream, config)).await {
-                    Ok(Ok(stream)) => stream,
-                    Ok(Err((error, stream))) => {
-                        tls::linger(stream).await;
-                        return Err(AcceptError::from_handshake(remote, error));
-                    }
-                    Err(_) => return Err(AcceptError::TimedOut { remote, limit }),
-                };
-                let Some(peer) = identity_tls::peer(stream.get_ref().1, remote.as_str()) else {
-                    let why = "it presented no certificate".to_owned();
+                let nobody = Peer::unauthenticated(remote.as_str());
+                if let Some(ip) = nobody.ip()
+                    && let Verdict::Refuse(why) = self.authorisation.check_address(ip)
+                {
+                    tls::deny(stream).await;
                     return Err(AcceptError::Refused { remote, why });
-                };
-                Ok(Connection::new(Box::new(stream), peer, local, remote))
+                }
+                let limit = self.handshake_timeout;
+                let (stream, peer) = tls::accept(stream, acceptor, &remote, limit).await?;
+                return Ok(Connection::new(Box::new(stream), peer, local, remote));
             }
             #[cfg(unix)]
-            Raw::Unix(stream, local) => Ok(Connection::new(
-                Box::new(stream),
-                Peer::unauthenticated(remote.as_str()),
-                local,
-                remote,
-            )),
-            Raw::Mem(stream, local) => Ok(Connection::new(
-                Box::new(stream),
-                Peer::unauthenticated(remote.as_str()),
-                local,
-                remote,
-            )),
+            Raw::Unix(stream, local) => (Box::new(stream), local),
+            Raw::Mem(stream, local) => (Box::new(stream), local),
+        };
+        let peer = Peer::unauthenticated(remote.as_str());
+        if let Verdict::Refuse(why) = self.authorisation.check(&peer) {
+            return Err(AcceptError::Refused { remote, why });
         }
+        Ok(Connection::new(io, peer, local, remote))
     }
 }
 

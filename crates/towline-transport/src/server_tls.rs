@@ -2,48 +2,56 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio_rustls::rustls::ServerConfig;
-use towline_identity::tls::{TlsConfigError, server_config};
-use towline_identity::{CipherSuite, Identity, LiveIdentity};
+use towline_identity::tls::{Acceptor, TlsConfigError};
+use towline_identity::{Authorisation, CipherSuite, Identity, LiveIdentity, Trust};
 
 /// What a listener needs for the handshakes of its clients (docs/wire I37).
 pub(crate) struct ServerTls {
     live: LiveIdentity,
+    trust: Trust,
+    authorisation: Authorisation,
     cipher: CipherSuite,
     made: Mutex<Made>,
 }
 
-/// A configuration, and the identity it was made from.
+/// What makes configurations, and the identity it was made from.
 struct Made {
     from: Arc<Identity>,
-    config: Arc<ServerConfig>,
+    acceptor: Arc<Acceptor>,
 }
 
 impl ServerTls {
-    pub(crate) fn new(live: LiveIdentity, cipher: CipherSuite) -> Result<Self, TlsConfigError> {
+    pub(crate) fn new(
+        live: LiveIdentity,
+        trust: Trust,
+        authorisation: Authorisation,
+        cipher: CipherSuite,
+    ) -> Result<Self, TlsConfigError> {
         let from = live.current();
-        let config = server_config(&from, cipher)?;
+        let acceptor = Arc::new(Acceptor::new(&from, &trust, &authorisation, cipher)?);
         Ok(Self {
             live,
+            trust,
+            authorisation,
             cipher,
-            made: Mutex::new(Made { from, config }),
+            made: Mutex::new(Made { from, acceptor }),
         })
     }
 
-    /// The configuration for the next handshake. An identity that gives none is reported once, and
-    /// the one before it stays in use: a server that works is not stopped by a bad file.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    /// What the next handshake begins with. An identity that gives nothing is reported once, and the
+    /// one before it stays in use: a server that works is not stopped by a bad file.
+    pub(crate) fn acceptor(&self) -> Arc<Acceptor> {
         let current = self.live.current();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&made.from, &current) {
-            match server_config(&current, self.cipher) {
-                Ok(config) => made.config = config,
+            match Acceptor::new(&current, &self.trust, &self.authorisation, self.cipher) {
+                Ok(acceptor) => made.acceptor = Arc::new(acceptor),
                 Err(error) => {
                     tracing::error!(%error, "the new identity cannot be used; the old one stays");
                 }
             }
             made.from = current;
         }
-        Arc::clone(&made.config)
+        Arc::clone(&made.acceptor)
     }
 }

@@ -7,10 +7,15 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
-use towline_identity::tls::SERVER_NAME;
+use towline_identity::Peer;
+use towline_identity::tls::{Acceptor, Attempt, Connector, Refusal, SERVER_NAME, TlsConfigError};
+
+use crate::listen::AcceptError;
 
 /// rustls reads four KiB at a time; with this buffer below it one system call fetches many records.
 const READ_BUFFER: usize = 128 * 1024;
@@ -21,10 +26,52 @@ const WRITE_BUFFER: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 /// And how much it may still send meanwhile.
 const LINGER_BYTES: u64 = 256 * 1024;
+/// The fatal alert access_denied as a record of its own: what a client that is not to shake hands at
+/// all gets for an answer (docs/wire I46).
+const ACCESS_DENIED: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 49];
+/// Threads of the process that may wait for a known-keys file at the same time. They write together
+/// what they bring.
+static RECORDERS: Semaphore = Semaphore::const_new(16);
 
 pub(crate) type Buffered = BufReader<TcpStream>;
 
+/// How a TLS handshake of either side ends badly.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error(transparent)]
+    Config(TlsConfigError),
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error(transparent)]
+    Io(io::Error),
+    #[error("this program is stopping")]
+    Stopping,
+}
+
+/// Shakes hands with a server, and records its key if it is to be.
 pub(crate) async fn connect(
+    stream: TcpStream,
+    connector: Connector,
+    remote: &str,
+) -> Result<(client::TlsStream<Buffered>, Peer), HandshakeError> {
+    let (config, attempt) = begin(connector.reads_files(), remote, move |remote| {
+        connector.begin(remote)
+    })
+    .await?;
+    let stream = match dial(stream, config).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return Err(match attempt.refusal() {
+                Some(refusal) => HandshakeError::Refused(refusal),
+                None => HandshakeError::Io(error),
+            });
+        }
+    };
+    let peer = admit(attempt).await?;
+    Ok((stream, peer))
+}
+
+async fn dial(
     stream: TcpStream,
     config: Arc<ClientConfig>,
 ) -> io::Result<client::TlsStream<Buffered>> {
@@ -38,8 +85,57 @@ pub(crate) async fn connect(
         .await
 }
 
-/// A failed handshake gives the stream back, to [`linger`] on.
+/// Shakes hands with a client, and records its key if it is to be. One that is refused hears so, and
+/// is given a moment to.
 pub(crate) async fn accept(
+    stream: TcpStream,
+    acceptor: Arc<Acceptor>,
+    remote: &str,
+    limit: Duration,
+) -> Result<(server::TlsStream<Buffered>, Peer), AcceptError> {
+    let begun = begin(acceptor.reads_files(), remote, move |remote| {
+        acceptor.begin(remote)
+    });
+    let (config, attempt) = match begun.await {
+        Ok(begun) => begun,
+        Err(error) => {
+            deny(stream).await;
+            return Err(AcceptError::Refused {
+                remote: remote.to_owned(),
+                why: error.to_string(),
+            });
+        }
+    };
+    let mut stream = match timeout(limit, shake(stream, config)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((error, stream))) => {
+            linger(stream).await;
+            let remote = remote.to_owned();
+            return Err(match attempt.refusal() {
+                Some(refusal) => AcceptError::NotAdmitted { remote, refusal },
+                None => AcceptError::from_handshake(remote, error),
+            });
+        }
+        Err(_) => {
+            let remote = remote.to_owned();
+            return Err(AcceptError::TimedOut { remote, limit });
+        }
+    };
+    match admit(attempt).await {
+        Ok(peer) => Ok((stream, peer)),
+        Err(error) => {
+            // What becomes of the farewell does not matter.
+            let _said = timeout(LINGER, stream.shutdown()).await;
+            Err(AcceptError::Refused {
+                remote: remote.to_owned(),
+                why: error.to_string(),
+            })
+        }
+    }
+}
+
+/// A failed handshake gives the stream back, to [`linger`] on.
+async fn shake(
     stream: TcpStream,
     config: Arc<ServerConfig>,
 ) -> Result<server::TlsStream<Buffered>, (io::Error, Buffered)> {
@@ -50,6 +146,42 @@ pub(crate) async fn accept(
         })
         .into_fallible()
         .await
+}
+
+/// Refuses a client without shaking hands.
+pub(crate) async fn deny(mut stream: TcpStream) {
+    let told = timeout(LINGER, stream.write_all(&ACCESS_DENIED)).await;
+    if matches!(told, Ok(Ok(()))) {
+        linger(BufReader::new(stream)).await;
+    }
+}
+
+/// What a handshake begins with, read off the runtime's threads if it has to be read.
+async fn begin<T: Send + 'static>(
+    reads_files: bool,
+    remote: &str,
+    begin: impl FnOnce(&str) -> Result<T, TlsConfigError> + Send + 'static,
+) -> Result<T, HandshakeError> {
+    if !reads_files {
+        return begin(remote).map_err(HandshakeError::Config);
+    }
+    let remote = remote.to_owned();
+    spawn_blocking(move || begin(&remote))
+        .await
+        .map_err(|_| HandshakeError::Stopping)?
+        .map_err(HandshakeError::Config)
+}
+
+/// The peer of a handshake that succeeded; a new key is written off the runtime's threads.
+async fn admit(attempt: Attempt) -> Result<Peer, HandshakeError> {
+    if !attempt.must_record() {
+        return attempt.admit().map_err(HandshakeError::Refused);
+    }
+    let _place = RECORDERS.acquire().await;
+    spawn_blocking(move || attempt.admit())
+        .await
+        .map_err(|_| HandshakeError::Stopping)?
+        .map_err(HandshakeError::Refused)
 }
 
 /// Lets the peer read the alert. A socket closed with unread bytes resets the connection, and the
