@@ -3,7 +3,9 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use towline::rpc::Compression;
+use towline::{identity::PublicKey, rpc::Compression};
+
+use crate::commands::known::Known;
 
 const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
   0  ok
@@ -77,6 +79,11 @@ pub(crate) struct KeyArgs {
     /// Name of our own key [default: node to serve, client otherwise]
     #[arg(long, value_name = "NAME", env = "TOW_KEY")]
     pub(crate) key: Option<String>,
+
+    /// File of known keys, which decides beside the authority [default: known_client_keys here to
+    /// serve, known_server_keys here otherwise, if there is one]
+    #[arg(long, value_name = "FILE", env = "TOW_KNOWN", value_hint = ValueHint::FilePath)]
+    pub(crate) known: Option<PathBuf>,
 }
 
 /// How to reach a server.
@@ -84,6 +91,10 @@ pub(crate) struct KeyArgs {
 pub(crate) struct ClientArgs {
     #[command(flatten)]
     pub(crate) keys: KeyArgs,
+
+    /// Trust the server that proves this public key, and no other; no authority is asked
+    #[arg(long, value_name = "KEY", conflicts_with = "known")]
+    pub(crate) server_key: Vec<PublicKey>,
 
     /// Compression of what is sent: s2 or none
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
@@ -155,6 +166,9 @@ pub(crate) enum Keys {
         #[arg(required = true, value_hint = ValueHint::FilePath)]
         files: Vec<PathBuf>,
     },
+    /// See and change the list of known keys
+    #[command(subcommand)]
+    Known(Known),
 }
 
 /// The original's name for it.
@@ -192,6 +206,11 @@ pub(crate) struct Serve {
 
     #[command(flatten)]
     pub(crate) keys: KeyArgs,
+
+    /// Serve only the holder of this public key; may be given several times [default: whoever is
+    /// trusted]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) allow: Vec<PublicKey>,
 
     /// Compression until a client has shown its own: s2 or none
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]

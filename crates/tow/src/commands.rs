@@ -3,6 +3,7 @@
 mod call;
 mod demo;
 mod keys;
+pub(crate) mod known;
 mod pull;
 mod push;
 mod serve;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use towline::{
-    identity::{Identity, LoadError, find_certs_dir},
+    identity::{Identity, KnownKeys, KnownKeysError, LoadError, Trust, find_certs_dir},
     rpc::{Client, proto::Limits},
     transport::{Endpoint, Scheme},
 };
@@ -64,6 +64,21 @@ pub(crate) fn identity(
     }
 }
 
+/// Who is trusted at the other end: those of our authority, and of them those on the list of known
+/// keys if there is one. `find` looks for the usual list.
+pub(crate) fn trust(
+    keys: &KeyArgs,
+    find: impl FnOnce() -> Result<Option<KnownKeys>, KnownKeysError>,
+) -> Result<Trust, Failure> {
+    let known = match &keys.known {
+        Some(file) => KnownKeys::open(file).map(Some),
+        None => find(),
+    };
+    Ok(known
+        .map_err(failed)?
+        .map_or_else(Trust::authority, Trust::known_keys))
+}
+
 /// Refuses to move files over a connection that anybody could read and answer.
 pub(crate) fn require_secure(endpoint: &Endpoint, insecure: bool) -> Result<(), Failure> {
     if insecure || endpoint.is_authenticated() {
@@ -116,7 +131,12 @@ pub(crate) async fn connect(
         .connect_timeout(args.timeout)
         .call_timeout(Some(args.timeout));
     if let Some(identity) = identity(endpoint, &args.keys, "client")? {
-        builder = builder.identity(identity);
+        let trust = if args.server_key.is_empty() {
+            trust(&args.keys, KnownKeys::find_for_client)?
+        } else {
+            Trust::keys(args.server_key.iter().copied())
+        };
+        builder = builder.identity(identity).trust(trust);
     }
     Ok(builder.connect_endpoint(endpoint).await?)
 }

@@ -121,6 +121,7 @@ impl From<ConnectError> for Failure {
                 let exit = match error {
                     transport::ConnectError::RefusedByPeer { .. }
                     | transport::ConnectError::PeerCertificate { .. }
+                    | transport::ConnectError::UntrustedKey { .. }
                     | transport::ConnectError::Identity { .. } => Exit::Refused,
                     transport::ConnectError::MissingIdentity { .. } => Exit::Failed,
                     _ => Exit::CannotConnect,
@@ -153,6 +154,9 @@ fn closed(reason: &CloseReason, message: String) -> Failure {
         let reason = reason.to_string();
         let hint = if reason.contains("expired") {
             "make it anew with `tow keys new`; if it is valid by `tow keys show`, one of the two clocks is wrong"
+        } else if reason.contains("let our key in") {
+            "the server knows our authority but not our key: ask its operator to admit it; \
+             its log shows the key and how"
         } else {
             "the server admits only keys made by its own authority: ask its operator for one, \
              or point --certs at the right directory"

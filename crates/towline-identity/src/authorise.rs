@@ -10,7 +10,6 @@ use crate::public_key::PublicKey;
 
 /// The answer of an authorisation hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Verdict {
     /// Let it in.
     Allow,

@@ -12,7 +12,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use towline_codec::Text;
-use towline_identity::Peer;
+use towline_identity::{Peer, Verdict};
 
 pub use self::{
     builder::ServerBuilder,
@@ -63,6 +63,36 @@ struct Settings {
     concurrency: Concurrency,
     compression: Compression,
     mirror: bool,
+    authorise: Option<Authorise>,
+}
+
+impl Settings {
+    /// Whether this caller may have this request handled (docs/wire E12).
+    fn authorises(&self, caller: &Context, request: &Message) -> bool {
+        let Some(Authorise(hook)) = &self.authorise else {
+            return true;
+        };
+        let service = &request.hdr.service_name;
+        match hook(caller.peer(), &service.to_string_lossy()) {
+            Verdict::Allow => true,
+            Verdict::Refuse(why) => {
+                tracing::warn!(peer = %caller.peer(), ?service, why = ?why, "refused a request");
+                false
+            }
+        }
+    }
+}
+
+/// The hook of [`ServerBuilder::authorise`].
+#[derive(Clone)]
+struct Authorise(Arc<AuthoriseHook>);
+
+type AuthoriseHook = dyn Fn(&Peer, &str) -> Verdict + Send + Sync;
+
+impl std::fmt::Debug for Authorise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authorise")
+    }
 }
 
 /// Who is calling, over which connection. Given to every handler.

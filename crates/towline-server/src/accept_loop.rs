@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use towline_transport::{AcceptError, Connection};
+use towline_transport::{AcceptError, Authorisation, Connection, Verdict};
 
 use crate::accept::{Accept, Handshake};
 use crate::complaints::{Complaints, now};
@@ -28,6 +28,7 @@ pub(crate) struct AcceptLoop {
     pub(crate) stopping: CancellationToken,
     /// Its deadline has passed.
     pub(crate) cut_off: CancellationToken,
+    pub(crate) authorisation: Authorisation,
 }
 
 impl AcceptLoop {
@@ -100,6 +101,7 @@ impl AcceptLoop {
         let counters = Arc::clone(&self.counters);
         let stopping = self.stopping.clone();
         let handler = Arc::clone(handler);
+        let authorisation = self.authorisation.clone();
         tasks.spawn(async move {
             // Held until the very end of the task, also when it panics or is cut off.
             let _held = (place, active);
@@ -111,6 +113,11 @@ impl AcceptLoop {
             };
             match shaken {
                 Ok(connection) => {
+                    if let Verdict::Refuse(why) = authorisation.check(connection.peer()) {
+                        counters.not_authorised();
+                        tracing::warn!(peer = %connection.peer(), %why, "refused a connection");
+                        return;
+                    }
                     tracing::debug!(peer = %connection.peer(), "connected");
                     handler(connection, stopping).await;
                     tracing::debug!(%remote, "disconnected");

@@ -13,8 +13,10 @@ pub struct Counters {
     pub active: u64,
     /// Connections closed at once because the limit was reached.
     pub refused_at_limit: u64,
-    /// Connections that ended in their handshake.
+    /// Connections that ended in their handshake, those refused there included.
     pub handshake_failures: u64,
+    /// Connections that were refused after their handshake (`Builder::authorise`).
+    pub not_authorised: u64,
     /// Handlers that panicked.
     pub handler_panics: u64,
     /// Failed accepts, except those of connections that were gone already.
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     active: AtomicU64,
     refused_at_limit: AtomicU64,
     handshake_failures: AtomicU64,
+    not_authorised: AtomicU64,
     handler_panics: AtomicU64,
     accept_errors: AtomicU64,
 }
@@ -39,6 +42,7 @@ impl Shared {
             active: read(&self.active),
             refused_at_limit: read(&self.refused_at_limit),
             handshake_failures: read(&self.handshake_failures),
+            not_authorised: read(&self.not_authorised),
             handler_panics: read(&self.handler_panics),
             accept_errors: read(&self.accept_errors),
         }
@@ -57,6 +61,10 @@ impl Shared {
 
     pub(crate) fn handshake_failed(&self) {
         self.handshake_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn not_authorised(&self) {
+        self.not_authorised.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn handler_panicked(&self) {

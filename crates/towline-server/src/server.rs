@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use towline_transport::Connection;
+use towline_transport::{Authorisation, Connection};
 
 use crate::accept::Accept;
 use crate::accept_loop::AcceptLoop;
@@ -36,6 +36,7 @@ pub enum ConfigError {
 pub struct Builder {
     max_connections: usize,
     drain_deadline: Duration,
+    authorisation: Authorisation,
 }
 
 impl Default for Builder {
@@ -43,6 +44,7 @@ impl Default for Builder {
         Self {
             max_connections: 10_240,
             drain_deadline: Duration::from_secs(10),
+            authorisation: Authorisation::default(),
         }
     }
 }
@@ -61,6 +63,14 @@ impl Builder {
     /// off transfers that would have finished, more makes stopping slow.
     pub fn drain_deadline(mut self, limit: Duration) -> Self {
         self.drain_deadline = limit;
+        self
+    }
+
+    /// Which peers get a handler, whatever their connections come from: by default all of them. The
+    /// others are closed after their handshake, and counted. A listener of towline-transport can
+    /// refuse them within it, so that they hear why (`ListenOptions::authorise`).
+    pub fn authorise(mut self, authorisation: Authorisation) -> Self {
+        self.authorisation = authorisation;
         self
     }
 
@@ -114,6 +124,7 @@ impl Builder {
                 counters: Arc::clone(&counters),
                 stopping: stopping.clone(),
                 cut_off: cut_off.clone(),
+                authorisation: self.authorisation.clone(),
             };
             loops.spawn(accept_loop.run(listener, Arc::clone(&handler)));
         }

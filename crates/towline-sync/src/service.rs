@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use towline_identity::{Authorisation, Verdict};
 use towline_rpc::proto::CallType;
 use towline_rpc::server::{DownloadSink, ServerBuilder, UploadParts};
 use towline_rpc::{Context, Message, SendError as RpcSendError, StreamError};
@@ -24,6 +25,8 @@ pub struct ServeOptions {
     suffix: Option<String>,
     durability: Durability,
     max_bytes: u64,
+    readers: Authorisation,
+    writers: Authorisation,
 }
 
 impl Default for ServeOptions {
@@ -33,6 +36,8 @@ impl Default for ServeOptions {
             suffix: None,
             durability: Durability::default(),
             max_bytes: u64::MAX,
+            readers: Authorisation::default(),
+            writers: Authorisation::default(),
         }
     }
 }
@@ -42,6 +47,21 @@ impl ServeOptions {
     #[must_use]
     pub fn allow_write(mut self, allow: bool) -> Self {
         self.allow_write = allow;
+        self
+    }
+
+    /// Who may fetch files: everybody who is connected, unless told otherwise (docs/wire T32).
+    #[must_use]
+    pub fn readers(mut self, readers: Authorisation) -> Self {
+        self.readers = readers;
+        self
+    }
+
+    /// Who may store files, if [writing is allowed](Self::allow_write): everybody who is connected,
+    /// unless told otherwise (docs/wire T32).
+    #[must_use]
+    pub fn writers(mut self, writers: Authorisation) -> Self {
+        self.writers = writers;
         self
     }
 
@@ -144,6 +164,12 @@ struct Files {
     options: ServeOptions,
 }
 
+/// The reason is for our log, not for the peer.
+fn refused<E>(context: &Context, why: &str, error: E) -> E {
+    tracing::warn!(peer = %context.peer(), why = %escaped(why), "a peer is not authorised");
+    error
+}
+
 /// A text for the log: what a peer named must not forge lines or move the cursor.
 fn escaped(text: impl std::fmt::Display) -> String {
     text.to_string()
@@ -162,7 +188,10 @@ async fn store(
     first: Message,
     parts: UploadParts,
 ) -> Result<Message, UploadError> {
-    let result = receive(&files, first, parts).await;
+    let result = match files.options.writers.check(context.peer()) {
+        Verdict::Allow => receive(&files, first, parts).await,
+        Verdict::Refuse(why) => Err(refused(&context, &why, UploadError::NotAuthorised)),
+    };
     match &result {
         Ok(stored) => tracing::info!(
             peer = %context.peer(),
@@ -264,7 +293,10 @@ async fn send(
     request: Message,
     sink: DownloadSink,
 ) -> Result<Message, DownloadError> {
-    let result = transmit(&files, &request, sink).await;
+    let result = match files.options.readers.check(context.peer()) {
+        Verdict::Allow => transmit(&files, &request, sink).await,
+        Verdict::Refuse(why) => Err(refused(&context, &why, DownloadError::NotAuthorised)),
+    };
     match &result {
         Ok(_) => tracing::info!(
             peer = %context.peer(),
@@ -351,6 +383,8 @@ fn wall_time() -> SystemTime {
 enum UploadError {
     #[error("this server does not take files; it has to be started with --allow-write")]
     ReadOnly,
+    #[error("your key is not authorised to store files here")]
+    NotAuthorised,
     #[error("the file has {size} bytes, this server takes at most {limit}")]
     TooLarge { size: u64, limit: u64 },
     #[error(transparent)]
@@ -399,6 +433,8 @@ fn is_refused_store(error: &StoreError) -> bool {
 /// Why a download ended before its last part; the text goes to the client.
 #[derive(Debug, thiserror::Error)]
 enum DownloadError {
+    #[error("your key is not authorised to fetch files here")]
+    NotAuthorised,
     #[error(transparent)]
     Args(#[from] ArgsError),
     #[error(transparent)]

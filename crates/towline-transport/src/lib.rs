@@ -52,6 +52,7 @@ pub use connection::{BoxIo, Connection, Io};
 pub use endpoint::{Endpoint, EndpointProblem, ParseEndpointError, Scheme};
 pub use listen::{AcceptError, Incoming, ListenError, ListenOptions, Listener};
 pub use towline_identity::tls::TlsProblem;
+pub use towline_identity::{Authorisation, Trust, Verdict};
 
 /// What an I/O error of an established connection says about TLS, if it says anything.
 ///

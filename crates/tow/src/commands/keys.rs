@@ -11,6 +11,7 @@ use towline::identity::{
     format_date, inspect,
 };
 
+use super::known;
 use crate::{
     cli::Keys,
     failure::{Exit, Failure, failed},
@@ -51,6 +52,7 @@ pub(crate) fn run(command: Keys, output: Output) -> Result<(), Failure> {
             output.note("key", fields, &line);
             Ok(())
         }
+        Keys::Known(command) => known::run(command, output),
         Keys::Show { files } => files.iter().try_for_each(|file| show(file, output)),
     }
 }

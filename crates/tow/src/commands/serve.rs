@@ -5,13 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use towline::{
+    identity::{Authorisation, KnownKeys},
     rpc::{Server, proto::Limits, server::ListenConfig},
     sync::{Durability, Root, RootError, ServeOptions, part::PART_SIZE, serve_echo, serve_files},
 };
 
 use crate::{
     cli::Serve,
-    connection::{endpoint_without_path, identity, require_secure},
+    connection::{endpoint_without_path, identity, require_secure, trust},
     failure::{Exit, Failure, failed},
     output::Output,
 };
@@ -47,7 +48,11 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let server = serve_echo(serve_files(builder, root.clone(), options)).build();
     let mut config = ListenConfig::new().max_connections(args.max_connections as usize);
     if let Some(identity) = identity(&listen, &args.keys, "node")? {
-        config = config.identity(identity);
+        let trust = trust(&args.keys, KnownKeys::find_for_server)?;
+        config = config.identity(identity).trust(trust);
+    }
+    if !args.allow.is_empty() {
+        config = config.authorise(Authorisation::keys(args.allow.iter().copied()));
     }
     let stop = stop_signal(args.until_stdin_ends).map_err(failed)?;
     let listening = server.listen(&args.listen, config).await?;

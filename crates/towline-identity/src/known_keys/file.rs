@@ -130,6 +130,12 @@ impl KnownKeys {
         Ok(known)
     }
 
+    /// A file to look at, with nothing checked: [`list`](Self::list) and
+    /// [`is_locked`](Self::is_locked) then say what is wrong with it, if anything is.
+    pub fn open_for_inspection(path: impl Into<PathBuf>) -> Self {
+        Self::unchecked(path.into(), KnownKeysPolicy::FileMode)
+    }
+
     /// `known_client_keys` in the current directory if there is one: what a server reads.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use towline_identity::{Identity, Peer};
+use towline_identity::{Identity, Peer, Trust};
 use towline_transport::{ConnectOptions, Endpoint};
 
 use super::Client;
@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct ClientBuilder {
     identity: Option<Arc<Identity>>,
+    trust: Trust,
     connect_timeout: Duration,
     pub(super) compression: Compression,
     pub(super) limits: Limits,
@@ -27,6 +28,7 @@ impl Default for ClientBuilder {
     fn default() -> Self {
         Self {
             identity: None,
+            trust: Trust::default(),
             connect_timeout: Duration::from_secs(10),
             compression: Compression::default(),
             limits: Limits::default(),
@@ -41,6 +43,14 @@ impl ClientBuilder {
     #[must_use]
     pub fn identity(mut self, identity: Arc<Identity>) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// Whom we trust, on `tls://`. Default: every server of our authority. `Trust::keys` dials by
+    /// public key.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust = trust;
         self
     }
 
@@ -106,7 +116,9 @@ impl ClientBuilder {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_endpoint(&self, endpoint: &Endpoint) -> Result<Client, ConnectError> {
-        let mut options = ConnectOptions::default().connect_timeout(self.connect_timeout);
+        let mut options = ConnectOptions::default()
+            .trust(self.trust.clone())
+            .connect_timeout(self.connect_timeout);
         if let Some(identity) = &self.identity {
             options = options.identity(Arc::clone(identity));
         }

@@ -14,6 +14,12 @@ pub(crate) const SHUTTING_DOWN: &str = "the server is shutting down";
     expect(dead_code, reason = "handlers run in the driver")
 )]
 pub(crate) const HANDLER_PANICKED: &str = "handler panicked";
+/// docs/wire E12
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "callers are known to the driver")
+)]
+pub(crate) const NOT_AUTHORISED: &str = "not authorised";
 /// docs/wire E8
 #[cfg_attr(
     not(feature = "tokio"),

@@ -3,9 +3,10 @@
 use std::{fmt::Display, future::Future, sync::Arc};
 
 use towline_codec::Text;
+use towline_identity::{Peer, Verdict};
 
 use super::{
-    Context, DownloadSink, Server, Settings, UploadParts,
+    Authorise, Context, DownloadSink, Server, Settings, UploadParts,
     services::{CallService, DownloadService, Entry, OneWayService, Services, UploadService},
 };
 use crate::proto::{Compression, Concurrency, Limits, Message};
@@ -21,6 +22,7 @@ pub struct ServerBuilder {
     concurrency: Concurrency,
     compression: Compression,
     mirror: bool,
+    authorise: Option<Authorise>,
 }
 
 impl Default for ServerBuilder {
@@ -31,6 +33,7 @@ impl Default for ServerBuilder {
             concurrency: Concurrency::default(),
             compression: Compression::default(),
             mirror: true,
+            authorise: None,
         }
     }
 }
@@ -94,6 +97,33 @@ impl ServerBuilder {
         self
     }
 
+    /// Who may call which service: asked for every request before its handler runs, on the
+    /// connection's task, so it must not block. Default: everybody may call everything. Who may
+    /// connect at all is [`ListenConfig::authorise`](super::ListenConfig::authorise).
+    ///
+    /// A request that is refused gets an error reply without the reason, which is logged
+    /// (docs/wire E12).
+    ///
+    /// ```
+    /// use towline_rpc::Server;
+    /// use towline_identity::Verdict;
+    ///
+    /// let server = Server::builder().authorise(|peer, service| match service {
+    ///     "wipe" if !peer.emails().iter().any(|email| email == "ada@example.com") => {
+    ///         Verdict::refuse("only ada may wipe")
+    ///     }
+    ///     _ => Verdict::Allow,
+    /// });
+    /// ```
+    #[must_use]
+    pub fn authorise(
+        mut self,
+        hook: impl Fn(&Peer, &str) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        self.authorise = Some(Authorise(Arc::new(hook)));
+        self
+    }
+
     /// How frames are compressed until a client has shown how it does it (docs/wire F11). Default:
     /// S2.
     #[must_use]
@@ -133,6 +163,7 @@ impl ServerBuilder {
                 concurrency: self.concurrency,
                 compression: self.compression,
                 mirror: self.mirror,
+                authorise: self.authorise,
             }),
         }
     }

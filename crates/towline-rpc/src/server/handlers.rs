@@ -60,6 +60,10 @@ impl Handlers {
         kind: ServiceKind,
         request: Message,
     ) {
+        if !self.settings.authorises(&self.context, &request) {
+            // docs/wire E12: before the look-up, so that a stranger learns no names.
+            return end(shared, key, kind, refusal::NOT_AUTHORISED);
+        }
         let Some(entry) = self.settings.services.find(kind, &request.hdr.service_name) else {
             let mut state = shared.lock();
             state.core.refuse(driver::now(), key, &request.hdr);
@@ -101,24 +105,28 @@ impl Handlers {
         };
         handle.abort();
         let text = match kind {
-            ServiceKind::Call => refusal::CALL_CANCELLED,
             ServiceKind::Upload | ServiceKind::Download => refusal::STREAM_CANCELLED,
-            ServiceKind::OneWay => {
-                let mut state = shared.lock();
-                state.core.finish(key);
-                shared.wake_driver(state);
-                return;
-            }
+            _ => refusal::CALL_CANCELLED,
         };
-        let now = driver::now();
-        let reply = Message {
-            error: Text::from_static(text),
-            ..Message::new()
-        };
-        let mut state = shared.lock();
-        if let Some(reply) = state.core.reply(now, key, reply) {
-            send_reply(shared, state, now, reply);
-        }
+        end(shared, key, kind, text);
+    }
+}
+
+/// Ends a call without a handler's word: by an error reply, if its kind has replies.
+fn end(shared: &Arc<Shared<Core>>, key: CallKey, kind: ServiceKind, text: &'static str) {
+    let mut state = shared.lock();
+    if kind == ServiceKind::OneWay {
+        state.core.finish(key);
+        shared.wake_driver(state);
+        return;
+    }
+    let now = driver::now();
+    let reply = Message {
+        error: Text::from_static(text),
+        ..Message::new()
+    };
+    if let Some(reply) = state.core.reply(now, key, reply) {
+        send_reply(shared, state, now, reply);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towline_identity::LiveIdentity;
+use towline_identity::{Authorisation, LiveIdentity, Trust};
 use towline_server::{Counters, Drained};
 use towline_transport::{Endpoint, ListenOptions, Listener, ParseEndpointError};
 
@@ -27,6 +27,21 @@ impl ListenConfig {
     #[must_use]
     pub fn identity(mut self, identity: impl Into<LiveIdentity>) -> Self {
         self.transport = self.transport.identity(identity);
+        self
+    }
+
+    /// Whom we trust, on `tls://`. Default: every client of our authority.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.transport = self.transport.trust(trust);
+        self
+    }
+
+    /// Who of those we trust may connect, on every transport. Default: all of them. A client that is
+    /// refused hears so within its handshake (docs/wire I45).
+    #[must_use]
+    pub fn authorise(mut self, authorisation: Authorisation) -> Self {
+        self.transport = self.transport.authorise(authorisation);
         self
     }
 
