@@ -41,14 +41,19 @@ impl AcceptLoop {
         let mut tasks = JoinSet::new();
         let mut backoff = Backoff::default();
         let mut failed = Complaints::new("failed handshakes");
+        // Of their own: what strangers cause must not hide whom an administrator could admit.
+        let mut turned_away = Complaints::new("refused peers");
         let mut refused = Complaints::new("refused connections");
         loop {
             tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break,
                 () = failed.due() => failed.flush(),
+                () = turned_away.due() => turned_away.flush(),
                 () = refused.due() => refused.flush(),
-                Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.reap(ended, &mut failed),
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    self.reap(ended, &mut failed, &mut turned_away);
+                }
                 accepted = backoff.then(listener.accept()) => match accepted {
                     Ok(incoming) => {
                         backoff = Backoff::default();
@@ -71,8 +76,9 @@ impl AcceptLoop {
         }
         // Closed before the waiting: nobody queues for a server that is about to end.
         drop(listener);
-        let drained = self.finish(tasks, &mut failed).await;
+        let drained = self.finish(tasks, &mut failed, &mut turned_away).await;
         failed.flush();
+        turned_away.flush();
         refused.flush();
         drained
     }
@@ -115,8 +121,11 @@ impl AcceptLoop {
                 Ok(connection) => {
                     if let Verdict::Refuse(why) = authorisation.check(connection.peer()) {
                         counters.not_authorised();
-                        tracing::warn!(peer = %connection.peer(), %why, "refused a connection");
-                        return;
+                        return Ended::NotAuthorised(format!(
+                            "{} was refused: {}",
+                            connection.peer(),
+                            why.escape_debug()
+                        ));
                     }
                     tracing::debug!(peer = %connection.peer(), "connected");
                     handler(connection, stopping).await;
@@ -131,7 +140,12 @@ impl AcceptLoop {
         });
     }
 
-    async fn finish(&self, mut tasks: JoinSet<Ended>, failed: &mut Complaints) -> Drained {
+    async fn finish(
+        &self,
+        mut tasks: JoinSet<Ended>,
+        failed: &mut Complaints,
+        turned_away: &mut Complaints,
+    ) -> Drained {
         let mut drained = Drained::default();
         loop {
             tokio::select! {
@@ -139,7 +153,7 @@ impl AcceptLoop {
                 ended = tasks.join_next() => match ended {
                     Some(ended) => {
                         drained.finished += 1;
-                        self.reap(ended, failed);
+                        self.reap(ended, failed, turned_away);
                     }
                     None => return drained,
                 },
@@ -153,14 +167,23 @@ impl AcceptLoop {
         );
         tasks.abort_all();
         while let Some(ended) = tasks.join_next().await {
-            self.reap(ended, failed);
+            self.reap(ended, failed, turned_away);
         }
         drained
     }
 
-    fn reap(&self, ended: Result<Ended, JoinError>, failed: &mut Complaints) {
+    fn reap(
+        &self,
+        ended: Result<Ended, JoinError>,
+        failed: &mut Complaints,
+        turned_away: &mut Complaints,
+    ) {
         let error = match ended {
             Ok(Ended::Served) => return,
+            Ok(Ended::NotShaken(error @ AcceptError::NotAdmitted { .. })) => {
+                return turned_away.note(error.to_string());
+            }
+            Ok(Ended::NotAuthorised(text)) => return turned_away.note(text),
             Ok(Ended::NotShaken(error)) => return failed.note(error.to_string()),
             Err(error) => error,
         };
@@ -187,6 +210,7 @@ impl AcceptLoop {
 enum Ended {
     Served,
     NotShaken(AcceptError),
+    NotAuthorised(String),
 }
 
 /// How long to wait before the next accept.

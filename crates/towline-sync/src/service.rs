@@ -409,7 +409,7 @@ impl UploadError {
     /// True if it is a matter of permission, which trying again does not change.
     fn is_refusal(&self) -> bool {
         match self {
-            Self::ReadOnly | Self::TooLarge { .. } | Self::Name(_) => true,
+            Self::ReadOnly | Self::NotAuthorised | Self::TooLarge { .. } | Self::Name(_) => true,
             Self::Store(error) => is_refused_store(error),
             Self::Sink(SinkError::Store(error)) => is_refused_store(error),
             Self::Sink(SinkError::Receive { source, .. }) => {
@@ -450,7 +450,10 @@ impl DownloadError {
     fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Open(OpenError::Name(_) | OpenError::Outside { .. } | OpenError::Denied { .. })
+            Self::NotAuthorised
+                | Self::Open(
+                    OpenError::Name(_) | OpenError::Outside { .. } | OpenError::Denied { .. }
+                )
         )
     }
 }
