@@ -96,7 +96,7 @@ pub(crate) struct ClientArgs {
     #[arg(long, value_name = "KEY", conflicts_with = "known")]
     pub(crate) server_key: Vec<PublicKey>,
 
-    /// Compression of what is sent: s2 or none
+    /// Compression of what is sent: none, s2, lz4, zstd:01, zstd:03, zstd:07 or zstd:11
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
     pub(crate) compress: Compression,
 
@@ -212,7 +212,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "KEY")]
     pub(crate) allow: Vec<PublicKey>,
 
-    /// Compression until a client has shown its own: s2 or none
+    /// Compression until a client has shown its own: none, s2, lz4, zstd:01, zstd:03, zstd:07 or zstd:11
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
     pub(crate) compress: Compression,
 

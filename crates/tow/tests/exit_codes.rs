@@ -186,7 +186,7 @@ fn settings_that_can_never_work_are_wrong_usage() {
     serve(&["--max-message", "0"], "--max-message");
     serve(&["--max-message", "1000000", "--allow-write"], "1 MiB");
     serve(&["--max-connections", "0"], "--max-connections");
-    serve(&["--compress", "zstd:03"], "zstd:03");
+    serve(&["--compress", "zstd:04"], "zstd:04");
     usage(&["serve", "nowhere"], "nowhere");
     usage(&["serve", "a.txt"], "a.txt");
     usage(

@@ -32,12 +32,13 @@ fn required(name: &str) -> Reaction {
         "magic7-8" => Closes(Violation::UnknownCompression(8)),
         "magic7-255" => Closes(Violation::UnknownCompression(255)),
         "wrong-magic" => Closes(Violation::WrongMagic),
-        "bad-s2" => Closes(Violation::CorruptCompression),
-        // Not in this version: LZ4 (F29), zstd (F30). The frames are refused by their byte.
-        "bad-lz4" | "empty-body-2" => Closes(Violation::UnknownCompression(2)),
-        "bad-zstd" | "empty-body-4" => Closes(Violation::UnknownCompression(4)),
+        "bad-s2" | "bad-lz4" | "bad-zstd" => Closes(Violation::CorruptCompression),
+        // F29: nothing is not an LZ4 frame
+        "empty-body-2" => Closes(Violation::CorruptCompression),
         // F5
-        "empty-body-0" | "empty-body-1" => Closes(Violation::Decode(DecodeError::Truncated)),
+        "empty-body-0" | "empty-body-1" | "empty-body-4" => {
+            Closes(Violation::Decode(DecodeError::Truncated))
+        }
         // F3
         "length-over-limit" => Closes(Violation::LengthOverLimit(67_108_785)),
         // F23

@@ -1,6 +1,10 @@
-//! Compression of frame bodies (docs/wire F8 to F20).
+//! Compression of frame bodies (docs/wire F8 to F20, F29, F30).
 
-use std::{cell::RefCell, fmt, str::FromStr};
+mod lz4;
+mod s2;
+mod zstd;
+
+use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
 
@@ -8,19 +12,6 @@ use super::Violation;
 
 /// Largest decompressed body (docs/wire F20).
 pub const MAX_DECOMPRESSED: usize = 64 << 20;
-
-/// Uncompressed bytes in each block we write: as the original's writer.
-const WRITTEN_BLOCK: usize = 1 << 20;
-/// Uncompressed bytes in a block of an S2 stream.
-const MAX_S2_BLOCK: usize = 4 << 20;
-/// Uncompressed bytes in a block of a Snappy stream.
-const MAX_SNAPPY_BLOCK: usize = 64 << 10;
-
-const CHUNK_COMPRESSED: u8 = 0x00;
-const CHUNK_PLAIN: u8 = 0x01;
-const CHUNK_IDENTIFIER: u8 = 0xff;
-const S2_IDENTIFIER: &[u8] = b"S2sTwO";
-const SNAPPY_IDENTIFIER: &[u8] = b"sNaPpY";
 
 /// How a side compresses what it sends. What it receives, it decompresses in any case
 /// (docs/wire F9).
@@ -32,17 +23,56 @@ pub enum Compression {
     /// S2, a faster relative of Snappy: the default (docs/wire F14).
     #[default]
     S2,
+    /// LZ4 (docs/wire F29): about as fast as S2, and what other tools understand.
+    Lz4,
+    /// zstd at its fastest level (docs/wire F30).
+    Zstd01,
+    /// zstd at its usual level, 3.
+    Zstd03,
+    /// zstd at level 7.
+    Zstd07,
+    /// zstd at level 11: the smallest, and ten times slower than the fastest.
+    Zstd11,
 }
 
 /// The compression byte of a message that asked not to be compressed (docs/wire F12).
 pub(crate) const BYTE_OFF_FOR_MESSAGE: u8 = 7;
 
 impl Compression {
+    /// All of them, in the order of their bytes.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::S2,
+        Self::Lz4,
+        Self::Zstd01,
+        Self::Zstd03,
+        Self::Zstd07,
+        Self::Zstd11,
+    ];
+
+    /// The original's name, but `none` for its `compression-none` (docs/wire F8).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::S2 => "s2",
+            Self::Lz4 => "lz4",
+            Self::Zstd01 => "zstd:01",
+            Self::Zstd03 => "zstd:03",
+            Self::Zstd07 => "zstd:07",
+            Self::Zstd11 => "zstd:11",
+        }
+    }
+
     /// The byte that names this compression in a frame (docs/wire F8).
     pub const fn byte(self) -> u8 {
         match self {
             Self::None => 0,
             Self::S2 => 1,
+            Self::Lz4 => 2,
+            Self::Zstd01 => 3,
+            Self::Zstd03 => 4,
+            Self::Zstd07 => 5,
+            Self::Zstd11 => 6,
         }
     }
 
@@ -50,11 +80,16 @@ impl Compression {
     ///
     /// # Errors
     ///
-    /// [`Violation::UnknownCompression`] for a byte this version does not know.
+    /// [`Violation::UnknownCompression`] for a byte that means nothing.
     pub const fn from_byte(byte: u8) -> Result<Self, Violation> {
         match byte {
             0 | BYTE_OFF_FOR_MESSAGE => Ok(Self::None),
             1 => Ok(Self::S2),
+            2 => Ok(Self::Lz4),
+            3 => Ok(Self::Zstd01),
+            4 => Ok(Self::Zstd03),
+            5 => Ok(Self::Zstd07),
+            6 => Ok(Self::Zstd11),
             other => Err(Violation::UnknownCompression(other)),
         }
     }
@@ -63,7 +98,12 @@ impl Compression {
     pub(crate) fn compress(self, plain: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::None => out.extend_from_slice(plain),
-            Self::S2 => compress_s2(plain, out),
+            Self::S2 => s2::compress(plain, out),
+            Self::Lz4 => lz4::compress(plain, out),
+            Self::Zstd01 => zstd::compress(plain, 1, out),
+            Self::Zstd03 => zstd::compress(plain, 3, out),
+            Self::Zstd07 => zstd::compress(plain, 7, out),
+            Self::Zstd11 => zstd::compress(plain, 11, out),
         }
     }
 
@@ -76,14 +116,22 @@ impl Compression {
     pub fn decompress(self, body: Bytes, limit: usize) -> Result<Bytes, Violation> {
         match self {
             Self::None => Ok(body),
-            Self::S2 => decompress_s2(&body, limit).map(Bytes::from),
+            Self::S2 => s2::decompress(&body, limit).map(Bytes::from),
+            Self::Lz4 => lz4::decompress(&body, limit).map(Bytes::from),
+            Self::Zstd01 | Self::Zstd03 | Self::Zstd07 | Self::Zstd11 => {
+                zstd::decompress(&body, limit).map(Bytes::from)
+            }
         }
     }
 }
 
-/// A compression that this version does not have, or that nobody has.
+fn too_large(limit: usize) -> Violation {
+    Violation::DecompressedTooLarge(u32::try_from(limit).unwrap_or(u32::MAX))
+}
+
+/// A name that means no compression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("compression `{0}` is not supported: use `s2` or `none`")]
+#[error("compression `{0}` is unknown: use none, s2, lz4, zstd:01, zstd:03, zstd:07 or zstd:11")]
 pub struct UnknownCompressionName(String);
 
 impl FromStr for Compression {
@@ -91,124 +139,20 @@ impl FromStr for Compression {
 
     /// The original's names, and `none`.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "" | "none" | "compression-none" => Ok(Self::None),
-            "s2" => Ok(Self::S2),
-            other => Err(UnknownCompressionName(other.to_owned())),
+        if matches!(name, "" | "compression-none") {
+            return Ok(Self::None);
         }
+        Self::ALL
+            .into_iter()
+            .find(|compression| compression.name() == name)
+            .ok_or_else(|| UnknownCompressionName(name.to_owned()))
     }
 }
 
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::S2 => "s2",
-        })
+        f.write_str(self.name())
     }
-}
-
-thread_local! {
-    // The encoder's hash table is worth keeping: a fresh one is zeroed for every message.
-    static S2_ENCODER: RefCell<minlz::Encoder> = RefCell::new(minlz::Encoder::new());
-}
-
-fn compress_s2(plain: &[u8], out: &mut Vec<u8>) {
-    if plain.is_empty() {
-        return;
-    }
-    put_chunk(out, CHUNK_IDENTIFIER, &[S2_IDENTIFIER]);
-    for block in plain.chunks(WRITTEN_BLOCK) {
-        let checksum = masked_checksum(block).to_le_bytes();
-        let packed = S2_ENCODER.with_borrow_mut(|encoder| encoder.encode(block));
-        // A block that hardly shrinks is not worth its decompression.
-        if packed.len() < block.len() - block.len() / 32 {
-            put_chunk(out, CHUNK_COMPRESSED, &[&checksum, &packed]);
-        } else {
-            put_chunk(out, CHUNK_PLAIN, &[&checksum, block]);
-        }
-    }
-}
-
-fn put_chunk(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
-    let len: usize = parts.iter().map(|part| part.len()).sum();
-    // Blocks are at most 1 MiB, so the length fits its three bytes.
-    let [low, middle, high, ..] = (len as u32).to_le_bytes();
-    out.extend_from_slice(&[kind, low, middle, high]);
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-}
-
-/// Walks the chunks itself: the library's stream reader believes a block's declared length, and
-/// recurses for every skipped chunk.
-fn decompress_s2(mut input: &[u8], limit: usize) -> Result<Vec<u8>, Violation> {
-    let mut out = Vec::new();
-    let mut max_block = None;
-    while !input.is_empty() {
-        let (header, rest) = input
-            .split_first_chunk::<4>()
-            .ok_or(Violation::CorruptCompression)?;
-        let [kind, low, middle, high] = *header;
-        let len = u32::from_le_bytes([low, middle, high, 0]) as usize;
-        let (content, rest) = rest
-            .split_at_checked(len)
-            .ok_or(Violation::CorruptCompression)?;
-        input = rest;
-        match (kind, max_block) {
-            (CHUNK_IDENTIFIER, _) if content == S2_IDENTIFIER => max_block = Some(MAX_S2_BLOCK),
-            (CHUNK_IDENTIFIER, _) if content == SNAPPY_IDENTIFIER => {
-                max_block = Some(MAX_SNAPPY_BLOCK)
-            }
-            (CHUNK_COMPRESSED | CHUNK_PLAIN, Some(max_block)) => {
-                take_block(kind, content, max_block, limit, &mut out)?;
-            }
-            (0x80..=0xfe, Some(_)) => {}
-            _ => return Err(Violation::CorruptCompression),
-        }
-    }
-    Ok(out)
-}
-
-fn take_block(
-    kind: u8,
-    content: &[u8],
-    max_block: usize,
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), Violation> {
-    let corrupt = Violation::CorruptCompression;
-    let (checksum, block) = content.split_first_chunk::<4>().ok_or(corrupt)?;
-    let len = match kind {
-        CHUNK_PLAIN => block.len(),
-        _ => minlz::decode_len(block).map_err(|_| corrupt)?.0,
-    };
-    if len > max_block {
-        return Err(corrupt);
-    }
-    let start = out.len();
-    if len > limit.saturating_sub(start) {
-        return Err(Violation::DecompressedTooLarge(
-            u32::try_from(limit).unwrap_or(u32::MAX),
-        ));
-    }
-    if kind == CHUNK_PLAIN {
-        out.extend_from_slice(block);
-    } else {
-        out.resize(start + len, 0);
-        minlz::decode_into(&mut out[start..], block).map_err(|_| corrupt)?;
-    }
-    if masked_checksum(&out[start..]) != u32::from_le_bytes(*checksum) {
-        return Err(corrupt);
-    }
-    Ok(())
-}
-
-/// docs/wire F16
-fn masked_checksum(plain: &[u8]) -> u32 {
-    crc32c::crc32c(plain)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8)
 }
 
 #[cfg(test)]
@@ -217,136 +161,56 @@ mod tests {
 
     use super::*;
 
-    fn s2(plain: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        Compression::S2.compress(plain, &mut out);
-        out
-    }
-
-    fn chunk(kind: u8, content: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_chunk(&mut out, kind, &[content]);
-        out
-    }
-
-    fn plain_chunk(data: &[u8]) -> Vec<u8> {
-        chunk(
-            CHUNK_PLAIN,
-            &[&masked_checksum(data).to_le_bytes()[..], data].concat(),
-        )
-    }
-
     #[test]
-    fn nothing_compresses_to_nothing() {
-        // docs/wire F18
-        assert_eq!(s2(b""), b"");
-        assert_eq!(decompress_s2(b"", 10), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn odd_but_legal_streams_are_read() {
-        // docs/wire F15: Snappy identifier, plain chunks, skipped chunks, repeated identifier
-        let stream = [
-            chunk(CHUNK_IDENTIFIER, SNAPPY_IDENTIFIER),
-            plain_chunk(b"one "),
-            chunk(0x80, b"reserved"),
-            chunk(0x99, b"index"),
-            chunk(0xfe, b"padding"),
-            chunk(CHUNK_IDENTIFIER, S2_IDENTIFIER),
-            plain_chunk(b"two"),
-        ]
-        .concat();
-        assert_eq!(decompress_s2(&stream, 100).expect("legal"), b"one two");
-    }
-
-    #[test]
-    fn a_million_skipped_chunks_cost_no_stack() {
-        let mut stream = chunk(CHUNK_IDENTIFIER, S2_IDENTIFIER);
-        stream.extend(chunk(0xfe, b"").repeat(1_000_000));
-        assert_eq!(decompress_s2(&stream, 100), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn corrupt_streams_are_refused() {
-        let identifier = chunk(CHUNK_IDENTIFIER, S2_IDENTIFIER);
-        let with = |chunk: Vec<u8>| [identifier.clone(), chunk].concat();
-        let mut bad_checksum = plain_chunk(b"data");
-        bad_checksum[4] ^= 1;
-        let mut big_snappy = chunk(CHUNK_IDENTIFIER, SNAPPY_IDENTIFIER);
-        big_snappy.extend(plain_chunk(&vec![0; MAX_SNAPPY_BLOCK + 1]));
-        let repeat_first = {
-            // Declared length 4, then a repeat of an offset that no copy has set (docs/wire F17).
-            let block = [4_u8, 0b0000_0001, 0];
-            chunk(CHUNK_COMPRESSED, &[&[0; 4][..], &block].concat())
-        };
-        for (name, stream) in [
-            ("no identifier", plain_chunk(b"data")),
-            ("unknown identifier", chunk(CHUNK_IDENTIFIER, b"lz4lz4")),
-            ("checksum", with(bad_checksum)),
-            ("reserved chunk 02", with(chunk(0x02, b"x"))),
-            ("reserved chunk 7f", with(chunk(0x7f, b"x"))),
-            (
-                "chunk beyond the end",
-                with(vec![CHUNK_PLAIN, 0xff, 0xff, 0xff, 0]),
-            ),
-            ("chunk without checksum", with(chunk(CHUNK_PLAIN, b"abc"))),
-            ("block too large for snappy", big_snappy),
-            ("repeat before any copy", with(repeat_first)),
-            ("half a header", with(vec![0x00, 0x01])),
-        ] {
-            assert_eq!(
-                decompress_s2(&stream, 1 << 20),
-                Err(Violation::CorruptCompression),
-                "{name}"
-            );
+    fn names_and_bytes_lead_back_to_their_compression() {
+        for compression in Compression::ALL {
+            assert_eq!(compression.to_string().parse(), Ok(compression));
+            assert_eq!(Compression::from_byte(compression.byte()), Ok(compression));
         }
-    }
-
-    #[test]
-    fn a_bomb_is_refused_before_its_memory_is_used() {
-        // docs/wire F20: many small chunks, each expanding to 1 MiB
-        let bomb = s2(&vec![0; 8 << 20]);
-        assert!(bomb.len() < 1 << 20);
-        assert_eq!(
-            decompress_s2(&bomb, 3 << 20),
-            Err(Violation::DecompressedTooLarge(3 << 20))
-        );
-        // A block that declares 4 GiB is refused by its declaration.
-        let declared = [&[0; 4][..], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
-        let stream = [
-            chunk(CHUNK_IDENTIFIER, S2_IDENTIFIER),
-            chunk(CHUNK_COMPRESSED, &declared),
-        ]
-        .concat();
-        assert_eq!(
-            decompress_s2(&stream, usize::MAX),
-            Err(Violation::CorruptCompression)
-        );
-    }
-
-    #[test]
-    fn names_are_those_of_the_original() {
-        assert_eq!("s2".parse(), Ok(Compression::S2));
         assert_eq!("compression-none".parse(), Ok(Compression::None));
-        let error = "zstd:03".parse::<Compression>().unwrap_err();
-        assert!(error.to_string().contains("zstd:03"), "{error}");
+        let error = "zstd:04".parse::<Compression>().unwrap_err();
+        assert!(error.to_string().contains("zstd:04"), "{error}");
     }
 
     proptest! {
         #[test]
-        fn s2_round_trips(seed: u8, pattern in proptest::collection::vec(any::<u8>(), 1..40), len in 0..300_000_usize) {
-            let plain: Vec<u8> =
-                pattern.iter().cycle().take(len).enumerate().map(|(i, b)| b.wrapping_add((i / 5000) as u8 ^ seed)).collect();
-            prop_assert_eq!(decompress_s2(&s2(&plain), MAX_DECOMPRESSED).expect("own output"), plain);
+        fn every_compression_round_trips_and_keeps_its_limit(
+            pattern in proptest::collection::vec(any::<u8>(), 1..40),
+            len in 0..300_000_usize,
+        ) {
+            let plain: Vec<u8> = pattern
+                .iter()
+                .cycle()
+                .take(len)
+                .enumerate()
+                .map(|(at, byte)| byte.wrapping_add((at / 5000) as u8))
+                .collect();
+            for compression in Compression::ALL {
+                let mut packed = Vec::new();
+                compression.compress(&plain, &mut packed);
+                let packed = Bytes::from(packed);
+                prop_assert_eq!(
+                    compression.decompress(packed.clone(), len),
+                    Ok(Bytes::from(plain.clone())),
+                    "{}",
+                    compression
+                );
+                if len > 0 && compression != Compression::None {
+                    prop_assert_eq!(
+                        compression.decompress(packed, len - 1),
+                        Err(Violation::DecompressedTooLarge(len as u32 - 1)),
+                        "{}",
+                        compression
+                    );
+                }
+            }
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            decompress_s2(&bytes, 1 << 20).ok();
-            let mut stream = chunk(CHUNK_IDENTIFIER, S2_IDENTIFIER);
-            bytes.truncate(200);
-            stream.extend(chunk(CHUNK_COMPRESSED, &bytes));
-            decompress_s2(&stream, 1 << 20).ok();
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for compression in Compression::ALL {
+                compression.decompress(bytes.clone().into(), 1 << 20).ok();
+            }
         }
     }
 }
