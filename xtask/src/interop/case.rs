@@ -56,7 +56,7 @@ pub(super) enum Maker {
 #[derive(Clone, Copy)]
 pub(super) struct Link {
     pub(super) tls: bool,
-    pub(super) s2: bool,
+    pub(super) compression: &'static str,
     pub(super) keys: Maker,
 }
 
@@ -64,43 +64,52 @@ impl Link {
     /// The usual one, where a case is not about the link.
     pub(super) const TLS: Self = Self {
         tls: true,
-        s2: true,
+        compression: "s2",
         keys: Maker::Tow,
     };
 
     /// The links that a scope plays with the originals for files and calls.
     pub(super) fn all(scope: Scope) -> Vec<Self> {
-        let link = |tls, s2, keys| Self { tls, s2, keys };
+        let link = |tls, compression, keys| Self {
+            tls,
+            compression,
+            keys,
+        };
         match scope {
             Scope::Quick => vec![
-                link(true, true, Maker::Selfy),
-                link(true, true, Maker::Tow),
-                link(false, false, Maker::Selfy),
+                link(true, "s2", Maker::Selfy),
+                link(true, "s2", Maker::Tow),
+                link(false, "none", Maker::Selfy),
             ],
             Scope::Whole => vec![
-                link(true, true, Maker::Selfy),
-                link(true, true, Maker::Tow),
-                link(true, false, Maker::Selfy),
-                link(false, true, Maker::Selfy),
-                link(false, false, Maker::Selfy),
+                link(true, "s2", Maker::Selfy),
+                link(true, "s2", Maker::Tow),
+                link(true, "none", Maker::Selfy),
+                link(false, "s2", Maker::Selfy),
+                link(false, "none", Maker::Selfy),
+                link(true, "lz4", Maker::Tow),
+                link(true, "zstd:01", Maker::Tow),
+                link(true, "zstd:03", Maker::Tow),
+                link(true, "zstd:07", Maker::Tow),
+                link(true, "zstd:11", Maker::Tow),
             ],
         }
     }
 
     /// The same with our Go peer, which makes no keys.
     pub(super) fn for_gopeer(scope: Scope) -> Vec<Self> {
-        let link = |tls, s2| Self {
+        let link = |tls, compression| Self {
             tls,
-            s2,
+            compression,
             ..Self::TLS
         };
         match scope {
-            Scope::Quick => vec![link(true, true), link(false, false)],
+            Scope::Quick => vec![link(true, "s2"), link(false, "none")],
             Scope::Whole => vec![
-                link(true, true),
-                link(true, false),
-                link(false, true),
-                link(false, false),
+                link(true, "s2"),
+                link(true, "none"),
+                link(false, "s2"),
+                link(false, "none"),
             ],
         }
     }
@@ -110,13 +119,16 @@ impl Link {
     }
 
     /// The compression's name for `tow --compress` and `gopeer -press`.
-    pub(super) fn compress(self) -> &'static str {
-        if self.s2 { "s2" } else { "none" }
+    pub(super) const fn compress(self) -> &'static str {
+        self.compression
     }
 
     /// The compression's name for the original's `-press`.
     pub(super) fn press(self) -> &'static str {
-        if self.s2 { "s2" } else { "compression-none" }
+        match self.compression {
+            "none" => "compression-none",
+            name => name,
+        }
     }
 }
 

@@ -140,7 +140,7 @@ fn download_missing(lab: &Lab, link: Link) -> Result<Outcome> {
 fn foreign(lab: &Lab) -> Result<Outcome> {
     let link = Link {
         tls: true,
-        s2: true,
+        compression: "s2",
         keys: Maker::Selfy,
     };
     let room = lab.room()?;

@@ -52,7 +52,7 @@ pub(super) fn cases(scope: Scope) -> Vec<Case> {
             plain,
         ));
         let none = Link {
-            s2: false,
+            compression: "none",
             ..Link::TLS
         };
         cases.push(Case::new(
@@ -253,7 +253,7 @@ impl Server {
     }
 
     fn expect_echo(&self, lab: &Lab, room: &Path, link: Link) -> Result<()> {
-        let byte = u8::from(link.s2);
+        let byte = u8::from(link.compression == "s2");
         self.end(
             self.client(lab, "call", link, room)
                 .args(["customEcho", "a line from Go"]),
