@@ -460,6 +460,32 @@ fn the_bodies_of_waiting_calls_are_limited_in_bytes() {
     assert_eq!((server.core.in_flight(), server.core.refused()), (2, 1));
 }
 
+/// docs/wire C5: streams are not counted, as they end only if they are read on.
+#[test]
+fn the_bodies_of_calls_in_work_stop_the_reading_at_their_limit() {
+    let limits = Limits::default().idle_timeout(Some(SECOND));
+    let mut server = ServerPeer::with(limits, Concurrency::default().body_bytes(10));
+    let typed = |typ, seqno| request(typ, "id", seqno).with_body("12345");
+    server.send(start(), &typed(CallType::CALL, 2));
+    server.send(start(), &request(CallType::UPLOAD_BEGIN, "up", 3));
+    assert!(server.core.wants_input());
+    server.send(start(), &typed(CallType::ONE_WAY, 4));
+    assert!(!server.core.wants_input());
+    // Whoever does not read has nobody to blame for the silence.
+    server.core.handle_timeout(at(5 * SECOND)).expect("alive");
+    let keys = started(&mut server);
+    server.core.finish(keys[2]);
+    assert!(server.core.wants_input());
+    server.core.handle_timeout(at(5 * SECOND)).expect("alive");
+    server
+        .core
+        .handle_timeout(at(7 * SECOND))
+        .expect_err("silent");
+    answer(&mut server, keys[0]);
+    server.send(start(), &typed(CallType::CALL, 5));
+    assert!(server.core.wants_input());
+}
+
 /// docs/wire C5: the limit is full of uploads that wait for their parts
 #[test]
 fn parts_cancels_and_keep_alives_pass_the_limit_of_running_calls() {

@@ -6,7 +6,11 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use towline::{
     identity::{Authorisation, KnownKeys},
-    rpc::{Server, proto::Limits, server::ListenConfig},
+    rpc::{
+        Server,
+        proto::{Concurrency, Limits},
+        server::ListenConfig,
+    },
     sync::{Durability, Root, RootError, ServeOptions, part::PART_SIZE, serve_echo, serve_files},
 };
 
@@ -19,6 +23,8 @@ use crate::{
 
 /// How long a client may take nothing of what waits for it.
 const STALLED: Duration = Duration::from_secs(120);
+/// Bytes of calls that one client may have in work: its only call is the echo.
+const CALL_BYTES: usize = 8 << 20;
 /// Smallest limit of a message that lets a full part of a file and its header pass.
 const LEAST_FOR_FILES: usize = PART_SIZE + (64 << 10);
 /// How long running transfers may take after the first interrupt.
@@ -44,6 +50,7 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let builder = Server::builder()
         .compression(args.compress)
         .mirror_compression(!args.no_mirror)
+        .concurrency(Concurrency::default().body_bytes(CALL_BYTES))
         .limits(limits);
     let server = serve_echo(serve_files(builder, root.clone(), options)).build();
     let mut config = ListenConfig::new().max_connections(args.max_connections as usize);

@@ -76,6 +76,7 @@ pub struct Concurrency {
     pub(crate) running: usize,
     pub(crate) waiting: usize,
     pub(crate) waiting_bytes: usize,
+    pub(crate) body_bytes: usize,
 }
 
 impl Default for Concurrency {
@@ -84,6 +85,7 @@ impl Default for Concurrency {
             running: 1024,
             waiting: 1024,
             waiting_bytes: 16 << 20,
+            body_bytes: 64 << 20,
         }
     }
 }
@@ -109,6 +111,16 @@ impl Concurrency {
         self.waiting_bytes = bytes;
         self
     }
+
+    /// Bytes of the bodies of calls and one-way messages that are not answered yet, decompressed.
+    /// Default: 64 MiB. When so many are there the connection is not read until some have been
+    /// answered; one call may go beyond. With calls that wait for others of the same connection it
+    /// must hold all of them.
+    #[must_use]
+    pub const fn body_bytes(mut self, bytes: usize) -> Self {
+        self.body_bytes = bytes;
+        self
+    }
 }
 
 /// The protocol of a server, without I/O, for one connection. Driven as
@@ -125,6 +137,8 @@ pub struct Server {
     running: usize,
     waiting: VecDeque<(CallKey, Message)>,
     waiting_bytes: usize,
+    /// Of the calls that run or wait.
+    body_bytes: usize,
     events: VecDeque<ServerEvent>,
     refused: u64,
     draining: bool,
@@ -137,6 +151,8 @@ struct Call {
     started: bool,
     cancelled: bool,
     next_sent: i64,
+    /// Bytes of its body, as far as [`Concurrency::body_bytes`] counts them.
+    counted: usize,
     upload: Option<Upload>,
 }
 
@@ -151,7 +167,8 @@ struct Repeated {
 }
 
 impl Call {
-    fn new(kind: ServiceKind, hdr: &Hdr) -> Self {
+    fn new(kind: ServiceKind, request: &Message) -> Self {
+        let hdr = &request.hdr;
         // The request itself is part 0.
         let upload = || Upload {
             queue: InboundQueue::starting_at(1),
@@ -169,6 +186,12 @@ impl Call {
             started: false,
             cancelled: false,
             next_sent: 0,
+            // The body of a stream's first message is taken like its other parts, and an upload
+            // ends only if it is read on.
+            counted: match kind {
+                ServiceKind::Call | ServiceKind::OneWay => request.body.len(),
+                ServiceKind::Upload | ServiceKind::Download => 0,
+            },
             upload: (kind == ServiceKind::Upload).then(upload),
         }
     }
@@ -205,6 +228,7 @@ impl Server {
             running: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            body_bytes: 0,
             events: VecDeque::new(),
             refused: 0,
             draining: false,
@@ -353,10 +377,12 @@ impl Server {
         self.link.has_room()
     }
 
-    /// False while an upload's queue is full (docs/wire S14) or the client does not read its
-    /// replies: the owner should stop reading.
+    /// False while an upload's queue is full (docs/wire S14), the bodies of calls are too many bytes
+    /// (docs/wire C5), or the client does not read its replies: the owner should stop reading.
     pub const fn wants_input(&self) -> bool {
-        self.link.takes_parts() && self.link.has_room()
+        self.link.takes_parts()
+            && self.link.has_room()
+            && self.body_bytes < self.concurrency.body_bytes
     }
 
     /// The next thing to do.
@@ -410,7 +436,7 @@ impl Server {
                 expected: 0,
                 got: message.hdr.stream_part,
             };
-            let call = Call::new(ServiceKind::Upload, &message.hdr);
+            let call = Call::new(ServiceKind::Upload, &message);
             self.reply_error(now, call, Text::from(out_of_sync.to_string()));
             return;
         }
@@ -421,7 +447,7 @@ impl Server {
     fn admit(&mut self, now: Now, kind: ServiceKind, request: Message) {
         self.last_key += 1;
         let key = CallKey(self.last_key);
-        let call = Call::new(kind, &request.hdr);
+        let call = Call::new(kind, &request);
         if self.draining {
             if kind != ServiceKind::OneWay {
                 self.reply_error(now, call, Text::from_static(refusal::SHUTTING_DOWN));
@@ -458,7 +484,11 @@ impl Server {
         if matches!(call.kind, ServiceKind::Upload | ServiceKind::Download) {
             self.streams.insert(call.repeated.call_id.clone(), key);
         }
+        self.body_bytes += call.counted;
         self.calls.insert(key, call);
+        if self.body_bytes >= self.concurrency.body_bytes {
+            self.link.pause_reading();
+        }
     }
 
     fn start(&mut self, key: CallKey, request: Message) {
@@ -608,6 +638,7 @@ impl Server {
     /// Forgets a call and starts the next that waits.
     fn remove(&mut self, key: CallKey) -> Option<Call> {
         let mut call = self.calls.remove(&key)?;
+        self.body_bytes -= call.counted;
         if let Some(upload) = &mut call.upload {
             self.link.discard_parts(&mut upload.queue);
         }
