@@ -46,7 +46,10 @@ async fn push_to(client: &Client, size: usize, limit: Duration) -> Result<Pushed
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("f");
     std::fs::write(&path, vec![7; size]).unwrap();
-    let options = PushOptions::default().reply_timeout(Some(limit));
+    // Uncompressed, so that a part that the server does not read is not hidden in a buffer.
+    let options = PushOptions::default()
+        .uncompressed(true)
+        .reply_timeout(Some(limit));
     push(client, SourceFile::open(path).unwrap(), &options, |_| {}).await
 }
 
