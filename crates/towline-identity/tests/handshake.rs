@@ -8,10 +8,11 @@
 mod support;
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::KeyPair;
-use rustls::ServerConnection;
+use rustls::{ClientConfig, NamedGroup, ServerConfig, ServerConnection};
 use rustls_pki_types::PrivateKeyDer;
 use towline_identity::tls::{self, TlsProblem};
 use towline_identity::{Authority, AuthorityOptions, CipherSuite, Identity, LeafOptions};
@@ -49,6 +50,36 @@ fn both_sides_prove_themselves_with_each_suite() {
         assert_eq!(done.server_end.server_name(), Some("localhost"));
         assert_eq!(done.client_end.tls13_tickets_received(), 0);
     }
+}
+
+/// docs/wire I18
+#[test]
+fn the_key_agreement_is_the_best_that_both_ends_have() {
+    let authority = authority();
+    let (node, ada) = (identity(&authority, "node"), identity(&authority, "ada"));
+    let group = |client: &Arc<ClientConfig>, server: &Arc<ServerConfig>| {
+        let done = shake(client, server);
+        assert_eq!((&done.client, &done.server), (&Ok(()), &Ok(())));
+        done.server_end
+            .negotiated_key_exchange_group()
+            .unwrap()
+            .name()
+    };
+    let client = tls::client_config(&ada, CHACHA).unwrap();
+    let server = tls::server_config(&node, CHACHA).unwrap();
+    let ours = if cfg!(feature = "aws-lc-rs") {
+        NamedGroup::X25519MLKEM768
+    } else {
+        NamedGroup::X25519
+    };
+    assert_eq!(group(&client, &server), ours);
+
+    // Ends that have only ring.
+    let (_, chain, key) = own_leaf(&authority, "old");
+    let old = foreign_client(&authority, Some((chain.clone(), key.clone_key())));
+    assert_eq!(group(&old, &server), NamedGroup::X25519);
+    let old = foreign_server(chain, key);
+    assert_eq!(group(&client, &old), NamedGroup::X25519);
 }
 
 #[test]

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use towline_identity::Peer;
 use towline_server::{Accept, ConfigError, Handshake, Server};
 use towline_transport::{
-    AcceptError, ConnectError, ConnectOptions, Connection, Endpoint, ListenOptions, Listener,
-    connect,
+    AcceptError, Authorisation, ConnectError, ConnectOptions, Connection, Endpoint, ListenOptions,
+    Listener, connect,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -242,6 +242,21 @@ async fn a_silent_client_delays_nobody_but_counts() {
     feed.send(fake).unwrap();
     assert!(is_closed(&mut refused).await);
     assert_eq!(server.counters().refused_at_limit, 1);
+}
+
+/// docs/wire I45: whatever the connections come from.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_not_authorised_gets_no_handler() {
+    let (script, feed) = Script::fed();
+    let server = Server::builder()
+        .authorise(Authorisation::keys([]))
+        .serve([script], echo)
+        .unwrap();
+    let (fake, mut client) = Fake::good();
+    feed.send(fake).unwrap();
+    assert!(is_closed(&mut client).await);
+    let counters = server.counters();
+    assert_eq!((counters.accepted, counters.not_authorised), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]

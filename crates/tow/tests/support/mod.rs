@@ -46,7 +46,14 @@ impl Place {
             .args(args)
             .current_dir(self.root())
             .stdin(Stdio::null());
-        for name in ["TOW_CERTS", "TOW_KEY", "TOW_LOG", "HOME", "XDG_CONFIG_HOME"] {
+        for name in [
+            "TOW_CERTS",
+            "TOW_KEY",
+            "TOW_KNOWN",
+            "TOW_LOG",
+            "HOME",
+            "XDG_CONFIG_HOME",
+        ] {
             command.env_remove(name);
         }
         command
@@ -84,12 +91,12 @@ pub(crate) struct Server {
 
 impl Server {
     /// Waits for a line of the log.
-    pub(crate) fn wait_for_log(&mut self, part: &str) {
-        let found = self
-            .log
+    pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
+        self.log
             .by_ref()
-            .any(|line| line.expect("readable").contains(part));
-        assert!(found, "the server ended without saying {part:?}");
+            .map(|line| line.expect("readable"))
+            .find(|line| line.contains(part))
+            .unwrap_or_else(|| panic!("the server ended without saying {part:?}"))
     }
 
     pub(crate) fn kill(&mut self) {

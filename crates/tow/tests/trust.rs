@@ -1,0 +1,227 @@
+//! Known keys, allowed keys, pinned keys: the program as a user runs it.
+
+#![cfg(unix)]
+
+#[expect(dead_code, reason = "shared with other tests, which use the rest")]
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Output};
+
+use serde_json::Value;
+use support::{Place, exit_code, stderr, stdout};
+
+/// A place with a second client, `eve`, of the same authority.
+fn place() -> Place {
+    let place = Place::with_keys();
+    run(&place, &["keys", "new", "eve"]);
+    place
+}
+
+fn run(place: &Place, args: &[&str]) -> Output {
+    let output = place.tow(args).output().expect("runs");
+    assert_eq!(exit_code(&output), 0, "{args:?}: {}", stderr(&output));
+    output
+}
+
+fn call(place: &Place, url: &str, more: &[&str]) -> Output {
+    let mut args = vec!["call", url, "customEcho", "hello"];
+    args.extend(more);
+    place.tow(&args).output().expect("runs")
+}
+
+fn key(place: &Place, name: &str) -> String {
+    let file = format!("certs/{name}.crt");
+    let shown = run(place, &["keys", "show", &file, "--json"]);
+    let event: Value = serde_json::from_str(stdout(&shown).trim()).expect("JSON");
+    event["public_key"].as_str().expect("text").to_owned()
+}
+
+/// docs/wire I31, I41, I42, I46
+#[test]
+fn a_server_learns_is_locked_and_admits_by_the_command_in_its_log() {
+    let place = place();
+    fs::write(place.path("known_client_keys"), "").expect("written");
+    let server = place.serve(&[]);
+    let called = call(&place, &server.url, &[]);
+    assert_eq!(exit_code(&called), 0, "{}", stderr(&called));
+    drop(server);
+    let list = fs::read_to_string(place.path("known_client_keys")).expect("readable");
+    let client = key(&place, "client");
+    assert!(list.starts_with("# known_pub_keys file: address pubkey-identity-string\n127.0.0.1 pubkey@edwardsRPC-ed25519-b58c-"), "{list}");
+    assert!(list.contains(&client), "{list}");
+
+    run(&place, &["keys", "known", "lock"]);
+    let mut server = place.serve(&[]);
+    let called = call(&place, &server.url, &["--key", "eve"]);
+    assert_eq!(exit_code(&called), 6, "{}", stderr(&called));
+    assert!(
+        stderr(&called).contains("ask its operator to admit it"),
+        "{}",
+        stderr(&called)
+    );
+    let eve = key(&place, "eve");
+    let line = server.wait_for_log("was refused");
+    assert!(
+        line.contains(&format!("its key {eve} (fingerprint ")),
+        "{line}"
+    );
+    let (_, command) = line.split_once("to admit it: tow ").expect("a command");
+    let args: Vec<_> = command.split_whitespace().collect();
+    assert_eq!(
+        args,
+        ["keys", "known", "add", &eve, "--file", "known_client_keys"]
+    );
+    run(&place, &args);
+    let called = call(&place, &server.url, &["--key", "eve"]);
+    assert_eq!(exit_code(&called), 0, "{}", stderr(&called));
+    let mode = fs::metadata(place.path("known_client_keys"))
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o222, 0, "it is still locked");
+}
+
+/// docs/wire I31, I46
+#[test]
+fn a_client_knows_its_servers() {
+    let place = place();
+    let server = place.serve(&[]);
+    run(&place, &["keys", "known", "unlock", "--servers"]);
+    let called = call(&place, &server.url, &[]);
+    assert_eq!(exit_code(&called), 0, "{}", stderr(&called));
+    let listed = run(&place, &["keys", "known", "list", "--servers"]);
+    assert!(
+        stdout(&listed).contains(&key(&place, "node")),
+        "{}",
+        stdout(&listed)
+    );
+
+    // Another server, of the same authority.
+    run(&place, &["keys", "known", "lock", "--servers"]);
+    let other = place.serve(&["--key", "eve"]);
+    let called = call(&place, &other.url, &[]);
+    assert_eq!(exit_code(&called), 6, "{}", stderr(&called));
+    for part in [
+        "is not trusted",
+        &key(&place, "eve"),
+        "known_server_keys",
+        "compare the key",
+    ] {
+        assert!(stderr(&called).contains(part), "{}", stderr(&called));
+    }
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+}
+
+/// docs/wire I45
+#[test]
+fn only_allowed_keys_are_served() {
+    let place = place();
+    let mut server = place.serve(&["--allow", &key(&place, "client")]);
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+    let called = call(&place, &server.url, &["--key", "eve"]);
+    assert_eq!(exit_code(&called), 6, "{}", stderr(&called));
+    let line = server.wait_for_log("was refused");
+    assert!(line.contains(&key(&place, "eve")), "{line}");
+    let wrong = place
+        .tow(&["serve", "srv", "--allow", "9abc"])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&wrong), 2, "{}", stderr(&wrong));
+}
+
+/// docs/wire I47
+#[test]
+fn a_server_is_called_by_its_public_key() {
+    let place = place();
+    let server = place.serve(&[]);
+    let called = call(&place, &server.url, &["--server-key", &key(&place, "node")]);
+    assert_eq!(exit_code(&called), 0, "{}", stderr(&called));
+    let called = call(&place, &server.url, &["--server-key", &key(&place, "eve")]);
+    assert_eq!(exit_code(&called), 6, "{}", stderr(&called));
+}
+
+/// docs/wire I31, I43
+#[test]
+fn a_list_that_cannot_be_used_stops_the_start() {
+    let place = place();
+    let path = place.path("known_client_keys");
+    let serve = || {
+        let output = place
+            .tow(&["serve", "srv", "--listen", "tls://127.0.0.1:0"])
+            .output()
+            .expect("runs");
+        assert_eq!(exit_code(&output), 1, "{}", stderr(&output));
+        stderr(&output)
+    };
+    fs::create_dir(&path).expect("made");
+    assert!(serve().contains("is not a file"));
+    fs::remove_dir(&path).expect("removed");
+    fs::write(&path, "# mine\n1.2.3.4 nonsense\n").expect("written");
+    assert!(serve().contains("known_client_keys, line 2"));
+    fs::write(&path, "# mine\n").expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("changed");
+    let said = serve();
+    assert!(
+        said.contains("tow keys known add") && said.contains("tow keys known unlock"),
+        "{said}"
+    );
+    let missing = place
+        .tow(&["serve", "srv", "--known", "nowhere"])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&missing), 1);
+    assert!(
+        stderr(&missing).contains("no known-keys file nowhere"),
+        "{}",
+        stderr(&missing)
+    );
+}
+
+#[test]
+fn the_list_is_kept_with_commands() {
+    let place = place();
+    let (client, eve) = (key(&place, "client"), key(&place, "eve"));
+    run(
+        &place,
+        &[
+            "keys",
+            "known",
+            "add",
+            &client,
+            "--email",
+            "ada@example.com",
+        ],
+    );
+    run(&place, &["keys", "known", "add", &eve]);
+    let again = run(&place, &["keys", "known", "add", &eve, "--json"]);
+    let event: Value = serde_json::from_str(stdout(&again).trim()).expect("JSON");
+    assert_eq!(event["changed"], false);
+    run(&place, &["keys", "known", "remove", &eve]);
+    let gone = place
+        .tow(&["keys", "known", "remove", &eve])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&gone), 1);
+    run(&place, &["keys", "known", "lock"]);
+    let listed = run(&place, &["keys", "known", "list", "--json"]);
+    let events: Vec<Value> = stdout(&listed)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!(events[0]["locked"], true);
+    assert_eq!(events[1]["key"], client.as_str());
+    assert_eq!(events[1]["emails"], "ada@example.com");
+    let fingerprint = events[1]["fingerprint"].as_str().expect("text");
+    assert_eq!(fingerprint.len(), 35, "{fingerprint}");
+    let bad = place
+        .tow(&["keys", "known", "add", "9abc"])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&bad), 2);
+    let missing = place
+        .tow(&["keys", "known", "list", "--file", "nowhere"])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&missing), 1);
+}
