@@ -2,7 +2,6 @@
 //! `aws-lc-rs`. Run with each, and with every feature at once.
 
 #![cfg(feature = "tokio")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
