@@ -73,9 +73,17 @@ impl Root {
         if write {
             access |= Access::WRITE_OK;
         }
-        rustix::fs::accessat(&*self.dir, ".", access, AtFlags::EACCESS).map_err(|error| RootError {
-            path: self.path.to_path_buf(),
-            source: error.into(),
+        rustix::fs::accessat(&*self.dir, ".", access, AtFlags::EACCESS).map_err(|error| {
+            let error = io::Error::from(error);
+            let what = if write {
+                "reading and writing"
+            } else {
+                "reading"
+            };
+            RootError {
+                path: self.path.to_path_buf(),
+                source: io::Error::new(error.kind(), format!("{what} there fails: {error}")),
+            }
         })
     }
 
@@ -211,7 +219,7 @@ impl fmt::Display for Target {
 
 /// A directory that cannot be used as a root.
 #[derive(Debug, thiserror::Error)]
-#[error("the directory {} cannot be opened: {source}", path.display())]
+#[error("the directory {} cannot be used: {source}", path.display())]
 pub struct RootError {
     /// The path as given.
     pub path: PathBuf,

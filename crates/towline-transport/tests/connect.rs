@@ -5,25 +5,21 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+mod keys;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use towline_identity::{Authority, AuthorityOptions, Identity, LeafOptions};
+use towline_identity::Identity;
 use towline_transport::{
     AcceptError, ConnectError, ConnectOptions, Connection, Endpoint, ListenError, ListenOptions,
     Listener, TlsProblem, connect, describe_io_error,
 };
 
-fn authority() -> Authority {
-    Authority::generate(&AuthorityOptions::new()).unwrap()
-}
-
-fn identity(authority: &Authority, name: &str) -> Arc<Identity> {
-    Arc::new(authority.issue(&LeafOptions::new(name)).unwrap())
-}
+use keys::{authority, identity};
 
 fn as_client(identity: &Arc<Identity>) -> ConnectOptions {
     ConnectOptions::new().identity(Arc::clone(identity))

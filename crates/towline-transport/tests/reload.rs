@@ -5,6 +5,8 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+mod keys;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,13 +16,7 @@ use towline_transport::{
     AcceptError, ConnectError, ConnectOptions, Connection, ListenOptions, Listener, connect,
 };
 
-fn authority() -> Authority {
-    Authority::generate(&AuthorityOptions::new()).unwrap()
-}
-
-fn identity(authority: &Authority, name: &str) -> Arc<Identity> {
-    Arc::new(authority.issue(&LeafOptions::new(name)).unwrap())
-}
+use keys::{authority, identity};
 
 async fn listen(live: &LiveIdentity) -> Listener {
     let options = ListenOptions::new().identity(live.clone());

@@ -6,6 +6,8 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+mod keys;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,23 +19,15 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use towline_identity::{
-    Authority, AuthorityOptions, FirstSeen, Identity, KnownKey, KnownKeys, LeafOptions, Peer,
-};
+use towline_identity::{FirstSeen, Identity, KnownKey, KnownKeys, Peer};
 use towline_transport::{
     AcceptError, Authorisation, ConnectError, ConnectOptions, Connection, ListenOptions, Listener,
     TlsProblem, Trust, Verdict, connect, describe_io_error,
 };
 
+use keys::{authority, identity};
+
 const MANY: usize = 200;
-
-fn authority() -> Authority {
-    Authority::generate(&AuthorityOptions::new()).unwrap()
-}
-
-fn identity(authority: &Authority, name: &str) -> Arc<Identity> {
-    Arc::new(authority.issue(&LeafOptions::new(name)).unwrap())
-}
 
 /// An empty file that learns.
 fn known() -> (TempDir, PathBuf) {

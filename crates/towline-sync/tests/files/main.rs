@@ -6,6 +6,7 @@ mod authorised;
 mod file_to_disk;
 mod hash_names;
 mod inputs;
+mod listing;
 mod names;
 mod over_rpc;
 mod sending;

@@ -17,6 +17,7 @@ use towline_sync::{
 };
 
 use crate::inputs::splitmix64;
+use crate::listing::names;
 
 /// A server with a directory, a client with another, and the connection between them.
 struct Pair {
@@ -26,7 +27,7 @@ struct Pair {
     serving: JoinHandle<CloseReason>,
 }
 
-fn connect(server: Server) -> (Client, JoinHandle<CloseReason>) {
+pub(crate) fn connect(server: Server) -> (Client, JoinHandle<CloseReason>) {
     let (here, there) = tokio::io::duplex(64 << 10);
     let peer = Peer::unauthenticated("mem://test");
     let at_server = peer.clone();
@@ -59,15 +60,6 @@ fn pair(options: ServeOptions) -> Pair {
 
 fn writable() -> Pair {
     pair(ServeOptions::default().allow_write(true))
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 impl Pair {

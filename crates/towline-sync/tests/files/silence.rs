@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
-use towline_identity::Peer;
 use towline_rpc::proto::Limits;
 use towline_rpc::server::UploadParts;
 use towline_rpc::{Client, Context, Message, Server, StreamError};
 use towline_sync::part::{self, PART_SIZE};
 use towline_sync::{HashName, PushError, PushOptions, Pushed, SourceFile, push};
+
+use crate::over_rpc::connect;
 
 const BEFORE: Duration = Duration::from_secs(8);
 
@@ -30,16 +30,7 @@ fn slow(before: Duration, after: Duration) -> Client {
         .limits(Limits::default().queue_parts(1))
         .upload(part::UPLOAD_SERVICE, store)
         .build();
-    let (here, there) = tokio::io::duplex(64 << 10);
-    let peer = Peer::unauthenticated("mem://test");
-    let at_server = peer.clone();
-    tokio::spawn(async move {
-        let shutdown = CancellationToken::new();
-        server
-            .serve_io(there, at_server, "mem://b", "mem://a", shutdown)
-            .await
-    });
-    Client::builder().from_io(here, peer, "mem://a", "mem://b")
+    connect(server).0
 }
 
 async fn push_to(client: &Client, size: usize, limit: Duration) -> Result<Pushed, PushError> {

@@ -13,6 +13,7 @@ use towline_sync::{
 };
 
 use crate::inputs::splitmix64;
+use crate::listing::names;
 
 fn part(number: i64, body: &[u8], last: bool) -> InPart {
     InPart {
@@ -27,15 +28,6 @@ fn sink(root: &Root, name: &str) -> IncomingSink {
     let target = root.target(name, None, None).unwrap();
     let options = IncomingOptions::default().durability(Durability::None);
     IncomingSink::start(root.create_incoming(&target, &options).unwrap()).unwrap()
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[tokio::test]
