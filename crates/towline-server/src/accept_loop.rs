@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use towline_transport::{AcceptError, Authorisation, Connection, Verdict};
 
 use crate::accept::{Accept, Handshake};
-use crate::complaints::{Complaints, now};
+use crate::complaints::{Journal, now};
 use crate::counters::Shared;
+use crate::outcome::Outcome;
 use crate::server::Drained;
 
 /// The first wait after a failed accept; it doubles with each further failure.
@@ -36,28 +37,21 @@ impl AcceptLoop {
     where
         L: Accept,
         H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         let mut tasks = JoinSet::new();
         let mut backoff = Backoff::default();
-        let mut failed = Complaints::new("failed handshakes");
-        // Of their own: what strangers cause must not hide whom an administrator could admit.
-        let mut turned_away = Complaints::new("refused peers");
-        let mut refused = Complaints::new("refused connections");
+        let mut journal = Journal::new();
         loop {
             tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break,
-                () = failed.due() => failed.flush(),
-                () = turned_away.due() => turned_away.flush(),
-                () = refused.due() => refused.flush(),
-                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
-                    self.reap(ended, &mut failed, &mut turned_away);
-                }
+                () = journal.due() => journal.flush_due(),
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.reap(ended, &mut journal),
                 accepted = backoff.then(listener.accept()) => match accepted {
                     Ok(incoming) => {
                         backoff = Backoff::default();
-                        self.admit(incoming, &handler, &mut tasks, &mut refused);
+                        self.admit(incoming, &handler, &mut tasks, &mut journal);
                     }
                     Err(error) if is_of_one_connection(&error) => {
                         tracing::debug!(%error, "a client was gone before it was accepted");
@@ -76,10 +70,8 @@ impl AcceptLoop {
         }
         // Closed before the waiting: nobody queues for a server that is about to end.
         drop(listener);
-        let drained = self.finish(tasks, &mut failed, &mut turned_away).await;
-        failed.flush();
-        turned_away.flush();
-        refused.flush();
+        let drained = self.finish(tasks, &mut journal).await;
+        journal.flush();
         drained
     }
 
@@ -89,15 +81,15 @@ impl AcceptLoop {
         incoming: I,
         handler: &Arc<H>,
         tasks: &mut JoinSet<Ended>,
-        refused: &mut Complaints,
+        journal: &mut Journal,
     ) where
         I: Handshake,
         H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.counters.refused_at_limit();
-            refused.note(format!(
+            journal.refused_at_limit.note(format!(
                 "refused {}: max_connections is reached",
                 incoming.remote()
             ));
@@ -114,7 +106,7 @@ impl AcceptLoop {
             let remote = incoming.remote();
             let shaken = tokio::select! {
                 biased;
-                () = stopping.cancelled() => return Ended::Served,
+                () = stopping.cancelled() => return Ended::Served(Outcome::Done),
                 shaken = incoming.handshake() => shaken,
             };
             match shaken {
@@ -128,9 +120,9 @@ impl AcceptLoop {
                         ));
                     }
                     tracing::debug!(peer = %connection.peer(), "connected");
-                    handler(connection, stopping).await;
+                    let outcome = handler(connection, stopping).await.into();
                     tracing::debug!(%remote, "disconnected");
-                    Ended::Served
+                    Ended::Served(outcome)
                 }
                 Err(error) => {
                     counters.handshake_failed();
@@ -140,12 +132,7 @@ impl AcceptLoop {
         });
     }
 
-    async fn finish(
-        &self,
-        mut tasks: JoinSet<Ended>,
-        failed: &mut Complaints,
-        turned_away: &mut Complaints,
-    ) -> Drained {
+    async fn finish(&self, mut tasks: JoinSet<Ended>, journal: &mut Journal) -> Drained {
         let mut drained = Drained::default();
         loop {
             tokio::select! {
@@ -153,7 +140,7 @@ impl AcceptLoop {
                 ended = tasks.join_next() => match ended {
                     Some(ended) => {
                         drained.finished += 1;
-                        self.reap(ended, failed, turned_away);
+                        self.reap(ended, journal);
                     }
                     None => return drained,
                 },
@@ -167,24 +154,22 @@ impl AcceptLoop {
         );
         tasks.abort_all();
         while let Some(ended) = tasks.join_next().await {
-            self.reap(ended, failed, turned_away);
+            self.reap(ended, journal);
         }
         drained
     }
 
-    fn reap(
-        &self,
-        ended: Result<Ended, JoinError>,
-        failed: &mut Complaints,
-        turned_away: &mut Complaints,
-    ) {
+    fn reap(&self, ended: Result<Ended, JoinError>, journal: &mut Journal) {
         let error = match ended {
-            Ok(Ended::Served) => return,
+            Ok(Ended::Served(Outcome::Done)) => return,
+            Ok(Ended::Served(Outcome::Failed(text))) => return journal.ended_badly.note(text),
             Ok(Ended::NotShaken(error @ AcceptError::NotAdmitted { .. })) => {
-                return turned_away.note(error.to_string());
+                return journal.refused_peers.note(error.to_string());
             }
-            Ok(Ended::NotAuthorised(text)) => return turned_away.note(text),
-            Ok(Ended::NotShaken(error)) => return failed.note(error.to_string()),
+            Ok(Ended::NotAuthorised(text)) => return journal.refused_peers.note(text),
+            Ok(Ended::NotShaken(error)) => {
+                return journal.failed_handshakes.note(error.to_string());
+            }
             Err(error) => error,
         };
         if let Ok(payload) = error.try_into_panic() {
@@ -208,7 +193,7 @@ impl AcceptLoop {
 
 /// How the task of a connection ended.
 enum Ended {
-    Served,
+    Served(Outcome),
     NotShaken(AcceptError),
     NotAuthorised(String),
 }

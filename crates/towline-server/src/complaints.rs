@@ -8,6 +8,58 @@ use tokio::time::{Instant, sleep_until};
 /// A log that a flood of connections fills hides what matters, and fills the disk.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Complaints by kind: what strangers cause must not hide whom an administrator could admit.
+pub(crate) struct Journal {
+    pub(crate) failed_handshakes: Complaints,
+    pub(crate) refused_peers: Complaints,
+    pub(crate) refused_at_limit: Complaints,
+    pub(crate) ended_badly: Complaints,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        Self {
+            failed_handshakes: Complaints::new("failed handshakes"),
+            refused_peers: Complaints::new("refused peers"),
+            refused_at_limit: Complaints::new("refused connections"),
+            ended_badly: Complaints::new("connections that ended badly"),
+        }
+    }
+
+    fn all(&mut self) -> [&mut Complaints; 4] {
+        [
+            &mut self.failed_handshakes,
+            &mut self.refused_peers,
+            &mut self.refused_at_limit,
+            &mut self.ended_badly,
+        ]
+    }
+
+    /// Ready when [`flush_due`](Self::flush_due) has something to show.
+    pub(crate) async fn due(&mut self) {
+        let held = self.all().into_iter().filter(|kind| kind.held > 0);
+        match held.filter_map(|kind| kind.next).min() {
+            Some(next) => sleep_until(next).await,
+            None => pending().await,
+        }
+    }
+
+    /// Shows what was counted for a second.
+    pub(crate) fn flush_due(&mut self) {
+        let now = now();
+        for kind in self.all() {
+            if kind.next.is_none_or(|next| now >= next) {
+                kind.flush();
+            }
+        }
+    }
+
+    /// Shows all that was counted.
+    pub(crate) fn flush(&mut self) {
+        self.all().into_iter().for_each(Complaints::flush);
+    }
+}
+
 /// Complaints of one kind.
 pub(crate) struct Complaints {
     /// What is counted, for a sentence.
@@ -19,7 +71,7 @@ pub(crate) struct Complaints {
 }
 
 impl Complaints {
-    pub(crate) fn new(what: &'static str) -> Self {
+    fn new(what: &'static str) -> Self {
         Self {
             what,
             next: None,
@@ -40,16 +92,8 @@ impl Complaints {
         }
     }
 
-    /// Ready when [`flush`](Self::flush) has something to show and may.
-    pub(crate) async fn due(&self) {
-        match self.next {
-            Some(next) if self.held > 0 => sleep_until(next).await,
-            _ => pending().await,
-        }
-    }
-
     /// Shows what was counted, if anything was.
-    pub(crate) fn flush(&mut self) {
+    fn flush(&mut self) {
         match std::mem::take(&mut self.held) {
             0 => return,
             1 => tracing::warn!("{}", self.last),

@@ -37,8 +37,10 @@ mod accept;
 mod accept_loop;
 mod complaints;
 mod counters;
+mod outcome;
 mod server;
 
 pub use accept::{Accept, Handshake};
 pub use counters::Counters;
+pub use outcome::Outcome;
 pub use server::{Builder, ConfigError, Drained, Server};

@@ -13,6 +13,7 @@ use towline_transport::{Authorisation, Connection};
 use crate::accept::Accept;
 use crate::accept_loop::AcceptLoop;
 use crate::counters::{Counters, Shared};
+use crate::outcome::Outcome;
 
 /// Settings that cannot be served with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,8 +96,9 @@ impl Builder {
     ///
     /// The handler runs once for each connection whose handshake succeeded, in that connection's own
     /// task; the connection ends when its future does. The token it gets is cancelled when the server
-    /// is being shut down: finish what must be finished and return. A handler that panics ends only
-    /// its own connection.
+    /// is being shut down: finish what must be finished and return. What it returns is `()`, or an
+    /// [`Outcome`] that tells why a connection ended badly. A handler that panics ends only its own
+    /// connection.
     ///
     /// # Errors
     ///
@@ -109,7 +111,7 @@ impl Builder {
     where
         L: Accept,
         H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         self.validate()?;
         let stopping = CancellationToken::new();

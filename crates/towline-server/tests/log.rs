@@ -12,14 +12,24 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use towline_server::{Accept, Handshake, Server};
+use towline_identity::Peer;
+use towline_server::{Accept, Handshake, Outcome, Server};
 use towline_transport::{AcceptError, Connection};
 use tracing::subscriber::DefaultGuard;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A stranger with a number, who does not shake hands, or holds his place.
-struct Stranger(u32, bool);
+/// A stranger with a number, and what he does.
+struct Stranger(u32, Does);
+
+enum Does {
+    /// Something else than a handshake.
+    NoHandshake,
+    /// Holds his place.
+    Nothing,
+    /// Shakes hands, and then breaks rules.
+    Misbehaves,
+}
 
 impl Handshake for Stranger {
     fn remote(&self) -> String {
@@ -27,12 +37,16 @@ impl Handshake for Stranger {
     }
 
     async fn handshake(self) -> Result<Connection, AcceptError> {
-        if self.1 {
-            return pending().await;
+        let remote = self.remote();
+        match self.1 {
+            Does::NoHandshake => Err(AcceptError::NotTls { remote }),
+            Does::Nothing => pending().await,
+            Does::Misbehaves => {
+                let (io, _) = tokio::io::duplex(1);
+                let peer = Peer::unauthenticated(remote.as_str());
+                Ok(Connection::new(Box::new(io), peer, "door", remote))
+            }
         }
-        Err(AcceptError::NotTls {
-            remote: self.remote(),
-        })
     }
 }
 
@@ -90,7 +104,9 @@ fn serve(most: usize) -> (Server, mpsc::UnboundedSender<Stranger>) {
     let (knock, door) = mpsc::unbounded_channel();
     let server = Server::builder()
         .max_connections(most)
-        .serve([Door(door)], |_, _| async {})
+        .serve([Door(door)], |connection, _| async move {
+            Outcome::Failed(format!("{} broke a rule", connection.peer()))
+        })
         .unwrap();
     (server, knock)
 }
@@ -102,7 +118,7 @@ async fn failed_handshakes_are_told_once_a_second_and_all_counted() {
     let (server, knock) = serve(10);
     // 1,000 in ten seconds.
     for number in 0..1000 {
-        assert!(knock.send(Stranger(number, false)).is_ok());
+        assert!(knock.send(Stranger(number, Does::NoHandshake)).is_ok());
         sleep(10 * MS).await;
     }
     sleep(1500 * MS).await;
@@ -120,11 +136,11 @@ async fn failed_handshakes_are_told_once_a_second_and_all_counted() {
     assert_eq!(told(&lines), 1000, "{lines:#?}");
 
     // After a silence the next one is told at once, in full.
-    knock.send(Stranger(5000, false)).ok().unwrap();
+    knock.send(Stranger(5000, Does::NoHandshake)).ok().unwrap();
     sleep(MS).await;
     assert!(log.lines().last().unwrap().contains("stranger 5000 does"));
     // What is still held back is told in the end.
-    knock.send(Stranger(5001, false)).ok().unwrap();
+    knock.send(Stranger(5001, Does::NoHandshake)).ok().unwrap();
     sleep(MS).await;
     assert!(log.lines().last().unwrap().contains("stranger 5000 does"));
     server.shutdown(Duration::ZERO).await;
@@ -137,7 +153,7 @@ async fn refusals_for_want_of_room_are_told_once_a_second() {
     let _collecting = log.collect();
     let (server, knock) = serve(1);
     for number in 0..500 {
-        assert!(knock.send(Stranger(number, true)).is_ok());
+        assert!(knock.send(Stranger(number, Does::Nothing)).is_ok());
         sleep(10 * MS).await;
     }
     sleep(1500 * MS).await;
@@ -149,6 +165,28 @@ async fn refusals_for_want_of_room_are_told_once_a_second() {
         "{lines:#?}"
     );
     assert_eq!(told(&lines), 499, "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_end_badly_are_told_once_a_second() {
+    let log = Log::default();
+    let _collecting = log.collect();
+    let (server, knock) = serve(10);
+    for number in 0..500 {
+        assert!(knock.send(Stranger(number, Does::Misbehaves)).is_ok());
+        sleep(10 * MS).await;
+    }
+    // Another kind does not wait for them.
+    assert!(knock.send(Stranger(7000, Does::NoHandshake)).is_ok());
+    sleep(MS).await;
+    assert!(log.lines().last().unwrap().contains("stranger 7000 does"));
+    sleep(1500 * MS).await;
+    assert_eq!(server.counters().accepted, 501);
+    let mut lines = log.lines();
+    lines.retain(|line| !line.contains("7000"));
+    assert!(lines.len() <= 7, "{lines:#?}");
+    assert!(lines[0].contains("stranger 0 broke a rule"), "{lines:#?}");
+    assert_eq!(told(&lines), 500, "{lines:#?}");
 }
 
 /// How many complaints the lines stand for.

@@ -374,7 +374,7 @@ async fn deaf_server(count: usize) -> (Server, Vec<DuplexStream>, Arc<AtomicU32>
             async move {
                 let _on_drop = on_drop;
                 connection.write_u8(1).await.unwrap();
-                pending().await
+                pending::<()>().await
             }
         })
         .unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use towline_identity::{Authorisation, LiveIdentity, Trust};
-use towline_server::{Counters, Drained};
+use towline_server::{Counters, Drained, Outcome};
 use towline_transport::{Endpoint, ListenOptions, Listener, ParseEndpointError};
 
 use super::Server;
@@ -163,8 +163,11 @@ impl Server {
                     {
                         reason @ (CloseReason::ClosedByPeer | CloseReason::ClosedHere) => {
                             tracing::debug!(%peer, %reason, "disconnected");
+                            Outcome::Done
                         }
-                        reason => tracing::warn!(%peer, %reason, "a connection ended badly"),
+                        reason => Outcome::Failed(format!(
+                            "a connection ended badly: that of {peer}: {reason}"
+                        )),
                     }
                 }
             })?;
