@@ -1,0 +1,2 @@
+//! Many streams on one connection.
+pub mod proto;

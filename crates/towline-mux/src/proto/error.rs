@@ -1,0 +1,263 @@
+//! Why streams and sessions end.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+
+use super::Violation;
+
+/// Why a session is over. The first reason counts; every later call returns it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// This side closed or aborted it, or dropped its last handle.
+    #[error("the session was closed on this side")]
+    ClosedHere,
+    /// This side ended it with a code.
+    #[error("the session was closed on this side with code {0}")]
+    ClosedWithCode(u32),
+    /// The peer closed the transport between two frames, which is how sessions usually end.
+    #[error("the peer closed the session")]
+    ClosedByPeer,
+    /// The peer ended the session with a code.
+    #[error("the peer ended the session with code {code}{}", in_words(debug))]
+    GoneAway {
+        /// The code: 1 protocol error, 2 internal error, others as the application has them.
+        code: u32,
+        /// What it said about it; yamux has no such text.
+        debug: Bytes,
+    },
+    /// The peer broke a rule of the protocol; it was told.
+    #[error("the session was ended: {0}")]
+    Violation(#[source] Violation),
+    /// The transport ended inside a frame.
+    #[error("the connection was lost: it ended inside a frame")]
+    Truncated,
+    /// The transport failed.
+    #[error("the connection was lost: {0}")]
+    Io(#[source] Arc<io::Error>),
+    /// Nothing came from the peer, and no answer to a ping.
+    #[error("the peer is mute: a keep-alive ping was not answered in time")]
+    KeepAliveTimeout,
+    /// The peer did not take what was to be written.
+    #[error("the peer does not read: nothing could be written in time")]
+    WriteTimeout,
+}
+
+fn in_words(debug: &Bytes) -> String {
+    if debug.is_empty() {
+        String::new()
+    } else {
+        let start = &debug[..debug.len().min(200)];
+        format!(": {}", String::from_utf8_lossy(start).escape_debug())
+    }
+}
+
+impl SessionEnd {
+    /// What `std` calls it.
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::ClosedHere | Self::ClosedWithCode(_) => io::ErrorKind::NotConnected,
+            Self::ClosedByPeer | Self::GoneAway { .. } => io::ErrorKind::ConnectionAborted,
+            Self::Violation(_) => io::ErrorKind::InvalidData,
+            Self::Truncated => io::ErrorKind::UnexpectedEof,
+            Self::Io(error) => error.kind(),
+            Self::KeepAliveTimeout | Self::WriteTimeout => io::ErrorKind::TimedOut,
+        }
+    }
+
+    /// True for a time-out.
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::KeepAliveTimeout | Self::WriteTimeout)
+    }
+
+    /// True if the session ended because somebody meant it to.
+    pub const fn is_clean(&self) -> bool {
+        matches!(self, Self::ClosedHere | Self::ClosedByPeer)
+    }
+}
+
+/// What the peer said when it went away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteGoAway {
+    /// Its code; 0 is nothing special.
+    pub code: u32,
+    /// muxado: a text for people, at most 1 MiB. Empty in yamux.
+    pub debug: Bytes,
+}
+
+/// Why one stream ended before its time. [`SessionEnd`] has the reasons that end all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamEnd {
+    /// The peer reset it.
+    #[error("the peer reset the stream with code {0}")]
+    ResetByPeer(u32),
+    /// This side reset it.
+    #[error("the stream was reset on this side with code {0}")]
+    ResetHere(u32),
+    /// muxado: the peer sent more than its window allows.
+    #[error("the stream was reset: the peer sent more than its window allows")]
+    WindowExceeded,
+    /// muxado: the peer sent data behind its end of data.
+    #[error("the stream was reset: the peer sent data behind its end")]
+    DataAfterEnd,
+    /// The session held more than its receive budget, and this stream held most of it.
+    #[error(
+        "the stream was reset: the session's receive budget is used up, and this stream holds most of it"
+    )]
+    OutOfBudget,
+    /// The peer did not acknowledge it in time.
+    #[error("the stream was reset: the peer did not acknowledge it in time")]
+    OpenTimeout,
+    /// muxado: the peer went away before it saw the stream.
+    #[error("the peer went away before it saw the stream")]
+    RemoteGoneAway,
+}
+
+impl StreamEnd {
+    /// The code on the wire that stands for it.
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::ResetByPeer(code) | Self::ResetHere(code) => code,
+            Self::WindowExceeded => 3,
+            Self::DataAfterEnd => 4,
+            Self::OutOfBudget | Self::OpenTimeout => 0,
+            Self::RemoteGoneAway => 11,
+        }
+    }
+}
+
+/// Why a stream could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The peer went away: it accepts no more streams. Those that are open go on.
+    #[error("the peer accepts no more streams; open them on a new connection")]
+    RemoteNotAccepting,
+    /// All ids of this side were used. The session lives on, for what is open.
+    #[error("all stream ids of this session were used; open streams on a new connection")]
+    StreamsExhausted,
+    /// This side's own limit, `max_outgoing_streams`.
+    #[error("{0} streams are open, as many as max_outgoing_streams allows")]
+    TooManyStreams(usize),
+    /// The memory manager refused.
+    #[error("no memory for another stream: {0}")]
+    Memory(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// The session is over.
+    #[error(transparent)]
+    Session(#[from] SessionEnd),
+}
+
+/// Why nothing could be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The stream ended before its end of data. What had come before was read.
+    #[error(transparent)]
+    Ended(#[from] StreamEnd),
+    /// This side gave up reading.
+    #[error("reading from the stream was given up on this side")]
+    Closed,
+    /// The read deadline has passed. The stream can still be used.
+    #[error("nothing came before the read deadline")]
+    TimedOut,
+    /// The session is over, and the peer had not ended its data: there may have been more.
+    #[error(transparent)]
+    Session(#[from] SessionEnd),
+}
+
+/// Why nothing could be written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The stream has ended.
+    #[error(transparent)]
+    Ended(#[from] StreamEnd),
+    /// This side has ended its data.
+    #[error("the stream's writing half is closed on this side")]
+    Closed,
+    /// The write deadline has passed. The stream can still be used.
+    #[error("nothing could be written before the write deadline")]
+    TimedOut,
+    /// The session is over.
+    #[error(transparent)]
+    Session(#[from] SessionEnd),
+}
+
+/// Why a ping was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PingError {
+    /// muxado has no pings; run a heartbeat.
+    #[error("muxado has no pings: run a heartbeat")]
+    Unsupported,
+    /// No answer within the write time-out.
+    #[error("the ping was not answered in time")]
+    TimedOut,
+    /// The session is over.
+    #[error(transparent)]
+    Session(#[from] SessionEnd),
+}
+
+impl From<SessionEnd> for io::Error {
+    fn from(end: SessionEnd) -> Self {
+        Self::new(end.kind(), end)
+    }
+}
+
+impl From<StreamEnd> for io::Error {
+    fn from(end: StreamEnd) -> Self {
+        let kind = match end {
+            StreamEnd::OpenTimeout => io::ErrorKind::TimedOut,
+            _ => io::ErrorKind::ConnectionReset,
+        };
+        Self::new(kind, end)
+    }
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Ended(end) => end.into(),
+            ReadError::Session(end) => end.into(),
+            ReadError::Closed => Self::new(io::ErrorKind::NotConnected, error),
+            ReadError::TimedOut => Self::new(io::ErrorKind::TimedOut, error),
+        }
+    }
+}
+
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Ended(end) => end.into(),
+            // What `std` reports for a write to what is closed.
+            WriteError::Session(SessionEnd::ClosedHere) | WriteError::Closed => {
+                Self::new(io::ErrorKind::BrokenPipe, error)
+            }
+            WriteError::Session(end) => end.into(),
+            WriteError::TimedOut => Self::new(io::ErrorKind::TimedOut, error),
+        }
+    }
+}
+
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Session(end) => end.into(),
+            OpenError::Memory(_) => Self::new(io::ErrorKind::OutOfMemory, error),
+            _ => Self::other(error),
+        }
+    }
+}
+
+impl From<PingError> for io::Error {
+    fn from(error: PingError) -> Self {
+        match error {
+            PingError::Session(end) => end.into(),
+            PingError::TimedOut => Self::new(io::ErrorKind::TimedOut, error),
+            PingError::Unsupported => Self::new(io::ErrorKind::Unsupported, error),
+        }
+    }
+}
