@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`rpc`] | calls, uploads and downloads in the wire format of rpc25519 v1.6.8 |
 //! | `sync` | files over [`rpc`]: verified, atomic, beneath one directory |
+//! | [`mux`] | many streams on one connection: yamux and muxado |
 //! | `server` | the accept loop: limits, back-off, drain |
 //! | `transport` | endpoint URLs (`tls://host:8443`) and the connections they name |
 //! | `identity` | authorities, certificates and keys |
@@ -27,11 +28,12 @@
 //! # Features
 //!
 //! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
-//!   [`codec`] and `rpc::proto`.
+//!   [`codec`], `mux::proto` and `rpc::proto`.
 
 pub use towline_codec as codec;
 #[cfg(feature = "tokio")]
 pub use towline_identity as identity;
+pub use towline_mux as mux;
 pub use towline_rpc as rpc;
 #[cfg(feature = "tokio")]
 pub use towline_server as server;

@@ -180,20 +180,21 @@ impl Engine {
             .map(|end| if end { Reading::End } else { Reading::Blocked })
     }
 
-    /// Copies the next bytes of a stream into `buf`. `Ok(Some(0))` is the end, `Ok(None)` that nothing
-    /// has come.
+    /// Shows the next bytes of a stream, at most `max`, to `take`, piece by piece, for a reader that has
+    /// its own memory. Returns how many; `Ok(Some(0))` is the end, `Ok(None)` that nothing has come.
     ///
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub fn read_into(
+    pub fn read_with(
         &mut self,
         now: Instant,
         key: StreamKey,
-        buf: &mut [u8],
+        max: usize,
+        take: impl FnMut(&[u8]),
     ) -> Result<Option<usize>, ReadError> {
         if let Some(stream) = self.stream_mut(key.0) {
-            let count = stream.inbox.copy_to(buf);
+            let count = stream.inbox.take_with(max, take);
             if count > 0 {
                 self.note_read(now, key.0, count as u32);
                 return Ok(Some(count));

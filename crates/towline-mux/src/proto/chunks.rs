@@ -14,6 +14,10 @@ const JOINED: usize = 4 << 10;
 pub(crate) enum Chunks {
     /// One, or, if it is empty, none: a variant for none would cost every stream eight bytes.
     One(Bytes),
+    #[expect(
+        clippy::box_collection,
+        reason = "a queue beside the chunk would double the size of every stream"
+    )]
     Many(Box<VecDeque<Bytes>>),
 }
 
@@ -76,10 +80,11 @@ impl Chunks {
         Some(chunk)
     }
 
-    /// Copies bytes from the front into `buf`; returns how many.
-    pub(crate) fn copy_to(&mut self, mut buf: &mut [u8]) -> usize {
-        let mut copied = 0;
-        while !buf.is_empty() {
+    /// Shows up to `max` bytes from the front to `take`, piece by piece, and forgets them; returns how
+    /// many.
+    pub(crate) fn take_with(&mut self, max: usize, mut take: impl FnMut(&[u8])) -> usize {
+        let mut taken = 0;
+        while taken < max {
             let front = match self {
                 Self::One(chunk) if chunk.is_empty() => break,
                 Self::One(chunk) => chunk,
@@ -88,16 +93,16 @@ impl Chunks {
                     None => break,
                 },
             };
-            let len = front.len().min(buf.len());
-            let (now, later) = buf.split_at_mut(len);
-            front.copy_to_slice(now);
-            buf = later;
-            copied += len;
-            if front.is_empty() {
+            let len = front.len().min(max - taken);
+            take(&front[..len]);
+            taken += len;
+            if len == front.len() {
                 self.drop_front();
+            } else {
+                front.advance(len);
             }
         }
-        copied
+        taken
     }
 
     /// Forgets all of it.
@@ -185,9 +190,7 @@ mod tests {
             for (copy, max) in takes.into_iter().cycle() {
                 if chunks.front().is_none() { break }
                 if copy {
-                    let mut buf = vec![0; max];
-                    let count = chunks.copy_to(&mut buf);
-                    got.extend_from_slice(&buf[..count]);
+                    chunks.take_with(max, |piece| got.extend_from_slice(piece));
                 } else {
                     got.extend_from_slice(&chunks.take(max).unwrap_or_default());
                 }

@@ -82,13 +82,13 @@ impl Pings {
 
     /// A ping of the application's; its number.
     pub(crate) fn want_for_user(&mut self, now: Instant) -> u64 {
-        let users = self.pings.iter().filter_map(|ping| match ping.purpose {
+        let mut users = self.pings.iter().filter_map(|ping| match ping.purpose {
             Purpose::User(number) => Some((number, ping.sent.is_none())),
             _ => None,
         });
         // One that has not left serves both; one that has left answers for what was before it.
         let count = users.clone().count();
-        if let Some((number, unsent)) = users.last()
+        if let Some((number, unsent)) = users.next_back()
             && (unsent || count >= MOST)
         {
             return number;

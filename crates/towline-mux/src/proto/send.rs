@@ -354,11 +354,11 @@ impl Engine {
 
     /// The stream whose turn it is.
     fn next_ready(&mut self) -> Option<u32> {
-        if self.fresh_run < FRESH_RUN || self.ready.is_empty() {
-            if let Some(slot) = self.fresh.pop_front() {
-                self.fresh_run += 1;
-                return Some(slot);
-            }
+        if (self.fresh_run < FRESH_RUN || self.ready.is_empty())
+            && let Some(slot) = self.fresh.pop_front()
+        {
+            self.fresh_run += 1;
+            return Some(slot);
         }
         self.fresh_run = 0;
         self.ready.pop_front()

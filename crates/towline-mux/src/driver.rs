@@ -1,0 +1,300 @@
+//! One task per session: reads, times and wakes; and writes what callers leave to it. The protocol is
+//! in [`proto`](crate::proto).
+
+mod clock;
+mod shared;
+mod transport;
+mod waiters;
+mod writer;
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use tokio::{io::AsyncRead, time::Sleep};
+use tokio_util::io::poll_read_buf;
+
+pub use self::transport::Transport;
+pub(crate) use self::{
+    clock::{now, seed},
+    shared::{PingWait, Shared},
+};
+use self::{shared::wake_all, writer::Writer};
+use crate::proto::Engine;
+
+/// A read is never larger.
+const LARGEST_READ: usize = 64 << 10;
+/// A payload is read into memory of its own up to this size; what a peer announces is not believed
+/// beyond it.
+const LARGEST_PAYLOAD: usize = 256 << 10;
+/// Bytes read before those who were woken have their turn.
+const BATCH_BYTES: usize = 256 << 10;
+/// Turns without giving other tasks theirs.
+const TURNS: u32 = 16;
+
+/// What a driver does after a turn.
+enum Next {
+    /// Wait until it is woken.
+    Sleep,
+    /// Take another turn.
+    Turn,
+    /// Take another turn after all tasks that are ready now.
+    Yield,
+    /// The session is over.
+    End,
+}
+
+/// The task of one session.
+struct Driver {
+    shared: Arc<Shared>,
+    io: Box<dyn AsyncRead + Send + Unpin>,
+    input: BytesMut,
+    first_read: usize,
+    read_size: usize,
+    /// The rest of a long payload that is being received.
+    hint: Option<usize>,
+    read_ended: bool,
+    woken: Vec<Waker>,
+    timer: Pin<Box<Sleep>>,
+    timer_set: Option<Instant>,
+}
+
+/// Starts the task of a session on the runtime that the caller is in.
+pub(crate) fn spawn(
+    transport: Transport,
+    engine: Engine,
+    first_read: usize,
+    coalesce: bool,
+) -> Arc<Shared> {
+    let shared = Shared::new(engine, Writer::new(transport.write), coalesce);
+    let driver = Driver {
+        shared: Arc::clone(&shared),
+        io: transport.read,
+        input: BytesMut::new(),
+        first_read: first_read.clamp(64, LARGEST_READ),
+        read_size: first_read.clamp(64, LARGEST_READ),
+        hint: None,
+        read_ended: false,
+        woken: Vec::new(),
+        timer: Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(
+            now(),
+        ))),
+        timer_set: None,
+    };
+    // Its end is awaited by whoever closes the session or waits for it to be closed.
+    tokio::spawn(driver);
+    shared
+}
+
+impl Driver {
+    /// One turn: writes what waits, reads a batch, does what is due.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Next {
+        self.shared.flush();
+        let (more, gather) = self.read(cx);
+        self.take_io_error();
+        let due = self.time(cx);
+        if self.finish() {
+            return Next::End;
+        }
+        let mut state = self.shared.lock();
+        state.gathering = gather || more;
+        if state.gathering {
+            // Those who were told something will want to send: what they send now leaves together.
+            return Next::Yield;
+        }
+        // What others did while we were running has woken nobody.
+        let missed = (state.engine.has_output() && !state.blocked)
+            || state.engine.has_events()
+            || state.io_error.is_some()
+            || state.engine.is_over();
+        state.awake = due || missed;
+        if state.awake { Next::Turn } else { Next::Sleep }
+    }
+
+    /// Reads and handles a batch. Returns whether more may be there, and whether several tasks were
+    /// woken.
+    fn read(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
+        let (mut bytes, mut gather) = (0, false);
+        while !self.read_ended {
+            if bytes >= BATCH_BYTES {
+                return (true, gather);
+            }
+            let room = self.make_room();
+            let result = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.input);
+            let mut state = match result {
+                Poll::Pending => {
+                    if self.input.is_empty() && self.input.capacity() > self.first_read {
+                        // An idle session keeps no large buffer.
+                        self.input = BytesMut::new();
+                    }
+                    return (false, gather);
+                }
+                Poll::Ready(Err(error)) => {
+                    self.read_ended = true;
+                    let mut state = self.shared.lock();
+                    state.engine.handle_io_error(error);
+                    state
+                }
+                Poll::Ready(Ok(0)) => {
+                    self.read_ended = true;
+                    let mut state = self.shared.lock();
+                    state.engine.handle_end(now(), &self.input);
+                    state
+                }
+                Poll::Ready(Ok(count)) => {
+                    bytes += count;
+                    self.adapt(count, room);
+                    let mut state = self.shared.lock();
+                    if let Err(violation) = state.engine.handle_input(now(), &mut self.input) {
+                        tracing::warn!(%violation, "session ended by this side");
+                    }
+                    self.hint = state.engine.read_hint();
+                    state
+                }
+            };
+            gather |= state.drain_events(&mut self.woken);
+            drop(state);
+            self.woken.drain(..).for_each(Waker::wake);
+        }
+        (false, gather)
+    }
+
+    /// Makes room for the next read: for the rest of a long payload in memory of its own, else for what
+    /// usually comes.
+    fn make_room(&mut self) -> usize {
+        let room = match self.hint {
+            Some(hint) => hint.min(LARGEST_PAYLOAD),
+            None => self.read_size,
+        };
+        if self.input.capacity() - self.input.len() < room.min(self.first_read)
+            || self.input.is_empty()
+        {
+            self.input.reserve(room);
+        }
+        self.input.capacity() - self.input.len()
+    }
+
+    /// Lets the size of reads follow what comes.
+    fn adapt(&mut self, count: usize, room: usize) {
+        if count >= room {
+            self.read_size = (self.read_size * 4).min(LARGEST_READ);
+        } else if count < self.read_size / 8 {
+            self.read_size = (self.read_size / 2).max(self.first_read);
+        }
+    }
+
+    /// A write failed. What the peer said before is in the engine: its last words may say why.
+    fn take_io_error(&mut self) {
+        let mut state = self.shared.lock();
+        if let Some(error) = state.io_error.take() {
+            state.engine.handle_io_error(error);
+            state.drain_events(&mut self.woken);
+            drop(state);
+            self.woken.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// Sets the timer to the engine's next deadline, and does what is due. True asks for another turn.
+    fn time(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            let Some(deadline) = self.shared.lock().engine.deadline() else {
+                return false;
+            };
+            // A timer that fires early costs one look; moving it for every frame would cost more.
+            if self.timer_set.is_none_or(|set| set > deadline) {
+                self.timer
+                    .as_mut()
+                    .reset(tokio::time::Instant::from_std(deadline));
+                self.timer_set = Some(deadline);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.timer_set = None;
+            let now = now();
+            if deadline <= now {
+                let mut state = self.shared.lock();
+                state.engine.handle_timeout(now);
+                state.drain_events(&mut self.woken);
+                drop(state);
+                self.woken.drain(..).for_each(Waker::wake);
+                // What it queued is written in the turn it has just asked for.
+                return true;
+            }
+        }
+    }
+
+    /// Closes the transport when it is time. True if the session is over.
+    fn finish(&mut self) -> bool {
+        let (shutdown, over) = {
+            let state = self.shared.lock();
+            (state.engine.wants_shutdown(), state.engine.is_over())
+        };
+        if over {
+            return true;
+        }
+        if shutdown {
+            let closed = {
+                let mut writer = self.shared.writer();
+                writer.out.is_empty() && writer.poll_shutdown().is_ready()
+            };
+            if closed {
+                let mut state = self.shared.lock();
+                state.engine.handle_shutdown(now());
+                return state.engine.is_over();
+            }
+        }
+        false
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let moved = {
+            let mut state = this.shared.lock();
+            // A task that wakes itself while it runs is offered to another thread.
+            state.awake = true;
+            state.gathering = false;
+            let moved = !state.driver.will_wake(cx.waker());
+            if moved {
+                state.driver = cx.waker().clone();
+            }
+            moved
+        };
+        if moved {
+            this.shared.writer().waker = cx.waker().clone();
+        }
+        for _ in 0..TURNS {
+            match this.turn(cx) {
+                Next::Turn => {}
+                Next::Yield => break,
+                Next::Sleep => return Poll::Pending,
+                Next::End => {
+                    this.shared.end();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        // Behind every task that is ready now. Waking ourselves directly would offer this task to
+        // another thread, which would then run it beside the tasks that it wants to wait for.
+        let deferred = pin!(tokio::task::yield_now()).poll(cx);
+        debug_assert!(deferred.is_pending());
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// A driver that is dropped, rather than run to its end, still tells everybody who waits.
+    fn drop(&mut self) {
+        self.shared.end();
+        wake_all(std::mem::take(&mut self.woken));
+    }
+}

@@ -1,0 +1,478 @@
+//! One stream.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use crate::{
+    chunks::Chunks,
+    deadline::Deadline,
+    driver::now,
+    proto::{ReadError, Reading, StreamKey, WriteError},
+    session::{Session, SessionInner},
+    split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
+};
+
+/// Vectored writes of this much are gathered into one; longer ones are written slice by slice.
+const GATHERED: usize = 16 << 10;
+
+/// A stream of bytes in both directions.
+///
+/// It is `AsyncRead + AsyncWrite`. [`read_chunk`](Self::read_chunk) and
+/// [`write_chunk`](Self::write_chunk) move bytes without copying them,
+/// [`into_chunks`](Self::into_chunks) makes it a `Stream` and `Sink` of them.
+///
+/// * `shutdown` ends this side's data; the peer reads its end, and reading goes on.
+/// * Dropping a stream whose data was not ended *resets* it: a peer never takes half a message for a
+///   whole one. After `shutdown`, dropping it leaves the peer some time to end, too.
+/// * What a read returns at the end tells whether the peer meant it: `Ok(0)` after the peer's end of
+///   data, else an error.
+/// * Writing returns when the bytes are queued. [`flush`](tokio::io::AsyncWriteExt::flush) returns when
+///   they were handed to the transport; [`Session::close`] when the peer has them.
+pub struct Stream {
+    core: StreamCore,
+    read_deadline: Deadline,
+    write_deadline: Deadline,
+}
+
+/// A stream's place in its session; given back when it is dropped.
+pub(crate) struct StreamCore {
+    session: Arc<SessionInner>,
+    key: StreamKey,
+    id: u32,
+}
+
+impl Stream {
+    pub(crate) fn new(session: Arc<SessionInner>, key: StreamKey, id: u32) -> Self {
+        Self {
+            core: StreamCore { session, key, id },
+            read_deadline: Deadline::default(),
+            write_deadline: Deadline::default(),
+        }
+    }
+
+    pub(crate) const fn key(&self) -> StreamKey {
+        self.core.key
+    }
+
+    /// Its id on the wire: odd if the session's client opened it.
+    pub const fn id(&self) -> u32 {
+        self.core.id
+    }
+
+    /// The session it belongs to.
+    pub fn session(&self) -> Session {
+        self.core.session()
+    }
+
+    /// The session's [`local_addr`](Session::local_addr).
+    pub fn local_addr(&self) -> &str {
+        self.core.session.local()
+    }
+
+    /// The session's [`peer_addr`](Session::peer_addr).
+    pub fn peer_addr(&self) -> &str {
+        self.core.session.peer()
+    }
+
+    /// The next bytes, as they came; `Ok(None)` at the peer's end of data.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`], after everything that had come before was read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
+        std::future::poll_fn(|cx| self.poll_read_chunk(cx)).await
+    }
+
+    /// As [`read_chunk`](Self::read_chunk).
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]
+    pub fn poll_read_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        self.core.poll_read_chunk(cx, &mut self.read_deadline)
+    }
+
+    /// Queues all of `chunk` without copying it.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; a part may have been queued then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses what was not queued yet; nothing tells how much that was. Use
+    /// [`poll_write_chunk`](Self::poll_write_chunk) where that matters.
+    pub async fn write_chunk(&mut self, mut chunk: Bytes) -> Result<(), WriteError> {
+        loop {
+            std::future::poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Queues as much of `chunk` as there is room for, at least a byte, and takes it off `chunk`.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]
+    pub fn poll_write_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<(), WriteError>> {
+        self.core
+            .poll_write_chunk(cx, chunk, &mut self.write_deadline)
+    }
+
+    pub(crate) fn poll_flush_chunks(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), WriteError>> {
+        self.core.poll_flush(cx, &mut self.write_deadline)
+    }
+
+    /// The stream as a [`futures_core::Stream`] and a [`futures_sink::Sink`] of [`Bytes`].
+    pub fn into_chunks(self) -> Chunks {
+        Chunks::new(self)
+    }
+
+    /// Ends this side's data: `CloseWrite`. Nothing is waited for. Again is nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`], if the stream or the session has ended otherwise.
+    pub fn close_write(&mut self) -> Result<(), WriteError> {
+        self.core.shutdown()
+    }
+
+    /// Gives up reading: `CloseRead`. What comes is thrown away; a peer that goes on until its credit is
+    /// used up is told by a reset. Reads fail from now on.
+    pub fn close_read(&mut self) {
+        self.core.close_read();
+    }
+
+    /// Ends this side's data and gives up reading; what was written still arrives.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`], if the stream or the session has ended otherwise.
+    pub fn close(mut self) -> Result<(), WriteError> {
+        self.close_write()
+    }
+
+    /// Ends the stream in both directions at once. What is queued is dropped; the peer's reads and writes
+    /// fail with the code. Peers older than go-yamux v5 do not see it.
+    pub fn reset(&mut self, code: u32) {
+        self.core.reset(code);
+    }
+
+    /// From then on reads fail with [`ReadError::TimedOut`] while nothing has come. The stream can still
+    /// be used. Default: never.
+    pub fn set_read_deadline(&mut self, deadline: Option<Instant>) {
+        self.read_deadline.set(deadline);
+    }
+
+    /// From then on writes fail with [`WriteError::TimedOut`]; waits for the peer's window and for room
+    /// included. The stream can still be used. Default: never.
+    pub fn set_write_deadline(&mut self, deadline: Option<Instant>) {
+        self.write_deadline.set(deadline);
+    }
+
+    /// Sets both deadlines.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.set_read_deadline(deadline);
+        self.set_write_deadline(deadline);
+    }
+
+    /// Two halves for one task.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        (
+            ReadHalf::new(&self.core, &mut self.read_deadline),
+            WriteHalf::new(&self.core, &mut self.write_deadline),
+        )
+    }
+
+    /// Two halves that can live in tasks of their own. The stream is let go of when both are dropped.
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        let core = Arc::new(self.core);
+        (
+            OwnedReadHalf::new(Arc::clone(&core), self.read_deadline),
+            OwnedWriteHalf::new(core, self.write_deadline),
+        )
+    }
+}
+
+impl StreamCore {
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        Session {
+            inner: Arc::clone(&self.session),
+        }
+    }
+
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        deadline: &mut Deadline,
+    ) -> Poll<Result<(), ReadError>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let shared = &self.session.shared;
+        let mut state = shared.lock();
+        let room = buf.remaining();
+        match state
+            .engine
+            .read_with(now(), self.key, room, |piece| buf.put_slice(piece))?
+        {
+            Some(_) => {
+                shared.settle(state);
+                Poll::Ready(Ok(()))
+            }
+            None => {
+                state.wait_to_read(self.key, cx);
+                shared.settle(state);
+                expired(cx, deadline, ReadError::TimedOut)
+            }
+        }
+    }
+
+    pub(crate) fn poll_read_chunk(
+        &self,
+        cx: &mut Context<'_>,
+        deadline: &mut Deadline,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        let shared = &self.session.shared;
+        let mut state = shared.lock();
+        match state.engine.read(now(), self.key, usize::MAX)? {
+            Reading::Chunk(chunk) => {
+                shared.settle(state);
+                Poll::Ready(Ok(Some(chunk)))
+            }
+            Reading::End => Poll::Ready(Ok(None)),
+            Reading::Blocked => {
+                state.wait_to_read(self.key, cx);
+                shared.settle(state);
+                expired(cx, deadline, ReadError::TimedOut)
+            }
+        }
+    }
+
+    pub(crate) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+        deadline: &mut Deadline,
+    ) -> Poll<Result<usize, WriteError>> {
+        // Before the bytes are taken: an expired deadline always fails.
+        if deadline.poll_expired(cx) {
+            return Poll::Ready(Err(WriteError::TimedOut));
+        }
+        self.session.shared.poll_write(cx, self.key, buf)
+    }
+
+    pub(crate) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        deadline: &mut Deadline,
+    ) -> Poll<Result<usize, WriteError>> {
+        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        match first {
+            // A header and its body, such as HTTP writes, are one frame.
+            Some(first) if first.len() < total && first.len() < GATHERED => {
+                let mut gathered = BytesMut::with_capacity(total.min(GATHERED));
+                for buf in bufs {
+                    let room = GATHERED - gathered.len();
+                    gathered.extend_from_slice(&buf[..buf.len().min(room)]);
+                }
+                self.poll_write(cx, &gathered, deadline)
+            }
+            first => self.poll_write(cx, first.map_or(&[], |buf| &buf[..]), deadline),
+        }
+    }
+
+    pub(crate) fn poll_write_chunk(
+        &self,
+        cx: &mut Context<'_>,
+        chunk: &mut Bytes,
+        deadline: &mut Deadline,
+    ) -> Poll<Result<(), WriteError>> {
+        if deadline.poll_expired(cx) {
+            return Poll::Ready(Err(WriteError::TimedOut));
+        }
+        self.session.shared.poll_write_chunk(cx, self.key, chunk)
+    }
+
+    pub(crate) fn poll_flush(
+        &self,
+        cx: &mut Context<'_>,
+        deadline: &mut Deadline,
+    ) -> Poll<Result<(), WriteError>> {
+        if let Poll::Ready(result) = self.session.shared.poll_flush(cx, self.key) {
+            return Poll::Ready(result);
+        }
+        expired(cx, deadline, WriteError::TimedOut)
+    }
+
+    pub(crate) fn shutdown(&self) -> Result<(), WriteError> {
+        let mut state = self.session.shared.lock();
+        state.engine.shutdown(self.key)?;
+        self.session.shared.settle(state);
+        Ok(())
+    }
+
+    pub(crate) fn close_read(&self) {
+        let mut state = self.session.shared.lock();
+        state.engine.close_read(now(), self.key);
+        self.session.shared.settle(state);
+    }
+
+    pub(crate) fn reset(&self, code: u32) {
+        let mut state = self.session.shared.lock();
+        state.engine.reset(now(), self.key, code);
+        self.session.shared.settle(state);
+    }
+}
+
+/// Pending, unless the deadline has passed.
+fn expired<T, E>(cx: &mut Context<'_>, deadline: &mut Deadline, error: E) -> Poll<Result<T, E>> {
+    if deadline.poll_expired(cx) {
+        Poll::Ready(Err(error))
+    } else {
+        Poll::Pending
+    }
+}
+
+impl Drop for StreamCore {
+    fn drop(&mut self) {
+        let mut state = self.session.shared.lock();
+        state.forget_wakers(self.key);
+        state.engine.release(now(), self.key);
+        self.session.shared.settle(state);
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.core
+            .poll_read(cx, buf, &mut this.read_deadline)
+            .map_err(io::Error::from)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.core
+            .poll_write(cx, buf, &mut this.write_deadline)
+            .map_err(io::Error::from)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.core
+            .poll_write_vectored(cx, bufs, &mut this.write_deadline)
+            .map_err(io::Error::from)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.core
+            .poll_flush(cx, &mut this.write_deadline)
+            .map_err(io::Error::from)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.core.shutdown().map_err(io::Error::from))
+    }
+}
+
+#[cfg(feature = "futures-io")]
+impl futures_io::AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        AsyncRead::poll_read(self, cx, &mut buf).map_ok(|()| buf.filled().len())
+    }
+}
+
+#[cfg(feature = "futures-io")]
+impl futures_io::AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(self, cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write_vectored(self, cx, bufs)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(self, cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(self, cx)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("id", &self.core.id)
+            .field("peer", &self.core.session.peer())
+            .finish_non_exhaustive()
+    }
+}
