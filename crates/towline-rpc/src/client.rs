@@ -1,8 +1,10 @@
 //! Calling services over one connection.
 
 mod answer;
+mod bistream;
 mod builder;
 mod download;
+mod stream;
 mod upload;
 
 use std::{
@@ -20,7 +22,12 @@ use towline_codec::Text;
 use towline_identity::Peer;
 
 use self::answer::{Answer, Filler, answer};
-pub use self::{builder::ClientBuilder, download::Download, upload::Upload};
+pub use self::{
+    bistream::{BistreamReceiver, BistreamSender},
+    builder::ClientBuilder,
+    download::Download,
+    upload::Upload,
+};
 use crate::{
     close::CloseReason,
     driver::{self, Driver, Owner, Shared, delegate_core},
@@ -244,6 +251,39 @@ impl Client {
         Download::begin(Arc::clone(&self.inner), request).await
     }
 
+    /// Opens a stream in both directions: `first` names the service and is part 0 of the client's half
+    /// (docs/wire S19).
+    ///
+    /// ```no_run
+    /// # async fn run(client: towline_rpc::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use towline_rpc::Message;
+    ///
+    /// let (mut sender, mut receiver) = client.bistream(Message::request("shout", "a")).await?;
+    /// sender.send(Message::from_body("b")).await?;
+    /// sender.finish(Message::from_body("c")).await?;
+    /// while let Some(part) = receiver.next().await {
+    ///     println!("{:?}", part.body);
+    /// }
+    /// receiver.finish().await?.into_result()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the part is too large or the connection is over. A refusal comes with the
+    /// first part.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, nothing was sent.
+    pub async fn bistream(
+        &self,
+        first: Message,
+    ) -> Result<(BistreamSender, BistreamReceiver), SendError> {
+        bistream::begin(Arc::clone(&self.inner), first).await
+    }
+
     /// Who is at the other end: on `tls://` its verified key.
     pub fn peer(&self) -> &Peer {
         &self.inner.peer
@@ -313,26 +353,6 @@ impl Client {
     }
 }
 
-/// Registers a stream and queues its first message; returns its number.
-async fn begin_stream(
-    shared: &Shared<Core>,
-    first: &mut Message,
-    begin: impl FnOnce(&mut Core, Now, &mut Message) -> u64,
-) -> Result<u64, SendError> {
-    poll_fn(|cx| shared.poll_room(cx)).await?;
-    let now = driver::now();
-    let mut state = shared.lock();
-    if let Some(reason) = &state.closed {
-        return Err(SendError::Closed(reason.clone()));
-    }
-    let seqno = begin(&mut state.core, now, first);
-    if let Err(too_large) = shared.enqueue(state, now, first) {
-        shared.lock().core.abandon(seqno);
-        return Err(too_large.into());
-    }
-    Ok(seqno)
-}
-
 /// Cancels a call whose future is dropped before its answer came (docs/wire C12).
 struct CancelOnDrop<'a> {
     shared: &'a Shared<Core>,
@@ -349,9 +369,13 @@ impl Drop for CancelOnDrop<'_> {
 
 fn cancel(shared: &Shared<Core>, seqno: u64) {
     let mut state = shared.lock();
-    state.forget_stream(seqno);
+    // The other half of a bistream may wait.
+    let waiting = state.take_stream_waker(seqno);
     state.core.cancel(driver::now(), seqno);
     shared.wake_driver(state);
+    if let Some(waker) = waiting {
+        waker.wake();
+    }
 }
 
 /// Passes answers to those who wait for them.

@@ -69,6 +69,9 @@ pub enum StreamError {
     /// The other end ended the stream before its last part.
     #[error("the stream ended before its last part")]
     Ended,
+    /// This end cancelled it, by dropping its other half.
+    #[error("the stream was cancelled at this end")]
+    Cancelled,
     /// The connection ended before the stream did.
     #[error(transparent)]
     Closed(#[from] CloseReason),

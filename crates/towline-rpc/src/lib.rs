@@ -11,8 +11,7 @@
 //! ```
 //!
 //! The two types to know are [`Client`] and [`Server`]; [`Message`] is what they exchange. What is
-//! *not* here: typed services, pushes from a server, bistreams, net/rpc calls, and compression
-//! other than S2.
+//! *not* here: typed services, pushes from a server, and net/rpc calls.
 //!
 #![cfg_attr(feature = "tokio", doc = "```")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]

@@ -34,6 +34,10 @@ pub(super) fn cases(scope: Scope) -> Vec<Case> {
                 run: Box::new(move |lab| download(lab, link, size)),
             });
         }
+        cases.push(Case::new(
+            format!("cli -echofile, tow serve, {link}"),
+            move |lab| echo_file(lab, link),
+        ));
         if scope == Scope::Whole {
             cases.push(Case {
                 name: format!("cli -download of nothing, tow serve, {link}"),
@@ -54,6 +58,29 @@ fn echo(lab: &Lab, link: Link) -> Result<Outcome> {
     let room = lab.room()?;
     let server = Server::start(lab, link, room.path())?;
     server.expect_echo(lab, room.path())?;
+    server.stop()?;
+    Ok(Outcome::Pass)
+}
+
+/// The file goes up one half of a bistream and comes back on the other.
+fn echo_file(lab: &Lab, link: Link) -> Result<Outcome> {
+    const SIZE: u64 = (1 << 20) + 1;
+    let room = lab.room()?;
+    let server = Server::start(lab, link, room.path())?;
+    lab.place(SIZE, room.path(), "wanted")?;
+    server
+        .client(
+            lab,
+            room.path(),
+            &["-echofile"],
+            Some(&room.path().join("wanted")),
+        )?
+        .expect_code(0)?
+        .expect_text("total time for echo")?;
+    data::expect_same(
+        lab.file(SIZE)?,
+        &room.path().join("wanted.echoed.echoclientgot"),
+    )?;
     server.stop()?;
     Ok(Outcome::Pass)
 }

@@ -9,11 +9,13 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{Core, Inner, begin_stream, cancel};
+use super::{
+    Core, Inner,
+    stream::{Incoming, OpenStream},
+};
 use crate::{
-    driver,
     error::{SendError, StreamError},
-    proto::{Message, StreamEnd, Taken},
+    proto::Message,
 };
 
 /// A download: parts in order, then one final reply (docs/wire S6, S8).
@@ -23,20 +25,15 @@ use crate::{
 /// was taken cancels it at the server (docs/wire S16).
 #[derive(Debug)]
 pub struct Download {
-    inner: Arc<Inner>,
-    seqno: u64,
-    end: Option<Result<Message, StreamError>>,
-    over: bool,
+    stream: OpenStream,
+    incoming: Incoming,
 }
 
 impl Download {
-    pub(super) async fn begin(inner: Arc<Inner>, mut request: Message) -> Result<Self, SendError> {
-        let seqno = begin_stream(&inner.shared, &mut request, Core::begin_download).await?;
+    pub(super) async fn begin(inner: Arc<Inner>, request: Message) -> Result<Self, SendError> {
         Ok(Self {
-            inner,
-            seqno,
-            end: None,
-            over: false,
+            stream: OpenStream::begin(inner, request, Core::begin_download).await?,
+            incoming: Incoming::new(),
         })
     }
 
@@ -47,7 +44,7 @@ impl Download {
     ///
     /// Safe: no part is lost.
     pub async fn next(&mut self) -> Option<Message> {
-        poll_fn(|cx| self.poll_part(cx)).await
+        poll_fn(|cx| self.incoming.poll_part(&self.stream, cx)).await
     }
 
     /// Passes over the parts that have not been taken, and waits for the final reply.
@@ -61,39 +58,7 @@ impl Download {
     ///
     /// Dropping the future cancels the download.
     pub async fn finish(mut self) -> Result<Message, StreamError> {
-        while self.next().await.is_some() {}
-        self.end
-            .take()
-            .unwrap_or(Err(StreamError::Closed(crate::CloseReason::ClosedHere)))
-    }
-
-    fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
-        if self.over {
-            return Poll::Ready(None);
-        }
-        let shared = &self.inner.shared;
-        let mut state = shared.lock();
-        let end = match state.core.take_part(driver::now(), self.seqno) {
-            Taken::Part(part) => {
-                if state.may_resume() {
-                    shared.wake_driver(state);
-                }
-                return Poll::Ready(Some(part));
-            }
-            Taken::End(StreamEnd::Reply(reply)) => Ok(reply),
-            Taken::End(StreamEnd::Refused(text)) => Err(StreamError::Refused(text)),
-            Taken::End(StreamEnd::OutOfSync(error)) => Err(StreamError::OutOfSync(error)),
-            Taken::Nothing => match &state.closed {
-                Some(reason) => Err(StreamError::Closed(reason.clone())),
-                None => {
-                    state.wait_for_part(self.seqno, cx);
-                    return Poll::Pending;
-                }
-            },
-        };
-        self.end = Some(end);
-        self.over = true;
-        Poll::Ready(None)
+        self.incoming.finish(&self.stream).await
     }
 }
 
@@ -101,14 +66,15 @@ impl Stream for Download {
     type Item = Message;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.get_mut().poll_part(cx)
+        let this = self.get_mut();
+        this.incoming.poll_part(&this.stream, cx)
     }
 }
 
 impl Drop for Download {
     fn drop(&mut self) {
-        if !self.over {
-            cancel(&self.inner.shared, self.seqno);
+        if !self.incoming.is_over() {
+            self.stream.cancel();
         }
     }
 }

@@ -171,7 +171,12 @@ impl<W> Client<W> {
         self.begin_stream(now, request, CallType::DOWNLOAD, 0)
     }
 
-    /// Stamps the next part of an upload. False if the stream has ended: then nothing should be
+    /// Registers a bistream and stamps its first part (docs/wire S19).
+    pub fn begin_bistream(&mut self, now: Now, first: &mut Message) -> u64 {
+        self.begin_stream(now, first, CallType::BISTREAM, 1)
+    }
+
+    /// Stamps the next part of an upload or bistream. False if the stream has ended: then nothing should be
     /// sent, and [`take_part`](Self::take_part) tells how it ended.
     pub fn stamp_part(&mut self, now: Now, seqno: u64, part: &mut Message, last: bool) -> bool {
         let Some(Call {

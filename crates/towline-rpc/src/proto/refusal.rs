@@ -46,18 +46,14 @@ pub(crate) fn unknown_service(kind: ServiceKind, hdr: &Hdr) -> Text {
         ServiceKind::Download => {
             "CallRequestDownload received but no server side upcall registered for"
         }
+        ServiceKind::Bistream => {
+            "CallRequestBistreaming received but no server side upcall registered for"
+        }
         ServiceKind::Upload => {
             "CallUploadBegin stream begin received but no registered stream upload reader available on the server."
         }
     };
     compose(what, hdr)
-}
-
-pub(crate) fn bistream(hdr: &Hdr) -> Text {
-    compose(
-        "CallRequestBistreaming received but no server side upcall registered for",
-        hdr,
-    )
 }
 
 /// docs/wire S11

@@ -1,5 +1,8 @@
 //! The serving side of a connection.
 
+mod concurrency;
+mod streams;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Instant,
@@ -10,9 +13,12 @@ use rustc_hash::FxHashMap;
 use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{
-    BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now,
-    OutOfSync, Received, TooLarge, Violation, inbound::InboundQueue, link::Link, refusal,
+    BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now, Received,
+    TooLarge, Violation, link::Link, refusal,
 };
+
+use self::streams::Upload;
+pub use self::{concurrency::Concurrency, streams::PartTaken};
 
 /// Names a call while it is served. Never used twice on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +36,18 @@ pub enum ServiceKind {
     Upload,
     /// The server sends parts and one reply.
     Download,
+    /// Both send parts, as they like; the server one reply.
+    Bistream,
+}
+
+impl ServiceKind {
+    const fn takes_parts(self) -> bool {
+        matches!(self, Self::Upload | Self::Bistream)
+    }
+
+    const fn is_stream(self) -> bool {
+        matches!(self, Self::Upload | Self::Download | Self::Bistream)
+    }
 }
 
 /// What a server tells its owner.
@@ -42,10 +60,10 @@ pub enum ServerEvent {
         key: CallKey,
         /// Which table the service is looked up in.
         kind: ServiceKind,
-        /// The request; of an upload, its first part, which [`Server::take_part`] does not repeat.
+        /// The request; of an upload or bistream, its first part, which [`Server::take_part`] does not repeat.
         request: Message,
     },
-    /// An upload has something for [`Server::take_part`]. Announced once until it is taken.
+    /// An upload or bistream has something for [`Server::take_part`]. Announced once until it is taken.
     PartReady {
         /// The upload.
         key: CallKey,
@@ -55,72 +73,6 @@ pub enum ServerEvent {
         /// The call.
         key: CallKey,
     },
-}
-
-/// What [`Server::take_part`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PartTaken {
-    /// The next part, and whether it is the last.
-    Part(Message, bool),
-    /// Nothing yet.
-    Nothing,
-    /// All parts were taken, or the call is over.
-    End,
-    /// A part was missing or came twice (docs/wire S9).
-    OutOfSync(OutOfSync),
-}
-
-/// How much a server runs at once for one connection (docs/wire C5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Concurrency {
-    pub(crate) running: usize,
-    pub(crate) waiting: usize,
-    pub(crate) waiting_bytes: usize,
-    pub(crate) body_bytes: usize,
-}
-
-impl Default for Concurrency {
-    fn default() -> Self {
-        Self {
-            running: 1024,
-            waiting: 1024,
-            waiting_bytes: 16 << 20,
-            body_bytes: 64 << 20,
-        }
-    }
-}
-
-impl Concurrency {
-    /// Handlers that run at once. Default: 1024. Further calls wait.
-    #[must_use]
-    pub const fn running(mut self, handlers: usize) -> Self {
-        self.running = handlers;
-        self
-    }
-
-    /// Calls that wait for a handler to end. Default: 1024. Further calls are refused (docs/wire E7).
-    #[must_use]
-    pub const fn waiting(mut self, calls: usize) -> Self {
-        self.waiting = calls;
-        self
-    }
-
-    /// Bytes of the bodies of waiting calls. Default: 16 MiB.
-    #[must_use]
-    pub const fn waiting_bytes(mut self, bytes: usize) -> Self {
-        self.waiting_bytes = bytes;
-        self
-    }
-
-    /// Bytes of the bodies of calls and one-way messages that are not answered yet, decompressed.
-    /// Default: 64 MiB. When so many are there the connection is not read until some have been
-    /// answered; one call may go beyond. With calls that wait for others of the same connection it
-    /// must hold all of them.
-    #[must_use]
-    pub const fn body_bytes(mut self, bytes: usize) -> Self {
-        self.body_bytes = bytes;
-        self
-    }
 }
 
 /// The protocol of a server, without I/O, for one connection. Driven as
@@ -169,11 +121,6 @@ struct Repeated {
 impl Call {
     fn new(kind: ServiceKind, request: &Message) -> Self {
         let hdr = &request.hdr;
-        // The request itself is part 0.
-        let upload = || Upload {
-            queue: InboundQueue::starting_at(1),
-            ..Upload::default()
-        };
         Self {
             kind,
             repeated: Repeated {
@@ -190,19 +137,11 @@ impl Call {
             // ends only if it is read on.
             counted: match kind {
                 ServiceKind::Call | ServiceKind::OneWay => request.body.len(),
-                ServiceKind::Upload | ServiceKind::Download => 0,
+                ServiceKind::Upload | ServiceKind::Download | ServiceKind::Bistream => 0,
             },
-            upload: (kind == ServiceKind::Upload).then(upload),
+            upload: kind.takes_parts().then(Upload::behind_the_request),
         }
     }
-}
-
-#[derive(Debug, Default)]
-struct Upload {
-    queue: InboundQueue,
-    last_came: bool,
-    out_of_sync: Option<OutOfSync>,
-    announced: bool,
 }
 
 impl Server {
@@ -256,10 +195,7 @@ impl Server {
             CallType::DOWNLOAD => self.begin_stream(now, ServiceKind::Download, message),
             CallType::UPLOAD_MORE | CallType::UPLOAD_END => return self.handle_part(now, message),
             CallType::CANCEL => self.handle_cancel(now, &message.hdr),
-            CallType::BISTREAM => {
-                let text = refusal::bistream(&message.hdr);
-                self.send_refusal(now, &message.hdr, text);
-            }
+            CallType::BISTREAM => self.begin_stream(now, ServiceKind::Bistream, message),
             // Keep-alives, and whatever means nothing here (docs/wire C2, K3).
             _ => {}
         }
@@ -270,48 +206,6 @@ impl Server {
     /// Notes that bytes came, and whether they end inside a frame.
     pub const fn note_input(&mut self, now: Now, inside_frame: bool) {
         self.link.received(now, inside_frame);
-    }
-
-    /// Takes the next part of an upload.
-    pub fn take_part(&mut self, now: Now, key: CallKey) -> PartTaken {
-        let Some(Call {
-            upload: Some(upload),
-            cancelled,
-            ..
-        }) = self.calls.get_mut(&key)
-        else {
-            return PartTaken::End;
-        };
-        upload.announced = false;
-        if let Some(part) = self.link.take_part(now, &mut upload.queue) {
-            let last = upload.last_came && upload.queue.is_empty();
-            return PartTaken::Part(part, last);
-        }
-        if let Some(out_of_sync) = upload.out_of_sync {
-            return PartTaken::OutOfSync(out_of_sync);
-        }
-        if upload.last_came || *cancelled {
-            PartTaken::End
-        } else {
-            PartTaken::Nothing
-        }
-    }
-
-    /// Stamps a part of a download, to be queued next. False if the client has cancelled or the
-    /// call is over: then nothing should be sent (docs/wire S6, S7).
-    pub fn stamp_part(&mut self, now: Now, key: CallKey, part: &mut Message, last: bool) -> bool {
-        let Some(call) = self.calls.get_mut(&key).filter(|call| !call.cancelled) else {
-            return false;
-        };
-        part.hdr.stream_part = call.next_sent;
-        part.hdr.typ = match (call.next_sent, last) {
-            (0, _) => CallType::DOWNLOAD_BEGIN,
-            (_, true) => CallType::DOWNLOAD_END,
-            (_, false) => CallType::DOWNLOAD_MORE,
-        };
-        call.next_sent += 1;
-        Self::stamp_answer(&mut self.link, now, call.repeated.clone(), part);
-        true
     }
 
     /// Ends a call, upload or download: stamps its final reply, to be queued next. `None` if the
@@ -424,25 +318,6 @@ impl Server {
         self.refused
     }
 
-    /// docs/wire S11: a second Begin with a live CallID is refused; the first stream goes on.
-    fn begin_stream(&mut self, now: Now, kind: ServiceKind, message: Message) {
-        if self.streams.contains_key(&message.hdr.call_id) {
-            let text = refusal::second_begin(&message.hdr);
-            self.send_refusal(now, &message.hdr, text);
-            return;
-        }
-        if kind == ServiceKind::Upload && message.hdr.stream_part != 0 {
-            let out_of_sync = OutOfSync {
-                expected: 0,
-                got: message.hdr.stream_part,
-            };
-            let call = Call::new(ServiceKind::Upload, &message);
-            self.reply_error(now, call, Text::from(out_of_sync.to_string()));
-            return;
-        }
-        self.admit(now, kind, message);
-    }
-
     /// Starts a call, lets it wait, or refuses it (docs/wire C5, E7).
     fn admit(&mut self, now: Now, kind: ServiceKind, request: Message) {
         self.last_key += 1;
@@ -481,7 +356,7 @@ impl Server {
     }
 
     fn insert(&mut self, key: CallKey, call: Call) {
-        if matches!(call.kind, ServiceKind::Upload | ServiceKind::Download) {
+        if call.kind.is_stream() {
             self.streams.insert(call.repeated.call_id.clone(), key);
         }
         self.body_bytes += call.counted;
@@ -505,55 +380,6 @@ impl Server {
         }
     }
 
-    fn handle_part(&mut self, now: Now, part: Message) -> Result<(), Violation> {
-        let key = self.streams.get(&part.hdr.call_id).copied();
-        let Some((
-            key,
-            Call {
-                started,
-                upload: Some(upload),
-                ..
-            },
-        )) = key.and_then(|key| Some((key, self.calls.get_mut(&key)?)))
-        else {
-            return self.link.stray_part();
-        };
-        if upload.last_came || upload.out_of_sync.is_some() {
-            return self.link.stray_part();
-        }
-        self.link.end_stray_parts();
-        let last = part.hdr.typ == CallType::UPLOAD_END;
-        match self.link.queue_part(&mut upload.queue, part) {
-            Ok(()) => {
-                upload.last_came = last;
-                if !*started && !self.link.takes_parts() {
-                    self.refuse_waiting(now, key);
-                    return Ok(());
-                }
-            }
-            Err(out_of_sync) => upload.out_of_sync = Some(out_of_sync),
-        }
-        if !upload.announced {
-            upload.announced = true;
-            self.events.push_back(ServerEvent::PartReady { key });
-        }
-        Ok(())
-    }
-
-    /// docs/wire C5: if the connection were not read until a waiting upload has started, the running
-    /// ones that it waits for would starve.
-    fn refuse_waiting(&mut self, now: Now, key: CallKey) {
-        if let Some(at) = self.waiting.iter().position(|&(waiting, _)| waiting == key)
-            && let Some((_, request)) = self.waiting.remove(at)
-        {
-            self.waiting_bytes -= request.body.len();
-        }
-        if let Some(call) = self.remove(key) {
-            self.refused += 1;
-            self.reply_error(now, call, Text::from_static(refusal::TOO_MANY_CALLS));
-        }
-    }
-
     /// docs/wire C13, C14, C20: cancels every call of this connection with this CallID.
     fn handle_cancel(&mut self, now: Now, hdr: &Hdr) {
         let mut hit: Vec<CallKey> = self
@@ -571,10 +397,7 @@ impl Server {
             if let Some(upload) = &mut call.upload {
                 // The handler is to end: what it has not taken must not hold up the connection.
                 self.link.discard_parts(&mut upload.queue);
-                *upload = Upload {
-                    out_of_sync: upload.out_of_sync,
-                    ..Upload::default()
-                };
+                upload.forget_parts();
                 self.link.resume_reading(now);
             }
             if self.streams.get(&call.repeated.call_id) == Some(&key) {

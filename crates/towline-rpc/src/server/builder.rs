@@ -7,7 +7,10 @@ use towline_identity::{Peer, Verdict};
 
 use super::{
     Authorise, Context, DownloadSink, Server, Settings, UploadParts,
-    services::{CallService, DownloadService, Entry, OneWayService, Services, UploadService},
+    services::{
+        BistreamService, CallService, DownloadService, Entry, OneWayService, Services,
+        UploadService,
+    },
 };
 use crate::proto::{Compression, Concurrency, Limits, Message};
 
@@ -94,6 +97,40 @@ impl ServerBuilder {
         self.services
             .downloads
             .insert(name.into(), Entry::new(DownloadService(Arc::new(handler))));
+        self
+    }
+
+    /// A service that takes parts and sends parts, in any order, and then answers once (docs/wire
+    /// S19). The first part comes as a message.
+    ///
+    /// ```
+    /// use towline_rpc::{Context, Message, Server, server::{DownloadSink, UploadParts}};
+    ///
+    /// let server = Server::builder().bistream(
+    ///     "shout",
+    ///     |_: Context, first: Message, mut parts: UploadParts, mut sink: DownloadSink| async move {
+    ///         let mut part = first;
+    ///         loop {
+    ///             sink.send(Message::from_body(part.body.to_ascii_uppercase())).await?;
+    ///             match parts.next().await {
+    ///                 Ok(Some(next)) => part = next,
+    ///                 // The last part has been taken, or the reply says what went wrong.
+    ///                 _ => return Ok::<_, towline_rpc::SendError>(Message::new()),
+    ///             }
+    ///         }
+    ///     },
+    /// );
+    /// ```
+    #[must_use]
+    pub fn bistream<F, Fut, E>(mut self, name: impl Into<Text>, handler: F) -> Self
+    where
+        F: Fn(Context, Message, UploadParts, DownloadSink) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Message, E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        self.services
+            .bistreams
+            .insert(name.into(), Entry::new(BistreamService(Arc::new(handler))));
         self
     }
 

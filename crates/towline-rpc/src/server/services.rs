@@ -28,6 +28,7 @@ pub(super) struct Services {
     pub(super) one_ways: Table,
     pub(super) uploads: Table,
     pub(super) downloads: Table,
+    pub(super) bistreams: Table,
 }
 
 impl Services {
@@ -37,6 +38,7 @@ impl Services {
             ServiceKind::OneWay => &self.one_ways,
             ServiceKind::Upload => &self.uploads,
             ServiceKind::Download => &self.downloads,
+            ServiceKind::Bistream => &self.bistreams,
         };
         table.get(name)
     }
@@ -54,6 +56,7 @@ impl fmt::Debug for Services {
             .field("one_ways", &names(&self.one_ways))
             .field("uploads", &names(&self.uploads))
             .field("downloads", &names(&self.downloads))
+            .field("bistreams", &names(&self.bistreams))
             .finish()
     }
 }
@@ -329,6 +332,29 @@ where
         let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
         answer(call, request.hdr.deadline, move || {
             handler(context, request, sink)
+        })
+    }
+}
+
+pub(super) struct BistreamService<F>(pub(super) Arc<F>);
+
+impl<F, Fut, E> Service for BistreamService<F>
+where
+    F: Fn(Context, Message, UploadParts, DownloadSink) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Message, E>> + Send + 'static,
+    E: Display + 'static,
+{
+    fn run(&self, job: Job) -> Running {
+        let handler = Arc::clone(&self.0);
+        let Job {
+            call,
+            context,
+            request,
+        } = job;
+        let parts = UploadParts::new(Arc::clone(&call.shared), call.key);
+        let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
+        answer(call, request.hdr.deadline, move || {
+            handler(context, request, parts, sink)
         })
     }
 }

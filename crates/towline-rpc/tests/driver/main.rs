@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt as _;
 use tokio::{io::AsyncWriteExt as _, sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use towline_identity::Peer;
@@ -26,7 +27,7 @@ use towline_rpc::{
     CallError, Client, CloseReason, Compression, Context, Message, SendError, Server, StreamError,
     client::ClientBuilder,
     proto::{CallType, Concurrency, FrameReader, Limits, Violation},
-    server::ServerBuilder,
+    server::{DownloadSink, ServerBuilder, UploadParts},
 };
 
 struct Served {

@@ -117,3 +117,92 @@ async fn a_slow_taker_holds_the_sender_and_loses_nothing() {
     assert_eq!(count, 200);
     assert!(download.finish().await.expect("a reply").error.is_empty());
 }
+
+fn shouting_server() -> ServerBuilder {
+    Server::builder().bistream(
+        "shout",
+        |_: Context, first: Message, mut parts: UploadParts, mut sink: DownloadSink| async move {
+            let mut part = first;
+            loop {
+                let loud = part.body.to_ascii_uppercase();
+                sink.send(Message::from_body(loud)).await?;
+                match parts.next().await? {
+                    Some(next) => part = next,
+                    None => break,
+                }
+            }
+            Ok::<_, StreamError>(Message::new().with_subject("enough"))
+        },
+    )
+}
+
+/// docs/wire S19
+#[tokio::test]
+async fn both_halves_of_a_bistream_go_on_side_by_side() {
+    let Served { client, .. } = serve(shouting_server(), &Client::builder());
+    let (mut sender, mut receiver) = client
+        .bistream(Message::request("shout", "part 0"))
+        .await
+        .expect("sent");
+    for number in 0..300 {
+        let echo = receiver.next().await.expect("an echo of every part");
+        assert_eq!(echo.body, format!("PART {number}"));
+        let next = Message::from_body(format!("part {}", number + 1));
+        sender.send(next).await.expect("sent");
+    }
+    sender
+        .finish(Message::from_body("the last"))
+        .await
+        .expect("sent");
+    let rest: Vec<Message> = receiver.by_ref().collect().await;
+    let bodies: Vec<_> = rest.into_iter().map(|part| part.body).collect();
+    assert_eq!(bodies, ["PART 300", "THE LAST"]);
+    let reply = receiver.finish().await.expect("a reply");
+    assert_eq!(reply.hdr.subject, "enough");
+    assert_eq!(client.in_flight(), 0);
+}
+
+/// docs/wire S16, S19
+#[tokio::test]
+async fn dropping_either_half_of_a_bistream_cancels_it() {
+    let Served { client, .. } = serve(shouting_server(), &Client::builder());
+    for drop_sender in [true, false] {
+        let (mut sender, mut receiver) = client
+            .bistream(Message::request("shout", "a"))
+            .await
+            .expect("sent");
+        assert_eq!(receiver.next().await.expect("an echo").body, "A");
+        if drop_sender {
+            let waiting = tokio::spawn(receiver.finish());
+            tokio::task::yield_now().await;
+            drop(sender);
+            let ended = waiting.await.expect("no panic");
+            assert!(matches!(ended, Err(StreamError::Cancelled)), "{ended:?}");
+        } else {
+            drop(receiver);
+            let sent = sender.send(Message::from_body("b")).await;
+            assert!(matches!(sent, Err(SendError::Ended)), "{sent:?}");
+        }
+        assert_eq!(client.in_flight(), 0);
+    }
+}
+
+/// docs/wire E2, E3, S19
+#[tokio::test]
+async fn an_unknown_bistream_is_refused() {
+    let Served { client, .. } = serve(shouting_server(), &Client::builder());
+    let (sender, receiver) = client
+        .bistream(Message::request("whisper", "a"))
+        .await
+        .expect("sent");
+    match receiver.finish().await {
+        Err(StreamError::Refused(text)) => {
+            assert!(
+                text.to_string().contains("CallRequestBistreaming"),
+                "{text}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(sender);
+}

@@ -1,0 +1,143 @@
+//! What the client's ends of all streams do alike.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{Core, Inner, cancel};
+use crate::{
+    driver,
+    error::{SendError, StreamError},
+    proto::{Message, Now, StreamEnd, Taken},
+};
+
+/// A stream that the client has opened.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    inner: Arc<Inner>,
+    seqno: u64,
+}
+
+/// The next part of a stream, or how it ended.
+pub(super) enum Next {
+    Part(Message),
+    End(Result<Message, StreamError>),
+}
+
+impl OpenStream {
+    /// Registers a stream and queues its first message.
+    pub(super) async fn begin(
+        inner: Arc<Inner>,
+        mut first: Message,
+        begin: impl FnOnce(&mut Core, Now, &mut Message) -> u64,
+    ) -> Result<Self, SendError> {
+        let shared = &inner.shared;
+        poll_fn(|cx| shared.poll_room(cx)).await?;
+        let now = driver::now();
+        let mut state = shared.lock();
+        if let Some(reason) = &state.closed {
+            return Err(SendError::Closed(reason.clone()));
+        }
+        let seqno = begin(&mut state.core, now, &mut first);
+        if let Err(too_large) = shared.enqueue(state, now, &first) {
+            shared.lock().core.abandon(seqno);
+            return Err(too_large.into());
+        }
+        Ok(Self { inner, seqno })
+    }
+
+    /// Sends the next part, as soon as there is room for it.
+    pub(super) async fn send(&self, mut part: Message, last: bool) -> Result<(), SendError> {
+        let shared = &*self.inner.shared;
+        poll_fn(|cx| shared.poll_room(cx)).await?;
+        let now = driver::now();
+        let mut state = shared.lock();
+        if let Some(reason) = &state.closed {
+            return Err(SendError::Closed(reason.clone()));
+        }
+        if !state.core.stamp_part(now, self.seqno, &mut part, last) {
+            return Err(SendError::Ended);
+        }
+        Ok(shared.enqueue(state, now, &part)?)
+    }
+
+    pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
+        let shared = &self.inner.shared;
+        let mut state = shared.lock();
+        let end = match state.core.take_part(driver::now(), self.seqno) {
+            Taken::Part(part) => {
+                if state.may_resume() {
+                    shared.wake_driver(state);
+                }
+                return Poll::Ready(Next::Part(part));
+            }
+            Taken::End(StreamEnd::Reply(reply)) => Ok(reply),
+            Taken::End(StreamEnd::Refused(text)) => Err(StreamError::Refused(text)),
+            Taken::End(StreamEnd::OutOfSync(error)) => Err(StreamError::OutOfSync(error)),
+            Taken::Nothing => match &state.closed {
+                None if state.core.has_ended(self.seqno) => Err(StreamError::Cancelled),
+                Some(reason) => Err(StreamError::Closed(reason.clone())),
+                None => {
+                    state.wait_for_part(self.seqno, cx);
+                    return Poll::Pending;
+                }
+            },
+        };
+        Poll::Ready(Next::End(end))
+    }
+
+    /// Tells the server that nobody waits any more (docs/wire S16). Of a stream that has ended,
+    /// nothing is sent.
+    pub(super) fn cancel(&self) {
+        cancel(&self.inner.shared, self.seqno);
+    }
+}
+
+/// The parts that a server sends, and its reply.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    end: Option<Result<Message, StreamError>>,
+    over: bool,
+}
+
+impl Incoming {
+    pub(super) const fn new() -> Self {
+        Self {
+            end: None,
+            over: false,
+        }
+    }
+
+    /// True once the reply came.
+    pub(super) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    pub(super) fn poll_part(
+        &mut self,
+        stream: &OpenStream,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Message>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        match std::task::ready!(stream.poll_next(cx)) {
+            Next::Part(part) => Poll::Ready(Some(part)),
+            Next::End(end) => {
+                self.end = Some(end);
+                self.over = true;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// Passes over the parts that are left.
+    pub(super) async fn finish(&mut self, stream: &OpenStream) -> Result<Message, StreamError> {
+        while poll_fn(|cx| self.poll_part(stream, cx)).await.is_some() {}
+        self.end
+            .take()
+            .unwrap_or(Err(StreamError::Closed(crate::CloseReason::ClosedHere)))
+    }
+}

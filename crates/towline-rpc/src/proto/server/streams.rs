@@ -1,0 +1,157 @@
+//! Parts of streams, in both directions.
+
+use towline_codec::Text;
+
+use super::{Call, CallKey, Server, ServerEvent, ServiceKind};
+use crate::proto::{CallType, Message, Now, OutOfSync, Violation, inbound::InboundQueue, refusal};
+
+/// What [`Server::take_part`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartTaken {
+    /// The next part, and whether it is the last.
+    Part(Message, bool),
+    /// Nothing yet.
+    Nothing,
+    /// All parts were taken, or the call is over.
+    End,
+    /// A part was missing or came twice (docs/wire S9).
+    OutOfSync(OutOfSync),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    pub(super) queue: InboundQueue,
+    last_came: bool,
+    pub(super) out_of_sync: Option<OutOfSync>,
+    announced: bool,
+}
+
+impl Upload {
+    /// The request itself is part 0.
+    pub(super) fn behind_the_request() -> Self {
+        Self {
+            queue: InboundQueue::starting_at(1),
+            ..Self::default()
+        }
+    }
+
+    /// The handler is to end: nothing more is queued for it.
+    pub(super) fn forget_parts(&mut self) {
+        *self = Self {
+            out_of_sync: self.out_of_sync,
+            ..Self::default()
+        };
+    }
+}
+
+impl Server {
+    /// Takes the next part of an upload, or of the client's half of a bistream.
+    pub fn take_part(&mut self, now: Now, key: CallKey) -> PartTaken {
+        let Some(Call {
+            upload: Some(upload),
+            cancelled,
+            ..
+        }) = self.calls.get_mut(&key)
+        else {
+            return PartTaken::End;
+        };
+        upload.announced = false;
+        if let Some(part) = self.link.take_part(now, &mut upload.queue) {
+            let last = upload.last_came && upload.queue.is_empty();
+            return PartTaken::Part(part, last);
+        }
+        if let Some(out_of_sync) = upload.out_of_sync {
+            return PartTaken::OutOfSync(out_of_sync);
+        }
+        if upload.last_came || *cancelled {
+            PartTaken::End
+        } else {
+            PartTaken::Nothing
+        }
+    }
+
+    /// Stamps a part of a download, or of the server's half of a bistream, to be queued next. False if the client has cancelled or the
+    /// call is over: then nothing should be sent (docs/wire S6, S7).
+    pub fn stamp_part(&mut self, now: Now, key: CallKey, part: &mut Message, last: bool) -> bool {
+        let Some(call) = self.calls.get_mut(&key).filter(|call| !call.cancelled) else {
+            return false;
+        };
+        part.hdr.stream_part = call.next_sent;
+        part.hdr.typ = match (call.next_sent, last) {
+            (0, _) => CallType::DOWNLOAD_BEGIN,
+            (_, true) => CallType::DOWNLOAD_END,
+            (_, false) => CallType::DOWNLOAD_MORE,
+        };
+        call.next_sent += 1;
+        Self::stamp_answer(&mut self.link, now, call.repeated.clone(), part);
+        true
+    }
+
+    /// docs/wire S11: a second Begin with a live CallID is refused; the first stream goes on.
+    pub(super) fn begin_stream(&mut self, now: Now, kind: ServiceKind, message: Message) {
+        if self.streams.contains_key(&message.hdr.call_id) {
+            let text = refusal::second_begin(&message.hdr);
+            self.send_refusal(now, &message.hdr, text);
+            return;
+        }
+        if kind.takes_parts() && message.hdr.stream_part != 0 {
+            let out_of_sync = OutOfSync {
+                expected: 0,
+                got: message.hdr.stream_part,
+            };
+            let call = Call::new(kind, &message);
+            self.reply_error(now, call, Text::from(out_of_sync.to_string()));
+            return;
+        }
+        self.admit(now, kind, message);
+    }
+
+    pub(super) fn handle_part(&mut self, now: Now, part: Message) -> Result<(), Violation> {
+        let key = self.streams.get(&part.hdr.call_id).copied();
+        let Some((
+            key,
+            Call {
+                started,
+                upload: Some(upload),
+                ..
+            },
+        )) = key.and_then(|key| Some((key, self.calls.get_mut(&key)?)))
+        else {
+            return self.link.stray_part();
+        };
+        if upload.last_came || upload.out_of_sync.is_some() {
+            return self.link.stray_part();
+        }
+        self.link.end_stray_parts();
+        let last = part.hdr.typ == CallType::UPLOAD_END;
+        match self.link.queue_part(&mut upload.queue, part) {
+            Ok(()) => {
+                upload.last_came = last;
+                if !*started && !self.link.takes_parts() {
+                    self.refuse_waiting(now, key);
+                    return Ok(());
+                }
+            }
+            Err(out_of_sync) => upload.out_of_sync = Some(out_of_sync),
+        }
+        if !upload.announced {
+            upload.announced = true;
+            self.events.push_back(ServerEvent::PartReady { key });
+        }
+        Ok(())
+    }
+
+    /// docs/wire C5: if the connection were not read until a waiting upload has started, the running
+    /// ones that it waits for would starve.
+    fn refuse_waiting(&mut self, now: Now, key: CallKey) {
+        if let Some(at) = self.waiting.iter().position(|&(waiting, _)| waiting == key)
+            && let Some((_, request)) = self.waiting.remove(at)
+        {
+            self.waiting_bytes -= request.body.len();
+        }
+        if let Some(call) = self.remove(key) {
+            self.refused += 1;
+            self.reply_error(now, call, Text::from_static(refusal::TOO_MANY_CALLS));
+        }
+    }
+}
