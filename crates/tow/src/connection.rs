@@ -65,18 +65,16 @@ pub(crate) fn identity(
 }
 
 /// Who is trusted at the other end: those of our authority, and of them those on the list of known
-/// keys if there is one. `find` looks for the usual list.
+/// keys if there is one. `usual` is where the list is looked for.
 pub(crate) fn trust(
     keys: &KeyArgs,
-    find: impl FnOnce() -> Result<Option<KnownKeys>, KnownKeysError>,
+    usual: impl FnOnce() -> Result<KnownKeys, KnownKeysError>,
 ) -> Result<Trust, Failure> {
     let known = match &keys.known {
-        Some(file) => KnownKeys::open(file).map(Some),
-        None => find(),
+        Some(file) => KnownKeys::open(file),
+        None => usual(),
     };
-    Ok(known
-        .map_err(failed)?
-        .map_or_else(Trust::authority, Trust::known_keys))
+    known.map(Trust::known_keys).map_err(failed)
 }
 
 /// Refuses to move files over a connection that anybody could read and answer.
@@ -132,7 +130,7 @@ pub(crate) async fn connect(
         .call_timeout(Some(args.timeout));
     if let Some(identity) = identity(endpoint, &args.keys, "client")? {
         let trust = if args.server_key.is_empty() {
-            trust(&args.keys, KnownKeys::find_for_client)?
+            trust(&args.keys, KnownKeys::for_client)?
         } else {
             Trust::keys(args.server_key.iter().copied())
         };

@@ -225,3 +225,91 @@ fn the_list_is_kept_with_commands() {
         .expect("runs");
     assert_eq!(exit_code(&missing), 1);
 }
+
+/// How many strangers the next test sends.
+const STRANGERS: usize = 10_000;
+
+/// docs/wire I46: the original holds the descriptor of each.
+#[cfg(target_os = "linux")]
+#[test]
+fn thousands_of_refusals_leave_no_descriptor_and_no_listener_stopped() {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt as _;
+    use towline::{
+        identity::Identity,
+        transport::{ConnectOptions, Endpoint, connect},
+    };
+
+    let place = place();
+    run(&place, &["keys", "known", "add", &key(&place, "client")]);
+    run(&place, &["keys", "known", "lock"]);
+    let server = place.serve(&[]);
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+    let before = server.descriptors();
+    let eve = Identity::load(place.path("certs"), "eve").expect("loads");
+    let options = ConnectOptions::new().identity(Arc::new(eve));
+    let endpoint: Endpoint = server.url.parse().expect("an endpoint");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let knock = || async {
+            let mut connection = connect(&endpoint, &options).await.expect("connects");
+            let mut nothing = Vec::new();
+            let heard = connection.read_to_end(&mut nothing).await;
+            assert!(heard.is_err() && nothing.is_empty(), "{nothing:?}");
+        };
+        for _ in 0..STRANGERS / 20 {
+            futures_of(20, &knock).await;
+        }
+    });
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+    // Those that were refused last may still be closing: each call gives them time.
+    let settled = (0..100).any(|_| {
+        assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+        server.descriptors() <= before
+    });
+    assert!(
+        settled,
+        "{} descriptors, {before} before",
+        server.descriptors()
+    );
+}
+
+/// Runs so many at once.
+#[cfg(target_os = "linux")]
+async fn futures_of<F: Future<Output = ()>>(count: usize, make: impl Fn() -> F) {
+    let mut all: Vec<_> = (0..count).map(|_| Box::pin(make())).collect();
+    std::future::poll_fn(|cx| {
+        all.retain_mut(|one| one.as_mut().poll(cx).is_pending());
+        if all.is_empty() {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// docs/wire I31, I43: where there is no list none is made; one that appears counts from then on, and
+/// one that disappears refuses everybody.
+#[test]
+fn a_list_may_appear_while_the_server_runs() {
+    let place = place();
+    let server = place.serve(&[]);
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+    assert_eq!(exit_code(&call(&place, &server.url, &["--key", "eve"])), 0);
+    let list = place.path("known_client_keys");
+    assert!(!list.exists() && !place.path("known_server_keys").exists());
+
+    fs::write(&list, "").expect("written");
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+    let text = fs::read_to_string(&list).expect("readable");
+    assert!(text.contains(&key(&place, "client")), "{text}");
+    fs::remove_file(&list).expect("removed");
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 6);
+    fs::write(&list, text).expect("written");
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+}

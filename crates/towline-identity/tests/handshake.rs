@@ -11,7 +11,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::KeyPair;
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
 use rustls::{ClientConfig, NamedGroup, ServerConfig, ServerConnection};
 use rustls_pki_types::PrivateKeyDer;
 use towline_identity::tls::{self, TlsProblem};
@@ -238,6 +238,27 @@ fn a_server_not_made_out_to_localhost_is_refused() {
         done.client
     );
     assert!(refused(&done.server).contains("does not accept our certificate"));
+}
+
+/// docs/wire I11, I12
+#[test]
+fn a_certificate_for_the_other_side_only_is_refused() {
+    let authority = authority();
+    let ours = identity(&authority, "ours");
+    for (usage, client_passes) in [
+        (ExtendedKeyUsagePurpose::ServerAuth, false),
+        (ExtendedKeyUsagePurpose::ClientAuth, true),
+    ] {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let (chain, key) = leaf_for(&authority, &key, "localhost", vec![usage]);
+        let server = tls::server_config(&ours, CHACHA).unwrap();
+        let as_client = foreign_client(&authority, Some((chain.clone(), key.clone_key())));
+        let done = shake(&as_client, &server);
+        assert_eq!(done.server.is_ok(), client_passes, "{:?}", done.server);
+        let client = tls::client_config(&ours, CHACHA).unwrap();
+        let done = shake(&client, &foreign_server(chain, key));
+        assert_eq!(done.client.is_ok(), !client_passes, "{:?}", done.client);
+    }
 }
 
 #[test]

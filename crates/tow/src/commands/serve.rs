@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let server = serve_echo(serve_files(builder, root.clone(), options)).build();
     let mut config = ListenConfig::new().max_connections(args.max_connections as usize);
     if let Some(identity) = identity(&listen, &args.keys, "node")? {
-        let trust = trust(&args.keys, KnownKeys::find_for_server)?;
+        let trust = trust(&args.keys, KnownKeys::for_server)?;
         config = config.identity(identity).trust(trust);
     }
     if !args.allow.is_empty() {

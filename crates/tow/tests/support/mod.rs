@@ -99,6 +99,13 @@ impl Server {
             .unwrap_or_else(|| panic!("the server ended without saying {part:?}"))
     }
 
+    /// Files and sockets that it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("readable")
+            .count()
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("killed");
     }

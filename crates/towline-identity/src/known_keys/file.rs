@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -48,6 +49,8 @@ pub struct KnownKeys {
 pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) policy: KnownKeysPolicy,
+    /// Whether the file was there once. Until then its absence means that there is no list.
+    expected: AtomicBool,
     cache: Mutex<Option<Cached>>,
     /// Keys that wait to be recorded together.
     pub(super) waiting: Mutex<Vec<KnownKey>>,
@@ -73,13 +76,16 @@ struct Stamp {
 /// The list as it stood at a moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    list: Arc<KnownKeyList>,
+    /// `None`: there is no list, and never was.
+    list: Option<Arc<KnownKeyList>>,
     locked: bool,
 }
 
 /// What a snapshot says about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lookup {
+    /// There is no list.
+    Unlisted,
     /// It is there, and was first met at this address.
     Known(String),
     /// It is not, and may be recorded.
@@ -90,7 +96,10 @@ pub(crate) enum Lookup {
 
 impl Snapshot {
     pub(crate) fn look_up(&self, key: &PublicKey) -> Lookup {
-        match self.list.find(key) {
+        let Some(list) = &self.list else {
+            return Lookup::Unlisted;
+        };
+        match list.find(key) {
             Some(known) => Lookup::Known(known.address.clone()),
             None if self.locked => Lookup::Refused,
             None => Lookup::New,
@@ -120,14 +129,17 @@ impl KnownKeys {
         path: impl Into<PathBuf>,
         policy: KnownKeysPolicy,
     ) -> Result<Self, KnownKeysError> {
-        let known = Self::unchecked(path.into(), policy);
-        let snapshot = known.snapshot()?;
-        if snapshot.locked && snapshot.list.is_empty() {
+        Self::unchecked(path.into(), policy).checked()
+    }
+
+    fn checked(self) -> Result<Self, KnownKeysError> {
+        let snapshot = self.snapshot()?;
+        if snapshot.locked && snapshot.list.is_none_or(|list| list.is_empty()) {
             return Err(KnownKeysError::LockedEmpty {
-                path: known.path().to_owned(),
+                path: self.path().to_owned(),
             });
         }
-        Ok(known)
+        Ok(self)
     }
 
     /// A file to look at, with nothing checked: [`list`](Self::list) and
@@ -136,30 +148,36 @@ impl KnownKeys {
         Self::unchecked(path.into(), KnownKeysPolicy::FileMode)
     }
 
-    /// `known_client_keys` in the current directory if there is one: what a server reads.
+    /// `known_client_keys` in the current directory, where servers look: asked as soon as it is there,
+    /// also when it appears later. Until then the authority alone decides (docs/wire I31).
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), but no file is `None`: the authority alone decides then.
-    pub fn find_for_server() -> Result<Option<Self>, KnownKeysError> {
-        Self::find(Path::new(KNOWN_CLIENT_KEYS))
+    /// As [`open`](Self::open), except that no file is no error.
+    pub fn for_server() -> Result<Self, KnownKeysError> {
+        Self::if_there(Path::new(KNOWN_CLIENT_KEYS))
     }
 
-    /// `known_server_keys` in the current directory if there is one: what a client reads.
+    /// `known_server_keys` in the current directory, where clients look; as
+    /// [`for_server`](Self::for_server).
     ///
     /// # Errors
     ///
-    /// As [`find_for_server`](Self::find_for_server).
-    pub fn find_for_client() -> Result<Option<Self>, KnownKeysError> {
-        Self::find(Path::new(KNOWN_SERVER_KEYS))
+    /// As [`for_server`](Self::for_server).
+    pub fn for_client() -> Result<Self, KnownKeysError> {
+        Self::if_there(Path::new(KNOWN_SERVER_KEYS))
     }
 
-    fn find(path: &Path) -> Result<Option<Self>, KnownKeysError> {
-        // A dangling link is a mistake, not an absence: the link itself is looked for.
-        match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Self::open(path).map(Some),
-        }
+    /// A file that is asked as soon as it is there, as [`for_server`](Self::for_server). Once it was
+    /// there, its absence refuses everybody.
+    ///
+    /// # Errors
+    ///
+    /// As [`for_server`](Self::for_server).
+    pub fn if_there(path: impl Into<PathBuf>) -> Result<Self, KnownKeysError> {
+        let known = Self::unchecked(path.into(), KnownKeysPolicy::FileMode);
+        known.shared.expected.store(false, Ordering::Relaxed);
+        known.checked()
     }
 
     pub(super) fn unchecked(path: PathBuf, policy: KnownKeysPolicy) -> Self {
@@ -167,6 +185,7 @@ impl KnownKeys {
             shared: Arc::new(Shared {
                 path,
                 policy,
+                expected: AtomicBool::new(true),
                 cache: Mutex::default(),
                 waiting: Mutex::default(),
                 recording: Mutex::default(),
@@ -185,7 +204,8 @@ impl KnownKeys {
     ///
     /// As [`open`](Self::open), except that a locked and empty file is a list.
     pub fn list(&self) -> Result<KnownKeyList, KnownKeysError> {
-        Ok(KnownKeyList::clone(&self.snapshot()?.list))
+        let list = self.snapshot()?.list;
+        Ok(list.map_or_else(KnownKeyList::default, Arc::unwrap_or_clone))
     }
 
     /// Whether unknown keys are refused at the moment.
@@ -199,7 +219,16 @@ impl KnownKeys {
 
     /// The list and its policy as of now; read only if the file has changed.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, KnownKeysError> {
-        let found = self.metadata()?;
+        let found = match self.metadata() {
+            Err(KnownKeysError::NotFound { .. }) if self.is_absent() => {
+                return Ok(Snapshot {
+                    list: None,
+                    locked: false,
+                });
+            }
+            found => found?,
+        };
+        self.shared.expected.store(true, Ordering::Relaxed);
         let mut cache = lock(&self.shared.cache);
         if let Some(cached) = &*cache
             && cached.stamp == Stamp::of(&found)
@@ -212,7 +241,7 @@ impl KnownKeys {
         let metadata = file.metadata().map_err(failed)?;
         let list = Arc::new(self.parse(&self.read(&mut file)?)?);
         let snapshot = Snapshot {
-            list,
+            list: Some(list),
             locked: self.locked_by(&metadata),
         };
         let stamp = Stamp::of(&metadata);
@@ -223,6 +252,14 @@ impl KnownKeys {
             });
         }
         Ok(snapshot)
+    }
+
+    /// Whether there is no list because there never was one. A dangling link is a mistake, not an
+    /// absence: the link itself is looked for.
+    fn is_absent(&self) -> bool {
+        !self.shared.expected.load(Ordering::Relaxed)
+            && fs::symlink_metadata(self.path())
+                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Of the file behind every link; a directory or a pipe is an error before it is opened.

@@ -92,13 +92,10 @@ fn place(case: &Case, dir: &Path) -> PathBuf {
 
 /// One connection: whether the peer is let in, and whether its key is new.
 fn connect(path: &Path, leaf: KnownKey) -> Result<(bool, bool), KnownKeysError> {
-    let known = match KnownKeys::open(path) {
-        Err(KnownKeysError::NotFound { .. }) => return Ok((true, false)),
-        known => known?,
-    };
+    let known = KnownKeys::if_there(path)?;
     let key = leaf.public_key().unwrap();
     Ok(match known.snapshot()?.look_up(&key) {
-        Lookup::Known(_) => (true, false),
+        Lookup::Unlisted | Lookup::Known(_) => (true, false),
         Lookup::Refused => (false, false),
         Lookup::New => {
             known.record(leaf)?;

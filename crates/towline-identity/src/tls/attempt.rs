@@ -102,6 +102,7 @@ impl Attempt {
         let first_seen = match &self.0.known {
             None => None,
             Some((file, snapshot)) => match snapshot.look_up(&key) {
+                Lookup::Unlisted => None,
                 Lookup::Known(address) => Some(FirstSeen::Before { address }),
                 Lookup::New => Some(FirstSeen::Now),
                 Lookup::Refused => {

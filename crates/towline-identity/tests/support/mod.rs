@@ -9,7 +9,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use towline_identity::tls::{SERVER_NAME, TlsProblem};
@@ -112,11 +112,21 @@ pub(crate) fn foreign_server(
     Arc::new(config)
 }
 
-/// A leaf of `authority` with another key type or another name than towline would make.
+/// A leaf of `authority` with another key type or another name than towline would make, for any use.
 pub(crate) fn odd_leaf(
     authority: &Authority,
     key: &KeyPair,
     name: &str,
+) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    leaf_for(authority, key, name, Vec::new())
+}
+
+/// The same for these uses only.
+pub(crate) fn leaf_for(
+    authority: &Authority,
+    key: &KeyPair,
+    name: &str,
+    usages: Vec<ExtendedKeyUsagePurpose>,
 ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let dir = tempfile::tempdir().unwrap();
     authority.save(dir.path(), false).unwrap();
@@ -124,7 +134,8 @@ pub(crate) fn odd_leaf(
         KeyPair::from_pem(&fs::read_to_string(dir.path().join("ca.key")).unwrap()).unwrap();
     let issuer =
         Issuer::from_ca_cert_der(&authority.certificate_der().into(), authority_key).unwrap();
-    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.extended_key_usages = usages;
     let leaf = params.signed_by(key, &issuer).unwrap();
     (
         vec![leaf.der().clone()],
