@@ -10,6 +10,9 @@
 //! (blocking), and makes configurations that [`tls`] hands to a TLS stack. It does not ask for
 //! passphrases and does not revoke: an authority's word ends when its certificate expires.
 //!
+//! Who of them may come is said by a [`Trust`], such as a file of [`KnownKeys`], and by an
+//! [`Authorisation`].
+//!
 //! ```text
 //!  private/ca.key + ca.crt ──Authority──issue──▶ certs/NAME.key + NAME.crt + ca.crt ──Identity──▶ tls::client_config
 //!                                                                                            └──▶ tls::server_config

@@ -27,6 +27,8 @@
 //!
 //! # Features
 //!
+//! * `aws-lc-rs`: TLS by AWS-LC in place of ring, with post-quantum key agreement (X25519MLKEM768) towards
+//!   peers that have it too.
 //! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
 //!   [`codec`], `mux::proto` and `rpc::proto`.
 
