@@ -11,7 +11,7 @@ const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
   0  ok
   1  failed
   2  wrong usage, or settings that can never work
-  3  cannot connect, or the other end speaks something else (TLS against plain text)
+  3  cannot connect, or the other end speaks something else: TLS, plain text
   4  some files failed, or all of several for different reasons
   5  verification failed: what arrived is not what was sent
   6  refused: no trust, or no permission, at either end
@@ -19,8 +19,8 @@ const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
 Environment:
   TOW_CERTS  the directory with the keys, as --certs
   TOW_KEY    the name of our own key, as --key
-  TOW_LOG    what is logged to stderr: error, warn (the default), info, debug or trace, also for parts
-             of the program (`warn,towline_rpc=debug`); it wins over -v
+  TOW_LOG    what is logged to stderr: error, warn (the default), info, debug or
+             trace, or part by part: `warn,towline_rpc=debug`; it wins over -v
   NO_COLOR   set to anything: no colours";
 
 /// Move files and make calls over connections authenticated by Ed25519 keys.
