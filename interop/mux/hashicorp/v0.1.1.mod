@@ -1,0 +1,10 @@
+module towline.dev/interop/mux/hashicorp
+
+go 1.23
+
+require (
+	github.com/hashicorp/yamux v0.1.1
+	towline.dev/interop/mux/play v0.0.0
+)
+
+replace towline.dev/interop/mux/play => ../play

@@ -1,0 +1,3 @@
+module towline.dev/interop/mux/play
+
+go 1.23
