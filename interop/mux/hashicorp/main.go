@@ -4,19 +4,14 @@ package main
 import (
 	"io"
 	"net"
-	"strings"
 
 	"github.com/hashicorp/yamux"
 
 	"towline.dev/interop/mux/play"
 )
 
-// deaf is set to "yes" when building with v0.1.1: there a stream reads its end as soon as its own
-// direction is closed.
-var deaf string
-
 func main() {
-	make := func(wrap func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) func(net.Conn, play.Options) (play.Session, error) {
+	with := func(wrap func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) func(net.Conn, play.Options) (play.Session, error) {
 		return func(conn net.Conn, options play.Options) (play.Session, error) {
 			config := yamux.DefaultConfig()
 			config.LogOutput = io.Discard
@@ -28,10 +23,9 @@ func main() {
 		}
 	}
 	play.Main(play.Mux{
-		Name:           "hashicorp",
-		Client:         make(yamux.Client),
-		Server:         make(yamux.Server),
-		DeafAfterClose: strings.HasPrefix(deaf, "y"),
+		Name:   "hashicorp",
+		Client: with(yamux.Client),
+		Server: with(yamux.Server),
 	})
 }
 

@@ -229,7 +229,7 @@ func (s *side) roundTrip(size int) error {
 	written := make(chan error, 1)
 	go func() {
 		_, err := stream.Write(data)
-		if err == nil && !s.mux.DeafAfterClose {
+		if err == nil && !s.options.CloseLate {
 			err = stream.CloseWrite()
 		}
 		written <- err
@@ -241,7 +241,7 @@ func (s *side) roundTrip(size int) error {
 	if err := <-written; err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	if s.mux.DeafAfterClose {
+	if s.options.CloseLate {
 		if err := stream.CloseWrite(); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func Main(muxes ...Mux) {
 	streams := flag.Int("streams", 20, "how many streams the case echo opens")
 	size := flag.Int("size", 1<<20, "how many bytes each of them carries")
 	backlog := flag.Int("backlog", 0, "how many streams may wait to be accepted (0: the default)")
+	closeLate := flag.Bool("close-late", false, "end a stream only when all of its echo is there")
 	flag.Parse()
 
 	time.AfterFunc(limit, func() { fail(fmt.Errorf("not done after %v", limit)) })
@@ -36,7 +37,7 @@ func Main(muxes ...Mux) {
 			mux = &muxes[i]
 		}
 	}
-	options := Options{Backlog: *backlog}
+	options := Options{Backlog: *backlog, CloseLate: *closeLate}
 	switch {
 	case mux == nil:
 		fail(fmt.Errorf("no multiplexer %q; there are %s", *name, strings.Join(names, ", ")))
@@ -69,7 +70,7 @@ func serve(mux *Mux, address string, options Options) error {
 	if err != nil {
 		return err
 	}
-	end := newSide(mux, session).acceptAll()
+	end := newSide(options, session).acceptAll()
 	fmt.Println("ended", end)
 	return nil
 }
@@ -87,7 +88,7 @@ func playCase(mux *Mux, address string, options Options, name string, streams, s
 	if err != nil {
 		return "", err
 	}
-	side := newSide(mux, session)
+	side := newSide(options, session)
 	go side.acceptAll()
 	said, err := play(side, streams, size)
 	if err != nil {

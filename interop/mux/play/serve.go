@@ -24,15 +24,15 @@ const (
 
 // side is one end of a session, with what it does for its peer.
 type side struct {
-	mux     *Mux
+	options Options
 	session Session
 	// accepting is held by whoever keeps streams from being accepted.
 	accepting sync.Mutex
 	ends      chan string
 }
 
-func newSide(mux *Mux, session Session) *side {
-	return &side{mux: mux, session: session, ends: make(chan string, 16)}
+func newSide(options Options, session Session) *side {
+	return &side{options: options, session: session, ends: make(chan string, 16)}
 }
 
 // acceptAll serves streams until the session ends, and returns why it ended.

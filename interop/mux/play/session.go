@@ -29,10 +29,13 @@ type Session interface {
 	Close() error
 }
 
-// Options is what a case changes of a multiplexer's configuration.
+// Options is what a case changes of a multiplexer's configuration or of the play.
 type Options struct {
 	// Backlog is how many streams may wait to be accepted; 0 leaves the default.
 	Backlog int
+	// CloseLate ends a stream only when all of its echo is there, for multiplexers that cannot go on with a
+	// stream of which one direction has ended.
+	CloseLate bool
 }
 
 // Mux is one version of one multiplexer.
@@ -40,6 +43,4 @@ type Mux struct {
 	Name   string
 	Client func(net.Conn, Options) (Session, error)
 	Server func(net.Conn, Options) (Session, error)
-	// DeafAfterClose tells that a stream whose own direction is closed reads its end at once.
-	DeafAfterClose bool
 }
