@@ -16,12 +16,30 @@ func original() play.Mux {
 	return play.Mux{
 		Name: "muxado",
 		Client: func(conn net.Conn, options play.Options) (play.Session, error) {
-			return originalSession{muxado.Client(conn, config(options))}, nil
+			return originalStart(muxado.Client(conn, config(options)), options), nil
 		},
 		Server: func(conn net.Conn, options play.Options) (play.Session, error) {
-			return originalSession{muxado.Server(conn, config(options))}, nil
+			return originalStart(muxado.Server(conn, config(options)), options), nil
 		},
 	}
+}
+
+func originalStart(inner muxado.Session, options play.Options) play.Session {
+	if !options.Heartbeat {
+		return originalSession{inner}
+	}
+	beats := make(chan struct{}, 1)
+	typed := muxado.NewTypedStreamSession(inner)
+	heartbeat := muxado.NewHeartbeat(typed, func(latency time.Duration) {
+		if latency > 0 {
+			select {
+			case beats <- struct{}{}:
+			default:
+			}
+		}
+	}, &muxado.HeartbeatConfig{Interval: 20 * time.Millisecond, Tolerance: 10 * time.Second, Type: 0xFFFFFFFF})
+	heartbeat.Start()
+	return originalHeartbeat{heartbeat, beats}
 }
 
 type originalSession struct{ inner muxado.Session }
@@ -56,3 +74,27 @@ type originalStream struct{ muxado.Stream }
 // Reset is as near as the package comes: the stream is forgotten, and whatever still arrives for it is answered
 // by a reset.
 func (s originalStream) Reset() error { return s.Close() }
+
+// originalHeartbeat is a session of typed streams on which heartbeats run; each beat counts as a ping.
+type originalHeartbeat struct {
+	inner *muxado.Heartbeat
+	beats chan struct{}
+}
+
+func (s originalHeartbeat) Open() (play.Stream, error) {
+	opened, err := s.inner.OpenTypedStream(1)
+	return originalStream{opened}, err
+}
+
+func (s originalHeartbeat) Accept() (play.Stream, error) {
+	accepted, err := s.inner.AcceptTypedStream()
+	return originalStream{accepted}, err
+}
+
+func (s originalHeartbeat) Ping() error {
+	<-s.beats
+	return nil
+}
+
+func (s originalHeartbeat) GoAway() error { return play.ErrNoOperation }
+func (s originalHeartbeat) Close() error  { return s.inner.Close() }

@@ -16,12 +16,30 @@ func fork() play.Mux {
 	return play.Mux{
 		Name: "ngrok",
 		Client: func(conn net.Conn, options play.Options) (play.Session, error) {
-			return forkSession{muxado.Client(conn, config(options))}, nil
+			return forkStart(muxado.Client(conn, config(options)), options), nil
 		},
 		Server: func(conn net.Conn, options play.Options) (play.Session, error) {
-			return forkSession{muxado.Server(conn, config(options))}, nil
+			return forkStart(muxado.Server(conn, config(options)), options), nil
 		},
 	}
+}
+
+func forkStart(inner muxado.Session, options play.Options) play.Session {
+	if !options.Heartbeat {
+		return forkSession{inner}
+	}
+	beats := make(chan struct{}, 1)
+	typed := muxado.NewTypedStreamSession(inner)
+	heartbeat := muxado.NewHeartbeat(typed, func(_ time.Duration, timedOut bool) {
+		if !timedOut {
+			select {
+			case beats <- struct{}{}:
+			default:
+			}
+		}
+	}, &muxado.HeartbeatConfig{Interval: 20 * time.Millisecond, Tolerance: 10 * time.Second, Type: 0xFFFFFFFF})
+	heartbeat.Start()
+	return forkHeartbeat{heartbeat, beats}
 }
 
 type forkSession struct{ inner muxado.Session }
@@ -56,3 +74,27 @@ type forkStream struct{ muxado.Stream }
 // Reset is as near as the package comes: the stream is forgotten, and whatever still arrives for it is answered
 // by a reset.
 func (s forkStream) Reset() error { return s.Close() }
+
+// forkHeartbeat is a session of typed streams on which heartbeats run; each beat counts as a ping.
+type forkHeartbeat struct {
+	inner *muxado.Heartbeat
+	beats chan struct{}
+}
+
+func (s forkHeartbeat) Open() (play.Stream, error) {
+	opened, err := s.inner.OpenTypedStream(1)
+	return forkStream{opened}, err
+}
+
+func (s forkHeartbeat) Accept() (play.Stream, error) {
+	accepted, err := s.inner.AcceptTypedStream()
+	return forkStream{accepted}, err
+}
+
+func (s forkHeartbeat) Ping() error {
+	<-s.beats
+	return nil
+}
+
+func (s forkHeartbeat) GoAway() error { return play.ErrNoOperation }
+func (s forkHeartbeat) Close() error  { return s.inner.Close() }

@@ -28,6 +28,7 @@ func Main(muxes ...Mux) {
 	size := flag.Int("size", 1<<20, "how many bytes each of them carries")
 	backlog := flag.Int("backlog", 0, "how many streams may wait to be accepted (0: the default)")
 	closeLate := flag.Bool("close-late", false, "end a stream only when all of its echo is there")
+	heartbeat := flag.Bool("heartbeat", false, "typed streams and heartbeats; muxado only")
 	flag.Parse()
 
 	time.AfterFunc(limit, func() { fail(fmt.Errorf("not done after %v", limit)) })
@@ -37,7 +38,7 @@ func Main(muxes ...Mux) {
 			mux = &muxes[i]
 		}
 	}
-	options := Options{Backlog: *backlog, CloseLate: *closeLate}
+	options := Options{Backlog: *backlog, CloseLate: *closeLate, Heartbeat: *heartbeat}
 	switch {
 	case mux == nil:
 		fail(fmt.Errorf("no multiplexer %q; there are %s", *name, strings.Join(names, ", ")))

@@ -36,6 +36,8 @@ type Options struct {
 	// CloseLate ends a stream only when all of its echo is there, for multiplexers that cannot go on with a
 	// stream of which one direction has ended.
 	CloseLate bool
+	// Heartbeat puts muxado's typed streams and heartbeats on top: what it has instead of a ping.
+	Heartbeat bool
 }
 
 // Mux is one version of one multiplexer.

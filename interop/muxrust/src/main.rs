@@ -48,6 +48,9 @@ struct Flags {
     /// End a stream only when all of its echo is there
     #[arg(long)]
     close_late: bool,
+    /// Typed streams and heartbeats; muxado only
+    #[arg(long)]
+    heartbeat: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -73,11 +76,12 @@ async fn run(flags: Flags) -> Result<()> {
     let options = Options {
         backlog: flags.backlog,
         close_late: flags.close_late,
+        heartbeat: flags.heartbeat,
     };
     if let Some(address) = flags.connect {
         let name = flags.case.name();
         let io = TcpStream::connect(&address).await?;
-        let session = start(flags.mux, io, Role::Client, options)?;
+        let session = start(flags.mux, io, Role::Client, options).await?;
         let side = Arc::new(Side::new(session, options));
         let accepting = tokio::spawn(Arc::clone(&side).accept_all());
         let said = flags
@@ -92,7 +96,7 @@ async fn run(flags: Flags) -> Result<()> {
         let listener = TcpListener::bind(&address).await?;
         println!("listening {}", listener.local_addr()?);
         let (io, _) = listener.accept().await?;
-        let session = start(flags.mux, io, Role::Server, options)?;
+        let session = start(flags.mux, io, Role::Server, options).await?;
         // On a task of its own: the thread that waits for it wakes more slowly.
         let end = tokio::spawn(Arc::new(Side::new(session, options)).accept_all()).await?;
         println!("ended {end:#}");

@@ -47,10 +47,12 @@ pub(crate) struct Options {
     /// End a stream only when all of its echo is there, for peers that cannot go on with a stream of
     /// which one direction has ended.
     pub(crate) close_late: bool,
+    /// Muxado's typed streams and heartbeats on top: what it has instead of a ping.
+    pub(crate) heartbeat: bool,
 }
 
 /// Starts a multiplexer on a connection.
-pub(crate) fn start(
+pub(crate) async fn start(
     name: crate::Mux,
     io: TcpStream,
     role: Role,
@@ -62,6 +64,9 @@ pub(crate) fn start(
     Ok(match name {
         Mux::Yamux => Box::new(peers::yamux::start(io, role)),
         Mux::TokioYamux => Box::new(peers::tokio_yamux::start(io, role, options)),
+        Mux::Muxado if options.heartbeat => {
+            Box::new(peers::muxado_heartbeat::start(io, role).await?)
+        }
         Mux::Muxado => Box::new(peers::muxado::start(io, role)),
     })
 }

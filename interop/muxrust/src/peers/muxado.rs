@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use muxado::{
-    Accept as _, Error, MuxadoAccept, MuxadoOpen, OpenClose as _, Session as _, SessionBuilder,
+    Accept as _, Error, MuxadoAccept, MuxadoOpen, MuxadoSession, OpenClose as _, Session as _,
+    SessionBuilder,
 };
 use tokio::{net::TcpStream, sync::Mutex};
 
@@ -15,13 +16,17 @@ struct Muxado {
     accept: Mutex<MuxadoAccept>,
 }
 
-pub(crate) fn start(io: TcpStream, role: Role) -> impl Session {
+pub(super) fn session(io: TcpStream, role: Role) -> MuxadoSession {
     let builder = SessionBuilder::new(io);
-    let builder = match role {
+    match role {
         Role::Client => builder.client(),
         Role::Server => builder.server(),
-    };
-    let (open, accept) = builder.start().split();
+    }
+    .start()
+}
+
+pub(crate) fn start(io: TcpStream, role: Role) -> impl Session {
+    let (open, accept) = session(io, role).split();
     Muxado {
         open: Mutex::new(open),
         accept: Mutex::new(accept),
@@ -32,12 +37,12 @@ pub(crate) fn start(io: TcpStream, role: Role) -> impl Session {
 impl Session for Muxado {
     async fn open(&self) -> Result<Box<dyn Stream>> {
         let mut open = self.open.lock().await.clone();
-        Ok(Box::new(Wrapped(open.open().await?)))
+        Ok(Box::new(Wrapped(Box::new(open.open().await?))))
     }
 
     async fn accept(&self) -> Result<Box<dyn Stream>> {
         let stream = self.accept.lock().await.accept().await;
-        Ok(Box::new(Wrapped(stream.context("closed")?)))
+        Ok(Box::new(Wrapped(Box::new(stream.context("closed")?))))
     }
 
     /// What the crate calls closing sends a go-away and leaves the connection open.
@@ -55,4 +60,4 @@ impl Session for Muxado {
 }
 
 #[async_trait]
-impl Stream for Wrapped<muxado::Stream> {}
+impl Stream for Wrapped<Box<muxado::Stream>> {}

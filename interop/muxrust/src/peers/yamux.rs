@@ -89,12 +89,14 @@ impl Session for Yamux {
     async fn open(&self) -> Result<Box<dyn Stream>> {
         let (reply, opened) = oneshot::channel();
         self.commands.send(Command::Open(reply)).await?;
-        Ok(Box::new(Wrapped(opened.await??.compat())))
+        Ok(Box::new(Wrapped(Box::new(opened.await??.compat()))))
     }
 
     async fn accept(&self) -> Result<Box<dyn Stream>> {
         let stream = self.inbound.lock().await.recv().await;
-        Ok(Box::new(Wrapped(stream.context("closed")??.compat())))
+        Ok(Box::new(Wrapped(Box::new(
+            stream.context("closed")??.compat(),
+        ))))
     }
 
     async fn close(&self) -> Result<()> {
@@ -108,7 +110,7 @@ impl Session for Yamux {
 }
 
 #[async_trait]
-impl Stream for Wrapped<Compat<yamux::Stream>> {
+impl Stream for Wrapped<Box<Compat<yamux::Stream>>> {
     /// A stream that is dropped open is reset.
     async fn reset(self: Box<Self>) -> Result<()> {
         Ok(())
