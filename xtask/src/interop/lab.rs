@@ -19,6 +19,7 @@ use crate::process;
 const CASE_LIMIT: Duration = Duration::from_secs(150);
 
 /// The programs that towline is run against, as far as they are here.
+#[derive(Default)]
 pub(super) struct Peers {
     pub(super) originals: Option<Originals>,
     pub(super) gopeer: Option<PathBuf>,

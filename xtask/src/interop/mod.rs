@@ -11,6 +11,7 @@ mod gopeer_server;
 mod identity;
 mod keys;
 mod lab;
+mod mux;
 mod originals;
 
 use std::collections::VecDeque;
@@ -27,8 +28,8 @@ use originals::Originals;
 
 use crate::{process, tools};
 
-/// What can be played: calls and files, or keys and trust.
-const NAMES: [&str; 2] = ["rpc25519", "identity"];
+/// What can be played: calls and files, keys and trust, or streams on one connection.
+const NAMES: [&str; 3] = ["rpc25519", "identity", "mux"];
 
 /// Some cases wait a minute for the original to give up; the others run beside them.
 const WORKERS: usize = 4;
@@ -55,8 +56,13 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted =
         |name: &str| options.names.is_empty() || options.names.iter().any(|one| one == name);
-    let peers = find_peers(options)?;
-    if !wanted("identity") && peers.originals.is_none() && peers.gopeer.is_none() {
+    let peers = if wanted("rpc25519") || wanted("identity") {
+        find_peers(options)?
+    } else {
+        Peers::default()
+    };
+    if !wanted("identity") && !wanted("mux") && peers.originals.is_none() && peers.gopeer.is_none()
+    {
         return Ok(());
     }
     tools::require_c_compiler()?;
@@ -87,11 +93,40 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         cases.extend(gopeer_client::cases(scope));
         cases.extend(gopeer_server::cases(scope));
     }
+    let matrix = if wanted("mux") {
+        let programs = find_mux_programs(options)?;
+        let (more, matrix) = mux::cases(scope, programs);
+        cases.extend(more);
+        Some(matrix)
+    } else {
+        None
+    };
     if let Some(only) = &options.only {
         cases.retain(|case| case.name.contains(only));
     }
     ensure!(!cases.is_empty(), "no case has that name");
-    play(&Lab::set_up(peers)?, cases)
+    let played = play(&Lab::set_up(peers)?, cases);
+    if let Some(matrix) = matrix {
+        let matrix = matrix.lock().unwrap_or_else(PoisonError::into_inner);
+        print!("{}", matrix.table());
+    }
+    played
+}
+
+/// The multiplexers' programs; one that cannot be had is told, and an error if it was required or named.
+fn find_mux_programs(options: &Options) -> Result<mux::Programs> {
+    ensure!(
+        tools::go_is_here() || !options.require_go,
+        "Go is missing; install it: apt-get install golang"
+    );
+    let programs = mux::Programs::find()?;
+    if let Some(why) = programs.first_missing() {
+        ensure!(
+            !options.require_original && env::var_os(mux::FOLDER).is_none(),
+            "a multiplexer's program: {why}"
+        );
+    }
+    Ok(programs)
 }
 
 /// The peers that can be had; each that cannot is told, in a line that nobody overlooks.

@@ -78,7 +78,7 @@ fn install_one(name: &str, folder: &Path) -> Result<()> {
 }
 
 /// The first line that is no progress report.
-fn first_error(text: &str) -> &str {
+pub(super) fn first_error(text: &str) -> &str {
     text.lines()
         .find(|line| !line.starts_with("go: downloading "))
         .map_or("go install failed", |line| {
