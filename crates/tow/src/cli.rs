@@ -1,10 +1,13 @@
 //! The command line: options, their defaults and help. Completions and man page come from here.
 
+mod netcat;
+
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use towline::{identity::PublicKey, rpc::Compression};
 
+pub(crate) use self::netcat::{Behind, Connect, Listen};
 use crate::commands::known::Known;
 
 const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
@@ -59,14 +62,20 @@ pub(crate) enum Command {
     Pull(Pull),
     /// Call a service and print its reply
     Call(Call),
+    /// Wait for connections: a netcat for every endpoint
+    Listen(Listen),
+    /// Connect, and join the connection to standard input and output: a netcat for every endpoint
+    Connect(Connect),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    #[command(hide = true)]
-    Man,
+    /// Print the manual page of the program, or of a command
+    Man {
+        /// The command, such as `keys new`
+        command: Vec<String>,
+    },
 }
 
 /// Which keys to use.

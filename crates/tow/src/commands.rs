@@ -1,9 +1,12 @@
 //! One file a command.
 
 mod call;
+mod connect;
 mod demo;
 mod keys;
 pub(crate) mod known;
+mod listen;
+mod netcat;
 mod pull;
 mod push;
 mod serve;
@@ -27,21 +30,43 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Push(args) => block_on(push::run(args, *output)),
         Command::Pull(args) => block_on(pull::run(args, *output)),
         Command::Call(args) => block_on(call::run(args, *output)),
+        Command::Listen(args) => block_on_own(listen::run(args, *output)),
+        Command::Connect(args) => block_on(connect::run(args, *output)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tow", &mut script);
             output.raw(&script);
             Ok(())
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut page)
-                .map_err(failed)?;
-            output.raw(&page);
+        Command::Man { command } => {
+            output.raw(&manual(&command)?);
             Ok(())
         }
     }
+}
+
+/// The manual page of the program, or of the command with this name.
+fn manual(names: &[String]) -> Result<Vec<u8>, Failure> {
+    let mut command = Cli::command();
+    command.build();
+    for name in names {
+        let found = command.find_subcommand(name).cloned();
+        command = found.ok_or_else(|| {
+            Failure::new(
+                Exit::Usage,
+                format!("there is no command `{}`", names.join(" ")),
+            )
+            .hint("`tow help` lists them")
+        })?;
+    }
+    // The page of `tow keys new` is called tow-keys-new, as those of other programs are.
+    let title = command.get_bin_name().unwrap_or("tow").replace(' ', "-");
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command)
+        .title(title)
+        .render(&mut page)
+        .map_err(failed)?;
+    Ok(page)
 }
 
 /// Runs a command on a runtime of its own, in a task: a task wakes faster than the thread that

@@ -119,6 +119,7 @@ impl From<ConnectError> for Failure {
             ConnectError::Endpoint(_) => Self::new(Exit::Usage, message),
             ConnectError::Transport(error) => {
                 let exit = match error {
+                    transport::ConnectError::Multiplexed { .. } => Exit::Usage,
                     transport::ConnectError::RefusedByPeer { .. }
                     | transport::ConnectError::PeerCertificate { .. }
                     | transport::ConnectError::UntrustedKey { .. }
@@ -140,7 +141,8 @@ impl From<ConnectError> for Failure {
 impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
         let exit = match error {
-            ListenError::Endpoint(_) => Exit::Usage,
+            ListenError::Endpoint(_)
+            | ListenError::Transport(transport::ListenError::Multiplexed { .. }) => Exit::Usage,
             ListenError::Transport(transport::ListenError::Identity { .. }) => Exit::Refused,
             _ => Exit::Failed,
         };

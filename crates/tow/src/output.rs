@@ -51,6 +51,15 @@ impl Output {
         }
     }
 
+    /// As [`note`](Self::note), but on stderr: for commands whose standard output is somebody's bytes.
+    pub(crate) fn aside(self, event: &str, fields: impl Serialize, line: &str) {
+        if self.json {
+            print_line(anstream::stderr(), &event_line(event, fields));
+        } else if !self.quiet {
+            print_line(anstream::stderr(), line);
+        }
+    }
+
     /// True if a result could not be printed.
     pub(crate) fn was_lost() -> bool {
         LOST.load(Ordering::Relaxed)
@@ -84,14 +93,18 @@ impl Output {
     }
 
     fn event(self, event: &str, fields: impl Serialize) {
-        let mut line = json!({ "v": EVENT_VERSION, "event": event });
-        if let (Value::Object(line), Ok(Value::Object(fields))) =
-            (&mut line, serde_json::to_value(fields))
-        {
-            line.extend(fields);
-        }
-        print_line(anstream::stdout(), &line.to_string());
+        print_line(anstream::stdout(), &event_line(event, fields));
     }
+}
+
+fn event_line(event: &str, fields: impl Serialize) -> String {
+    let mut line = json!({ "v": EVENT_VERSION, "event": event });
+    if let (Value::Object(line), Ok(Value::Object(fields))) =
+        (&mut line, serde_json::to_value(fields))
+    {
+        line.extend(fields);
+    }
+    line.to_string()
 }
 
 fn print_line<S: RawStream>(mut out: AutoStream<S>, line: &str)

@@ -67,6 +67,12 @@ impl ConnectOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
+    /// The endpoint names a multiplexer where one stream of bytes is wanted.
+    #[error("{endpoint} carries many streams on one connection, and this needs a single one")]
+    Multiplexed {
+        /// What was dialled.
+        endpoint: String,
+    },
     /// The host name has no address.
     #[error("cannot find the host of {endpoint}: {source}")]
     Resolve {
@@ -179,6 +185,7 @@ impl ConnectError {
             }
         }
         Some(match self {
+            Self::Multiplexed { .. } => "leave out what stands in front of the +",
             Self::Resolve { .. } => "check the spelling of the host, or use its address",
             Self::Refused { .. } => {
                 "start the server (`tow serve DIR --listen URL`), or check host and port"
@@ -216,7 +223,8 @@ impl ConnectError {
     /// What was dialled.
     pub fn endpoint(&self) -> &str {
         match self {
-            Self::Resolve { endpoint, .. }
+            Self::Multiplexed { endpoint }
+            | Self::Resolve { endpoint, .. }
             | Self::Refused { endpoint, .. }
             | Self::Unreachable { endpoint, .. }
             | Self::TimedOut { endpoint, .. }
@@ -276,6 +284,7 @@ impl ConnectError {
 impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> Self {
         let kind = match &error {
+            ConnectError::Multiplexed { .. } => io::ErrorKind::InvalidInput,
             ConnectError::Resolve { .. } => io::ErrorKind::NotFound,
             ConnectError::Refused { .. } => io::ErrorKind::ConnectionRefused,
             ConnectError::Unreachable { source, .. } => source.kind(),
@@ -330,6 +339,11 @@ pub async fn connect(
         limit: options.connect_timeout,
         deadline: deadline(options.connect_timeout),
     };
+    if endpoint.multiplexer().is_some() {
+        return Err(ConnectError::Multiplexed {
+            endpoint: attempt.name(),
+        });
+    }
     match &endpoint.address {
         Address::Tcp { host, port } => attempt.tcp(host, *port).await,
         Address::Tls { host, port, cipher } => attempt.tls(host, *port, *cipher, options).await,

@@ -45,9 +45,36 @@ impl fmt::Display for Scheme {
     }
 }
 
+/// How one connection carries many streams: the wire format of a multiplexer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Multiplexer {
+    /// yamux: of hashicorp and libp2p.
+    Yamux,
+    /// muxado, version 2: of inconshreveable and ngrok.
+    Muxado,
+}
+
+impl Multiplexer {
+    /// The name in URLs, in front of the `+`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yamux => "yamux",
+            Self::Muxado => "muxado",
+        }
+    }
+}
+
+impl fmt::Display for Multiplexer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// A parsed endpoint URL: the same text in code and on the command line.
 ///
-/// `tcp://host:port`, `tls://host:port?cipher=aes-128-gcm`, `unix:///path/to/socket`, `mem://name`.
+/// `tcp://host:port`, `tls://host:port?cipher=aes-128-gcm`, `unix:///path/to/socket`, `mem://name`; with
+/// `yamux+` or `muxado+` in front for many streams on the one connection: `yamux+tls://host:port`.
 /// The fragment is a path at the other end, percent-decoded: `tls://host:8443#dir/file`. There is no
 /// default port.
 ///
@@ -62,6 +89,7 @@ impl fmt::Display for Scheme {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
+    multiplexer: Option<Multiplexer>,
     pub(crate) address: Address,
     fragment: Option<String>,
 }
@@ -86,7 +114,28 @@ pub(crate) enum Address {
 }
 
 impl Endpoint {
-    /// The transport.
+    /// How the connection carries many streams: what stands in front of the `+`. Nothing if it is one
+    /// stream of bytes.
+    pub fn multiplexer(&self) -> Option<Multiplexer> {
+        self.multiplexer
+    }
+
+    /// The same endpoint with another multiplexer, or with none: then it is the transport beneath.
+    ///
+    /// ```
+    /// use towline_transport::{Endpoint, Multiplexer};
+    ///
+    /// let endpoint: Endpoint = "yamux+tls://db.internal:8443".parse()?;
+    /// assert_eq!(endpoint.multiplexer(), Some(Multiplexer::Yamux));
+    /// assert_eq!(endpoint.with_multiplexer(None).to_string(), "tls://db.internal:8443");
+    /// # Ok::<(), towline_transport::ParseEndpointError>(())
+    /// ```
+    pub fn with_multiplexer(mut self, multiplexer: impl Into<Option<Multiplexer>>) -> Self {
+        self.multiplexer = multiplexer.into();
+        self
+    }
+
+    /// The transport; beneath the multiplexer, if there is one.
     pub fn scheme(&self) -> Scheme {
         match self.address {
             Address::Tcp { .. } => Scheme::Tcp,
@@ -150,6 +199,7 @@ impl Endpoint {
     /// The same endpoint without a fragment.
     pub fn without_fragment(&self) -> Self {
         Self {
+            multiplexer: self.multiplexer,
             address: self.address.clone(),
             fragment: None,
         }
@@ -164,6 +214,9 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(multiplexer) = self.multiplexer {
+            write!(f, "{multiplexer}+")?;
+        }
         let scheme = self.scheme();
         match &self.address {
             Address::Tcp { host, port } => write!(f, "{scheme}://{}:{port}", Bracketed(host))?,
@@ -208,10 +261,15 @@ pub enum EndpointProblem {
     )]
     NoScheme,
     /// A scheme nobody knows.
-    #[error("the scheme {0:?} is unknown; use tls, tcp, unix or mem")]
+    #[error(
+        "the scheme {0:?} is unknown; use tls, tcp, unix or mem, with yamux+ or muxado+ in front for many streams"
+    )]
     UnknownScheme(String),
     /// A scheme of towline's that this build lacks.
-    #[error("the scheme {0:?} is not supported by this build; use tls, tcp, unix or mem")]
+    #[error(
+        "the scheme {0:?} is not supported by this build; use tls, tcp, unix or mem, with yamux+ or muxado+ in front \
+         for many streams"
+    )]
     UnsupportedScheme(String),
     /// More than 8,192 characters.
     #[error("it is too long")]

@@ -49,7 +49,7 @@ use std::io;
 
 pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{BoxIo, Connection, Io};
-pub use endpoint::{Endpoint, EndpointProblem, ParseEndpointError, Scheme};
+pub use endpoint::{Endpoint, EndpointProblem, Multiplexer, ParseEndpointError, Scheme};
 pub use listen::{AcceptError, Incoming, ListenError, ListenOptions, Listener};
 pub use towline_identity::tls::TlsProblem;
 pub use towline_identity::{Authorisation, Trust, Verdict};

@@ -75,6 +75,15 @@ impl ListenOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
+    /// The endpoint names a multiplexer where single streams of bytes are wanted.
+    #[error(
+        "{endpoint} carries many streams on one connection, and this serves single ones: \
+         leave out what stands in front of the +"
+    )]
+    Multiplexed {
+        /// Where to listen.
+        endpoint: String,
+    },
     /// The host name has no address.
     #[error("cannot find the host of {endpoint}: {source}")]
     Resolve {
@@ -253,6 +262,11 @@ impl Listener {
     /// Dropping the future leaves nothing bound.
     pub async fn bind(endpoint: &Endpoint, options: &ListenOptions) -> Result<Self, ListenError> {
         let endpoint = endpoint.without_fragment();
+        if endpoint.multiplexer().is_some() {
+            return Err(ListenError::Multiplexed {
+                endpoint: endpoint.to_string(),
+            });
+        }
         let (socket, local) = match &endpoint.address {
             Address::Tcp { host, port } => {
                 let (listener, port) = bind_tcp(&endpoint, host, *port).await?;

@@ -524,3 +524,16 @@ async fn futures_and_types_can_move_between_threads() {
     send_sync::<ConnectError>();
     carries_bytes::<Connection>();
 }
+
+#[tokio::test]
+async fn streams_on_one_connection_are_not_taken_for_bytes() {
+    let endpoint: Endpoint = "yamux+tcp://127.0.0.1:0".parse().expect("an endpoint");
+    let error = connect(&endpoint, &ConnectOptions::new())
+        .await
+        .expect_err("no single stream");
+    assert!(matches!(error, ConnectError::Multiplexed { .. }), "{error}");
+    let error = Listener::bind(&endpoint, &ListenOptions::new())
+        .await
+        .expect_err("no single streams");
+    assert!(matches!(error, ListenError::Multiplexed { .. }), "{error}");
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use towline_identity::CipherSuite;
 
-use super::{Address, Endpoint, EndpointProblem, MAX_SOCKET_PATH, Scheme};
+use super::{Address, Endpoint, EndpointProblem, MAX_SOCKET_PATH, Multiplexer, Scheme};
 
 /// Longer texts are no endpoints; nothing of them is kept.
 const MAX_CHARS: usize = 8192;
@@ -26,7 +26,12 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
         None => (rest, ""),
     };
     let scheme = scheme.to_ascii_lowercase();
-    let address = match scheme.as_str() {
+    let (multiplexer, transport) = match scheme.split_once('+') {
+        Some(("yamux", transport)) => (Some(Multiplexer::Yamux), transport),
+        Some(("muxado", transport)) => (Some(Multiplexer::Muxado), transport),
+        _ => (None, scheme.as_str()),
+    };
+    let address = match transport {
         "tcp" => {
             settings(query, Scheme::Tcp)?;
             let (host, port) = host_port(rest)?;
@@ -55,7 +60,11 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
         }
         _ => return Err(unsupported(scheme)),
     };
-    Ok(Endpoint { address, fragment })
+    Ok(Endpoint {
+        multiplexer,
+        address,
+        fragment,
+    })
 }
 
 /// Schemes of towline's design that this build lacks are told apart from typing errors.

@@ -25,6 +25,10 @@ fn each_scheme_is_read_and_written_back() {
         "unix:///run/tow.sock",
         "unix:///run/a%20b%3Fc.sock#x",
         "mem://demo",
+        "yamux+tcp://127.0.0.1:80",
+        "muxado+tls://h:1?cipher=aes-128-gcm",
+        "yamux+unix:///run/tow.sock",
+        "muxado+mem://demo",
     ] {
         let endpoint: Endpoint = text.parse().unwrap();
         let again = endpoint.to_string();
@@ -52,6 +56,23 @@ fn only_tcp_is_open_to_everybody() {
 }
 
 #[test]
+fn a_multiplexer_stands_in_front_of_a_transport() {
+    let endpoint: Endpoint = "YAMUX+TCP://h:1#x".parse().unwrap();
+    assert_eq!(endpoint.multiplexer(), Some(Multiplexer::Yamux));
+    assert_eq!(endpoint.scheme(), Scheme::Tcp);
+    assert_eq!(endpoint.without_fragment().to_string(), "yamux+tcp://h:1");
+    assert_eq!(
+        endpoint.with_multiplexer(Multiplexer::Muxado).to_string(),
+        "muxado+tcp://h:1#x"
+    );
+    assert_eq!("tcp://h:1".parse::<Endpoint>().unwrap().multiplexer(), None);
+    for twice in ["yamux+muxado+tcp", "yamux", "yamux+", "tcp+yamux"] {
+        let text = format!("{twice}://h:1");
+        assert!(text.parse::<Endpoint>().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn the_fragment_is_decoded_and_can_be_left_out() {
     let endpoint: Endpoint = "tls://h:1#a%2Fb%20gr%C3%B6%C3%9Fe".parse().unwrap();
     assert_eq!(endpoint.fragment(), Some("a/b größe"));
@@ -69,8 +90,7 @@ fn schemes_of_other_builds_are_named() {
         "quic",
         "nats",
         "udp",
-        "yamux+tls",
-        "muxado+tcp",
+        "yamux+quic",
         "connect+tcp",
         "tls+nats",
         "yamux+nats",
@@ -165,8 +185,12 @@ fn addresses() -> impl Strategy<Value = Address> {
 
 proptest! {
     #[test]
-    fn every_endpoint_survives_its_text(address in addresses(), fragment in proptest::option::of("[^\\x00]{0,40}")) {
-        let endpoint = Endpoint { address, fragment };
+    fn every_endpoint_survives_its_text(
+        multiplexer in proptest::option::of(proptest::sample::select(vec![Multiplexer::Yamux, Multiplexer::Muxado])),
+        address in addresses(),
+        fragment in proptest::option::of("[^\\x00]{0,40}"),
+    ) {
+        let endpoint = Endpoint { multiplexer, address, fragment };
         let text = endpoint.to_string();
         prop_assert_eq!(text.parse::<Endpoint>(), Ok(endpoint), "{}", text);
     }
