@@ -10,7 +10,7 @@ import (
 )
 
 // limit is the time in which a program must have come to its end.
-const limit = 90 * time.Second
+const limit = 30 * time.Second
 
 // Main is the whole program around some multiplexers: it listens for one connection and answers what is
 // asked there, or it connects and plays a case. Its first line when listening is `listening HOST:PORT`, its

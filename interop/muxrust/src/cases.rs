@@ -114,8 +114,8 @@ async fn reset(side: &Side) -> Result<String> {
 }
 
 async fn reset_by_peer(side: &Side) -> Result<String> {
-    let mut stream = command(side, RESET).await?;
-    let block: Vec<u8> = pattern(1000).collect();
+    let mut stream = side.session.open().await?;
+    let block: Vec<u8> = [RESET].into_iter().chain(pattern(1000)).collect();
     for _ in 0..100_000 {
         let written = async {
             stream.write_all(&block).await?;

@@ -20,7 +20,7 @@ use self::{
 };
 
 /// The time in which a program must have come to its end.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Parser)]
 struct Flags {
@@ -55,6 +55,8 @@ struct Flags {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Mux {
+    TowlineYamux,
+    TowlineMuxado,
     Yamux,
     TokioYamux,
     Muxado,

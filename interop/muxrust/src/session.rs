@@ -62,6 +62,8 @@ pub(crate) async fn start(
 
     io.set_nodelay(true)?;
     Ok(match name {
+        Mux::TowlineYamux => Box::new(peers::towline::yamux(io, role, options)?),
+        Mux::TowlineMuxado => Box::new(peers::towline::muxado(io, role, options)?),
         Mux::Yamux => Box::new(peers::yamux::start(io, role)),
         Mux::TokioYamux => Box::new(peers::tokio_yamux::start(io, role, options)),
         Mux::Muxado if options.heartbeat => {

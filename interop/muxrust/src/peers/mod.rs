@@ -3,6 +3,7 @@
 pub(crate) mod muxado;
 pub(crate) mod muxado_heartbeat;
 pub(crate) mod tokio_yamux;
+pub(crate) mod towline;
 pub(crate) mod yamux;
 
 use std::{

@@ -32,6 +32,8 @@ pub(super) struct Peer {
     /// A stream goes on in the other direction when one has ended.
     half_closes: bool,
     resets: Resets,
+    /// Its session goes on when the other end resets a stream.
+    survives_resets: bool,
     /// It can measure the way to its peer and back.
     pings: bool,
     /// It can say that it takes no more streams, and go on with those that are there.
@@ -60,6 +62,7 @@ const USUAL: Peer = Peer {
     dialect: Dialect::Yamux,
     half_closes: true,
     resets: Resets::Yes,
+    survives_resets: true,
     pings: true,
     goes_away: true,
     survives_go_away: true,
@@ -164,12 +167,15 @@ pub(super) const PEERS: [Peer; 10] = [
         mux: "muxado",
         dialect: Dialect::Muxado,
         resets: Resets::No,
+        survives_resets: false,
         goes_away: false,
         survives_go_away: false,
         refuses: false,
         ..USUAL
     },
 ];
+
+const ENDED_BY_RESETS: &str = "a reset can end its whole session, with Go's multiplexers too";
 
 impl Peer {
     /// Why this play has no meaning with this peer at this end.
@@ -184,6 +190,13 @@ impl Peer {
             }
             Play::ResetByPeer if !connects && self.resets == Resets::No => {
                 Some("it has no call that resets a stream")
+            }
+            Play::Reset if !self.survives_resets => Some(ENDED_BY_RESETS),
+            Play::ResetByPeer | Play::Refused if connects && !self.survives_resets => {
+                Some(ENDED_BY_RESETS)
+            }
+            Play::Ping | Play::PingByPeer if self.dialect == Dialect::Muxado => {
+                Some("the wire format has no ping")
             }
             Play::Ping if connects && !self.pings => Some("it has no ping"),
             Play::PingByPeer if !connects && !self.pings => Some("it has no ping"),
@@ -205,11 +218,6 @@ impl Peer {
     /// Whether streams of this play must end only when all of their echo is there.
     pub(super) fn close_late(&self, play: Play) -> bool {
         !self.half_closes && play != Play::HalfClose
-    }
-
-    /// Muxado has no ping: its heartbeat stands in.
-    pub(super) fn needs_heartbeat(&self, play: Play) -> bool {
-        self.dialect == Dialect::Muxado && matches!(play, Play::Ping | Play::PingByPeer)
     }
 
     /// Only as the opener: what has ended there is a stream's own direction.
