@@ -30,7 +30,7 @@ async fn converse(args: &Connect, tally: &Tally) -> Result<(), Failure> {
     let mut options = ConnectOptions::new().connect_timeout(args.timeout);
     if let Some(identity) = identity(&endpoint, &args.keys, "client")? {
         let trust = if args.server_key.is_empty() {
-            trust(&args.keys, KnownKeys::find_for_client)?
+            trust(&args.keys, KnownKeys::for_client)?
         } else {
             Trust::keys(args.server_key.iter().copied())
         };

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
     let service = Service::of(&args.behind)?;
     let mut options = ListenOptions::new();
     if let Some(identity) = identity(&endpoint, &args.keys, "node")? {
-        let trust = trust(&args.keys, KnownKeys::find_for_server)?;
+        let trust = trust(&args.keys, KnownKeys::for_server)?;
         options = options.identity(identity).trust(trust);
     }
     if !args.allow.is_empty() {
