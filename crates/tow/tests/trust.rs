@@ -313,3 +313,14 @@ fn a_list_may_appear_while_the_server_runs() {
     fs::write(&list, text).expect("written");
     assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
 }
+
+/// The demo has keys of its own: they do not belong into the user's list.
+#[test]
+fn the_demo_leaves_the_users_list_alone() {
+    let place = Place::new();
+    fs::write(place.path("known_client_keys"), "").expect("written");
+    fs::write(place.path("small.bin"), "bytes").expect("written");
+    run(&place, &["demo", "small.bin", "--calls", "10"]);
+    let text = fs::read_to_string(place.path("known_client_keys")).expect("readable");
+    assert_eq!(text, "");
+}

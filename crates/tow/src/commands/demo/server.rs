@@ -33,6 +33,9 @@ impl ServerProcess {
             // The stranger's refusal is part of the show, not a line in the log.
             .env("TOW_LOG", "error")
             .env_remove("TOW_KEY")
+            .env_remove("TOW_KNOWN")
+            // No list of known keys that the user keeps is asked, or written to.
+            .current_dir(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
