@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use towline_identity::tls::{Connector, Refusal, TlsConfigError, TlsProblem};
-use towline_identity::{CipherSuite, Identity, Peer, Trust};
+use towline_identity::{CipherSuite, Identity, KnownKeysError, Peer, Trust};
 
 use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint};
@@ -121,6 +121,14 @@ pub enum ConnectError {
         /// Why not.
         source: TlsConfigError,
     },
+    /// The file of known keys cannot be used: nobody is trusted until it can (docs/wire I43).
+    #[error("{endpoint} cannot be trusted: {source}")]
+    KnownKeys {
+        /// What was dialled.
+        endpoint: String,
+        /// What is wrong with the file.
+        source: Arc<KnownKeysError>,
+    },
     /// The server turned us away.
     #[error("{endpoint} refused us: {why}")]
     RefusedByPeer {
@@ -201,7 +209,7 @@ impl ConnectError {
             Self::MissingIdentity { .. } => {
                 "make keys with `tow keys new NAME`, or name their directory"
             }
-            Self::Identity { .. } => return None,
+            Self::Identity { .. } | Self::KnownKeys { .. } => return None,
             Self::RefusedByPeer { .. } => {
                 "both sides need keys of the same authority; check the server's log"
             }
@@ -230,6 +238,7 @@ impl ConnectError {
             | Self::TimedOut { endpoint, .. }
             | Self::MissingIdentity { endpoint }
             | Self::Identity { endpoint, .. }
+            | Self::KnownKeys { endpoint, .. }
             | Self::RefusedByPeer { endpoint, .. }
             | Self::PeerCertificate { endpoint, .. }
             | Self::UntrustedKey { endpoint, .. }
@@ -242,6 +251,9 @@ impl ConnectError {
 
     fn from_handshake(endpoint: String, error: HandshakeError) -> Self {
         let error = match error {
+            HandshakeError::Config(TlsConfigError::KnownKeys(source)) => {
+                return Self::KnownKeys { endpoint, source };
+            }
             HandshakeError::Config(source) => return Self::Identity { endpoint, source },
             HandshakeError::Refused(refusal) => return Self::UntrustedKey { endpoint, refusal },
             HandshakeError::Io(error) => error,
@@ -289,9 +301,9 @@ impl From<ConnectError> for io::Error {
             ConnectError::Refused { .. } => io::ErrorKind::ConnectionRefused,
             ConnectError::Unreachable { source, .. } => source.kind(),
             ConnectError::TimedOut { .. } => io::ErrorKind::TimedOut,
-            ConnectError::MissingIdentity { .. } | ConnectError::Identity { .. } => {
-                io::ErrorKind::InvalidInput
-            }
+            ConnectError::MissingIdentity { .. }
+            | ConnectError::Identity { .. }
+            | ConnectError::KnownKeys { .. } => io::ErrorKind::InvalidInput,
             ConnectError::RefusedByPeer { .. }
             | ConnectError::PeerCertificate { .. }
             | ConnectError::UntrustedKey { .. } => io::ErrorKind::PermissionDenied,

@@ -93,18 +93,25 @@ pub(crate) async fn accept(
     remote: &str,
     limit: Duration,
 ) -> Result<(server::TlsStream<Buffered>, Peer), AcceptError> {
+    let timed_out = || AcceptError::TimedOut {
+        remote: remote.to_owned(),
+        limit,
+    };
+    let refused = |error: HandshakeError| AcceptError::Refused {
+        remote: remote.to_owned(),
+        why: error.to_string(),
+    };
+    // Each step on its own: a disk that hangs must not hold the client's place for ever.
     let begun = begin(acceptor.reads_files(), remote, move |remote| {
         acceptor.begin(remote)
     });
-    let (config, attempt) = match begun.await {
-        Ok(begun) => begun,
-        Err(error) => {
+    let (config, attempt) = match timeout(limit, begun).await {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => {
             deny(stream).await;
-            return Err(AcceptError::Refused {
-                remote: remote.to_owned(),
-                why: error.to_string(),
-            });
+            return Err(refused(error));
         }
+        Err(_) => return Err(timed_out()),
     };
     let mut stream = match timeout(limit, shake(stream, config)).await {
         Ok(Ok(stream)) => stream,
@@ -116,21 +123,16 @@ pub(crate) async fn accept(
                 None => AcceptError::from_handshake(remote, error),
             });
         }
-        Err(_) => {
-            let remote = remote.to_owned();
-            return Err(AcceptError::TimedOut { remote, limit });
-        }
+        Err(_) => return Err(timed_out()),
     };
-    match admit(attempt).await {
-        Ok(peer) => Ok((stream, peer)),
-        Err(error) => {
+    match timeout(limit, admit(attempt)).await {
+        Ok(Ok(peer)) => Ok((stream, peer)),
+        Ok(Err(error)) => {
             // What becomes of the farewell does not matter.
             let _said = timeout(LINGER, stream.shutdown()).await;
-            Err(AcceptError::Refused {
-                remote: remote.to_owned(),
-                why: error.to_string(),
-            })
+            Err(refused(error))
         }
+        Err(_) => Err(timed_out()),
     }
 }
 

@@ -365,3 +365,24 @@ async fn the_alert_before_a_handshake_is_access_denied() {
     read.await.unwrap().unwrap();
     assert_eq!(answer, [0x15, 3, 3, 0, 2, 2, 49]);
 }
+
+/// docs/wire I43: by a client too, once the list was there.
+#[tokio::test]
+async fn a_client_whose_list_cannot_be_used_trusts_nobody() {
+    let authority = authority();
+    let (node, ada) = (identity(&authority, "node"), identity(&authority, "ada"));
+    let listener = bind(&node, ListenOptions::new()).await;
+    let url = listener.local_endpoint().to_string();
+    let _outcomes = serve(listener);
+    let (_dir, path) = known();
+    let trust = Trust::known_keys(KnownKeys::if_there(&path).unwrap());
+    fs::remove_file(&path).unwrap();
+    let error = dial(&url, &ada, trust).await.unwrap_err();
+    assert!(matches!(error, ConnectError::KnownKeys { .. }), "{error}");
+
+    // One that was never there decides nothing.
+    let trust = Trust::known_keys(KnownKeys::if_there(&path).unwrap());
+    let connection = dial(&url, &ada, trust).await.unwrap();
+    assert_eq!(connection.peer().first_seen(), None);
+    assert!(!path.exists());
+}
