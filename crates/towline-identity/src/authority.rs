@@ -1,27 +1,21 @@
 //! Authorities: the keys that sign certificates.
 //!
-//! Certificates made here say what the original's say, with the differences that let every verifier
-//! accept them (docs/wire I6 to I9): random serial numbers, periods of years instead of a century,
-//! and no extKeyUsage in the authority's certificate, which OpenSSL would refuse.
+//! Their certificates have one of two forms, see [`Profile`].
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
-
-use rcgen::string::Ia5String;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyUsagePurpose, SanType, SerialNumber,
-};
-use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::certificate::{self, Facts, date};
 use crate::error::{IssueError, LoadError, SaveError};
 use crate::files;
 use crate::identity::Identity;
+use crate::passphrase::{NoPassphrase, PassphraseSource};
+use crate::profile::{Issuer, Leaf, Profile};
 use crate::public_key::PublicKey;
-use crate::secret::{SecretKey, random};
+use crate::save::SaveOptions;
+use crate::secret::SecretKey;
 
 /// How long a new authority lasts: ten years of 365 days.
 pub const DEFAULT_AUTHORITY_DAYS: u32 = 10 * 365;
@@ -33,20 +27,13 @@ pub const MAX_LEAF_BYTES: usize = 641;
 
 /// About a hundred years, the original's fixed period; dates further on are no use to anybody.
 const MAX_DAYS: u32 = 36_600;
-/// Certificates are valid a little before they are made, so that a peer whose clock is behind
-/// accepts them at once.
-const BACKDATE: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
-const SERIAL_BYTES: usize = 16;
-
-const KEY_FILE: &str = "ca.key";
+pub(crate) const KEY_FILE: &str = "ca.key";
 pub(crate) const CERTIFICATE_FILE: &str = "ca.crt";
-const COMMON_NAME: &str = "towline authority";
-const ORGANISATION: &str = "towline";
 
 /// What a new authority is like. The default lasts [`DEFAULT_AUTHORITY_DAYS`] from now.
 #[derive(Clone, Debug, Default)]
 pub struct AuthorityOptions {
+    profile: Profile,
     days: Option<u32>,
     at: Option<SystemTime>,
 }
@@ -57,7 +44,14 @@ impl AuthorityOptions {
         Self::default()
     }
 
-    /// How many days it lasts: 1 to 36,600, [`DEFAULT_AUTHORITY_DAYS`] unless told otherwise.
+    /// The form of its certificate.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// How many days it lasts: 1 to 36,600, [`DEFAULT_AUTHORITY_DAYS`] unless told otherwise (36,600
+    /// with [`Profile::Selfy`]).
     /// Identities it signs end no later than it does.
     pub fn days(mut self, days: u32) -> Self {
         self.days = Some(days);
@@ -76,7 +70,15 @@ impl AuthorityOptions {
     ///
     /// [`IssueError::Days`].
     pub fn validate(&self) -> Result<(), IssueError> {
-        check_days(self.days.unwrap_or(DEFAULT_AUTHORITY_DAYS))
+        check_days(self.lasts())
+    }
+
+    fn lasts(&self) -> u32 {
+        self.days.unwrap_or_else(|| self.profile.authority_days())
+    }
+
+    fn made(&self) -> SystemTime {
+        self.at.unwrap_or_else(certificate::now)
     }
 }
 
@@ -84,6 +86,7 @@ impl AuthorityOptions {
 #[derive(Clone, Debug)]
 pub struct LeafOptions {
     name: String,
+    profile: Profile,
     email: Option<String>,
     days: Option<u32>,
     at: Option<SystemTime>,
@@ -94,10 +97,17 @@ impl LeafOptions {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            profile: Profile::default(),
             email: None,
             days: None,
             at: None,
         }
+    }
+
+    /// The form of its certificate. With [`Profile::Selfy`] the name is not in it.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
     }
 
     /// The e-mail address that handlers see: printable ASCII without spaces or commas. Without one
@@ -108,7 +118,7 @@ impl LeafOptions {
     }
 
     /// How many days it lasts: 1 to 36,600, [`DEFAULT_LEAF_DAYS`] unless told otherwise, and never
-    /// longer than the authority.
+    /// longer than the authority (with [`Profile::Selfy`] 36,600, whatever the authority's end).
     pub fn days(mut self, days: u32) -> Self {
         self.days = Some(days);
         self
@@ -130,17 +140,8 @@ impl LeafOptions {
             name: self.name.clone(),
             why,
         })?;
-        let email = self.email_text();
-        let why = if !email.is_ascii() {
-            "it is not ASCII"
-        } else if email.is_empty() {
-            "it is empty"
-        } else if email.bytes().any(|b| !b.is_ascii_graphic() || b == b',') {
-            "it contains a space, a comma or a control character"
-        } else {
-            return check_days(self.days.unwrap_or(DEFAULT_LEAF_DAYS));
-        };
-        Err(IssueError::Email { email, why })
+        check_email(&self.email_text())?;
+        check_days(self.lasts())
     }
 
     fn email_text(&self) -> String {
@@ -148,6 +149,28 @@ impl LeafOptions {
             .clone()
             .unwrap_or_else(|| format!("{}@localhost", self.name))
     }
+
+    pub(crate) fn has_email(&self) -> bool {
+        self.email.is_some()
+    }
+
+    fn lasts(&self) -> u32 {
+        self.days.unwrap_or_else(|| self.profile.leaf_days())
+    }
+}
+
+fn check_email(email: &str) -> Result<(), IssueError> {
+    let why = if !email.is_ascii() {
+        "it is not ASCII"
+    } else if email.is_empty() {
+        "it is empty"
+    } else if email.bytes().any(|b| !b.is_ascii_graphic() || b == b',') {
+        "it contains a space, a comma or a control character"
+    } else {
+        return Ok(());
+    };
+    let email = email.to_owned();
+    Err(IssueError::Email { email, why })
 }
 
 /// A key that signs certificates, with its own certificate.
@@ -157,9 +180,11 @@ impl LeafOptions {
 /// memory when the authority is dropped (what the cryptographic library holds while it signs is
 /// beyond reach) and never appears in `Debug` output.
 pub struct Authority {
-    key: SecretKey,
+    key: Arc<SecretKey>,
     certificate: Vec<u8>,
     facts: Facts,
+    /// Certificates that are trusted beside its own: those of authorities it succeeds.
+    others: Vec<Vec<u8>>,
 }
 
 impl Authority {
@@ -167,50 +192,116 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`IssueError::Days`] for a validity that is out of range; [`IssueError::Randomness`].
+    /// [`IssueError::Days`] for a validity that is out of range; [`IssueError::Clock`] before 2020;
+    /// [`IssueError::Randomness`].
     pub fn generate(options: &AuthorityOptions) -> Result<Self, IssueError> {
         options.validate()?;
-        let now = options.at.unwrap_or_else(certificate::now);
-        let not_after = now + DAY * options.days.unwrap_or(DEFAULT_AUTHORITY_DAYS);
-        let mut params = params(COMMON_NAME, now, not_after)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = SecretKey::generate()?;
-        let certificate = params.self_signed(&key).map_err(build)?.der().to_vec();
+        Self::certified(Arc::new(SecretKey::generate()?), Vec::new(), options)
+    }
+
+    /// The same authority with a new certificate for the same key: what it signed stays valid, under
+    /// the old certificate and under the new one (docs/wire I36).
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate).
+    pub fn renew(&self, options: &AuthorityOptions) -> Result<Self, IssueError> {
+        options.validate()?;
+        Self::certified(Arc::clone(&self.key), self.others.clone(), options)
+    }
+
+    /// A new authority with a key of its own, which trusts this one too for as long as it lasts: its
+    /// `ca.crt` holds both certificates, so that old and new identities accept each other meanwhile
+    /// (docs/wire I36).
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate).
+    pub fn succeed(&self, options: &AuthorityOptions) -> Result<Self, IssueError> {
+        options.validate()?;
+        let now = options.made();
+        let lasting = |der: &&Vec<u8>| Facts::read(der).is_ok_and(|facts| facts.not_after > now);
+        let others = std::iter::once(&self.certificate)
+            .chain(&self.others)
+            .filter(lasting)
+            .cloned()
+            .collect();
+        Self::certified(Arc::new(SecretKey::generate()?), others, options)
+    }
+
+    /// The same authority, trusting nobody but itself: for the end of an overlap.
+    pub fn without_predecessors(mut self) -> Self {
+        self.others.clear();
+        self
+    }
+
+    fn certified(
+        key: Arc<SecretKey>,
+        others: Vec<Vec<u8>>,
+        options: &AuthorityOptions,
+    ) -> Result<Self, IssueError> {
+        let certificate = options
+            .profile
+            .authority(&key, options.made(), options.lasts())?;
         let facts = Facts::read(&certificate).map_err(build)?;
         Ok(Self {
             key,
             certificate,
             facts,
+            others,
         })
     }
 
-    /// Loads `ca.key` and `ca.crt` from a private directory.
+    /// Loads `ca.key` and `ca.crt` from a private directory. A key that is protected by a passphrase
+    /// needs [`load_with`](Self::load_with).
     ///
     /// # Errors
     ///
-    /// [`LoadError`]: unreadable, damaged or protected files, a key that is not Ed25519, a certificate
-    /// that is not an authority's or not this key's. An expired authority loads, but issues nothing.
+    /// [`LoadError`]: unreadable, damaged or protected files, a key that others may read or that is not
+    /// Ed25519, a certificate that is not an authority's or not this key's. An expired authority loads,
+    /// but issues nothing.
     pub fn load(private_dir: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::load_with(private_dir, &mut NoPassphrase)
+    }
+
+    /// [`load`](Self::load), asking for the passphrase if the key is protected.
+    ///
+    /// The first certificate of `ca.crt` is the authority's; further ones are of authorities it
+    /// succeeds, and are trusted beside it.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and no or a wrong passphrase.
+    pub fn load_with(
+        private_dir: impl AsRef<Path>,
+        passphrases: &mut dyn PassphraseSource,
+    ) -> Result<Self, LoadError> {
         let dir = private_dir.as_ref();
         let (key_path, path) = (dir.join(KEY_FILE), dir.join(CERTIFICATE_FILE));
-        let key = SecretKey::from_pem(&files::read(&key_path)?, &key_path)?;
-        // The first block counts, as with the original; `load` returns at least one.
-        let certificate = certificate::load(&path)?.swap_remove(0);
+        // `load` returns at least one.
+        let mut certificates = certificate::load(&path)?;
+        let certificate = certificates.remove(0);
         let facts = certificate::facts(&certificate, &path)?;
+        for other in &certificates {
+            if !certificate::facts(other, &path)?.is_authority {
+                return Err(LoadError::NotAnAuthority { path });
+            }
+        }
+        if !facts.is_authority {
+            return Err(LoadError::NotAnAuthority { path });
+        }
+        let key = SecretKey::load(&key_path, passphrases)?;
         if facts.public_key != key.public_key() {
             return Err(LoadError::KeyMismatch {
                 key: key_path,
                 certificate: path,
             });
         }
-        if !facts.is_authority {
-            return Err(LoadError::NotAnAuthority { path });
-        }
         Ok(Self {
-            key,
+            key: Arc::new(key),
             certificate,
             facts,
+            others: certificates,
         })
     }
 
@@ -222,16 +313,31 @@ impl Authority {
     /// [`SaveError::Exists`] if one of the two is there already and `overwrite` is false. Replacing an
     /// authority makes every identity it signed useless.
     pub fn save(&self, private_dir: impl AsRef<Path>, overwrite: bool) -> Result<(), SaveError> {
+        self.save_with(private_dir, &SaveOptions::new().overwrite(overwrite))
+    }
+
+    /// [`save`](Self::save), with the key protected if the options say so.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save), and [`SaveError::Protection`]. Nothing was written then.
+    pub fn save_with(
+        &self,
+        private_dir: impl AsRef<Path>,
+        options: &SaveOptions,
+    ) -> Result<(), SaveError> {
         let dir = private_dir.as_ref();
-        files::private_dir(dir)?;
         let (key_path, path) = (dir.join(KEY_FILE), dir.join(CERTIFICATE_FILE));
-        if !overwrite && path.exists() {
-            return Err(SaveError::Exists { path });
+        if !options.overwrite {
+            files::check_absent(&key_path)?;
+            files::check_absent(&path)?;
         }
-        files::write(&key_path, &self.key.to_pem(), overwrite)?;
-        let pem = certificate::to_pem(std::slice::from_ref(&self.certificate));
-        files::write(&path, pem.as_bytes(), overwrite).inspect_err(|_| {
-            if !overwrite {
+        let key = self.key.to_file(options.protection.as_ref(), &key_path)?;
+        files::private_dir(dir)?;
+        files::write(&key_path, &key, options.overwrite)?;
+        let pem = certificate::to_pem(&self.trusted());
+        files::write(&path, pem.as_bytes(), options.overwrite).inspect_err(|_| {
+            if !options.overwrite {
                 files::remove(&key_path);
             }
         })
@@ -246,50 +352,82 @@ impl Authority {
     /// over, a certificate of more than [`MAX_LEAF_BYTES`].
     pub fn issue(&self, options: &LeafOptions) -> Result<Identity, IssueError> {
         options.validate()?;
+        let key = SecretKey::generate()?;
+        let emails = [options.email_text()];
+        let certificate = self.certify(key.public_key(), &emails, options)?;
+        let facts = Facts::read(&certificate).map_err(build)?;
+        Ok(Identity::from_parts(
+            key,
+            certificate,
+            facts,
+            self.trusted(),
+        ))
+    }
+
+    /// A new certificate, DER-encoded, for the key of an existing one. Its e-mail addresses stay,
+    /// unless the options name one. The key itself is not needed (docs/wire I36).
+    ///
+    /// # Errors
+    ///
+    /// As [`issue`](Self::issue), and [`IssueError::Build`] if the old certificate is not for an
+    /// Ed25519 key.
+    pub fn reissue(
+        &self,
+        certificate_der: &[u8],
+        options: &LeafOptions,
+    ) -> Result<Vec<u8>, IssueError> {
+        options.validate()?;
+        let facts = Facts::read(certificate_der).map_err(build)?;
+        let emails = match &options.email {
+            None if !facts.emails.is_empty() => facts.emails,
+            _ => vec![options.email_text()],
+        };
+        for email in &emails {
+            check_email(email)?;
+        }
+        self.certify(facts.public_key, &emails, options)
+    }
+
+    fn certify(
+        &self,
+        public_key: PublicKey,
+        emails: &[String],
+        options: &LeafOptions,
+    ) -> Result<Vec<u8>, IssueError> {
         let now = options.at.unwrap_or_else(certificate::now);
         if now >= self.facts.not_after {
             return Err(IssueError::AuthorityExpired {
                 not_after: date(self.facts.not_after),
             });
         }
-        let days = options.days.unwrap_or(DEFAULT_LEAF_DAYS);
-        let not_after = (now + DAY * days).min(self.facts.not_after);
-        let mut params = params(&options.name, now, not_after)?;
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-        ];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
-        params.use_authority_key_identifier_extension = true;
-        params.subject_alt_names = vec![
-            SanType::DnsName(Ia5String::try_from(crate::tls::SERVER_NAME).map_err(build)?),
-            SanType::Rfc822Name(Ia5String::try_from(options.email_text()).map_err(build)?),
-            SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        ];
-        let own = CertificateDer::from(self.certificate.as_slice());
-        let issuer = Issuer::from_ca_cert_der(&own, &self.key).map_err(build)?;
-        let key = SecretKey::generate()?;
-        let certificate = params
-            .signed_by(&key, &issuer)
-            .map_err(build)?
-            .der()
-            .to_vec();
+        let leaf = Leaf {
+            public_key,
+            name: &options.name,
+            emails,
+            now,
+            days: options.lasts(),
+        };
+        let issuer = Issuer {
+            key: &self.key,
+            certificate: &self.certificate,
+            not_after: self.facts.not_after,
+        };
+        let certificate = options.profile.leaf(&leaf, &issuer)?;
         if certificate.len() > MAX_LEAF_BYTES {
             return Err(IssueError::TooLarge {
                 size: certificate.len(),
                 max: MAX_LEAF_BYTES,
             });
         }
-        let facts = Facts::read(&certificate).map_err(build)?;
-        Ok(Identity::from_parts(
-            key,
-            certificate,
-            facts,
-            vec![self.certificate.clone()],
-        ))
+        Ok(certificate)
+    }
+
+    /// Every certificate that its identities trust, its own first.
+    pub(crate) fn trusted(&self) -> Vec<Vec<u8>> {
+        std::iter::once(&self.certificate)
+            .chain(&self.others)
+            .cloned()
+            .collect()
     }
 
     /// The authority's own public key.
@@ -330,30 +468,4 @@ fn check_days(days: u32) -> Result<(), IssueError> {
 
 fn build(error: impl fmt::Display) -> IssueError {
     IssueError::Build(error.to_string())
-}
-
-fn params(
-    common_name: &str,
-    now: SystemTime,
-    not_after: SystemTime,
-) -> Result<CertificateParams, IssueError> {
-    let since_epoch = |time: SystemTime| {
-        time.duration_since(SystemTime::UNIX_EPOCH)
-            .map_err(|_| IssueError::Build("the clock is before 1970".to_owned()))
-    };
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let mut params = CertificateParams::default();
-    params.not_before = epoch + since_epoch(now)?.saturating_sub(BACKDATE);
-    params.not_after = epoch + since_epoch(not_after)?;
-    let mut serial = [0; SERIAL_BYTES];
-    random(&mut serial)?;
-    params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, ORGANISATION);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
-    Ok(params)
 }

@@ -84,13 +84,17 @@ impl Facts {
 /// The DER of every certificate in a PEM file, in order: at least one, and the first block of the
 /// file is a certificate.
 pub(crate) fn load(path: &Path) -> Result<Vec<Vec<u8>>, LoadError> {
-    let text = files::read(path)?;
+    parse(&files::read(path)?, path)
+}
+
+/// [`load`] of a text; `path` is for errors.
+pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Vec<Vec<u8>>, LoadError> {
     let missing = |found| LoadError::NotPem {
         path: path.to_owned(),
         expected: TAG,
         found,
     };
-    let blocks = pem::parse_many(&text[..]).map_err(|error| LoadError::Certificate {
+    let blocks = pem::parse_many(text).map_err(|error| LoadError::Certificate {
         path: path.to_owned(),
         source: CertificateError::Malformed(error.to_string()),
     })?;

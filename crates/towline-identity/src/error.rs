@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::passphrase::PassphraseError;
+
 /// Why bytes are not a certificate that can be used here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -53,15 +55,54 @@ pub enum LoadError {
         /// The type of the first block found instead, if there is one.
         found: Option<String>,
     },
-    /// The key is protected by a passphrase.
-    #[error(
-        "the key in {} is protected by a passphrase, which is not supported yet here: \
-         remove the passphrase, or make a key with `tow keys new NAME`",
-        path.display()
-    )]
-    Encrypted {
+    /// Other users may read the private file, so it is no secret.
+    #[error("{} may be read by other users (mode {mode:03o}), so it is not used: run `chmod 600 {}`", path.display(), path.display())]
+    Permissions {
         /// The file.
         path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key is protected, and there is no passphrase to open it with.
+    #[error("the key in {} is protected by a passphrase: {source}", path.display())]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// Why there is none.
+        source: PassphraseError,
+    },
+    /// The passphrase does not open the key.
+    #[error("wrong passphrase for {}, or the file was changed", path.display())]
+    WrongPassphrase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The protected key is damaged, or asks for too much.
+    #[error("the protected key in {} cannot be read: {source}", path.display())]
+    Protection {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ProtectionError,
+    },
+    /// Not enough bytes for a pre-shared key.
+    #[error(
+        "{} holds {found} bytes, a pre-shared key has at least 32: make one with `tow keys psk NAME`",
+        path.display()
+    )]
+    ShortPreSharedKey {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes it has.
+        found: usize,
+    },
+    /// The time of this machine cannot be right.
+    #[error(
+        "this machine's clock says {now}, which is before 2020: set it, or no certificate can be judged"
+    )]
+    Clock {
+        /// What it says, for people.
+        now: String,
     },
     /// A private key of another kind.
     #[error("the key in {} is of type {found}; only Ed25519 keys are accepted: make one with `tow keys new NAME`", path.display())]
@@ -147,6 +188,14 @@ pub enum SaveError {
         /// The authority's certificate found there.
         path: PathBuf,
     },
+    /// The key could not be protected.
+    #[error("the key for {} cannot be protected: {source}", path.display())]
+    Protection {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: ProtectionError,
+    },
     /// The system refused to write.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -201,12 +250,77 @@ pub enum IssueError {
         /// The most that is allowed.
         max: usize,
     },
+    /// The time of this machine cannot be right.
+    #[error(
+        "this machine's clock says {now}, which is before 2020: set it before you make certificates"
+    )]
+    Clock {
+        /// What it says, for people.
+        now: String,
+    },
     /// The system gave no random numbers.
     #[error("the system's random number generator failed")]
     Randomness,
     /// The certificate could not be built.
     #[error("the certificate could not be built: {0}")]
     Build(String),
+}
+
+/// Why a key cannot be protected by a passphrase, or a protected one cannot be read (docs/wire I30).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtectionError {
+    /// The passphrase has no bytes.
+    #[error(
+        "an empty passphrase protects nothing: choose one, or make a plain key without --protect"
+    )]
+    EmptyPassphrase,
+    /// The PEM block is damaged.
+    #[error("it is no PEM block `ENCRYPTED PRIVATE KEY` ({0})")]
+    Pem(String),
+    /// PKCS#8's encrypted form, which has the same name.
+    #[error(
+        "it is a PKCS#8 file, as openssl writes them: take its passphrase off with `openssl pkey -in FILE -out NEW`"
+    )]
+    OtherForm,
+    /// A header that has to be there.
+    #[error("missing {0} header")]
+    MissingHeader(&'static str),
+    /// A header that says what it cannot.
+    #[error("invalid {header}: {value:?}")]
+    InvalidHeader {
+        /// Its name.
+        header: &'static str,
+        /// The start of its value.
+        value: String,
+    },
+    /// More or less work than is done here.
+    #[error("{header} is {value}, only {low} to {high} is accepted")]
+    OutOfRange {
+        /// The header's name.
+        header: &'static str,
+        /// What it asks for.
+        value: u32,
+        /// The least.
+        low: u32,
+        /// The most.
+        high: u32,
+    },
+    /// The nonce stands in the headers and in the body, differently.
+    #[error("the nonce of its headers is not the one of its body: the file was changed")]
+    NonceMismatch,
+    /// Too short for a nonce and a tag, or far too long for a key.
+    #[error("its body has {0} bytes, which is no encrypted key")]
+    Body(usize),
+    /// The system did not give the memory that Argon2id needs.
+    #[error("the {0} KiB of memory that its passphrase takes are not there")]
+    Memory(u32),
+    /// The system gave no random numbers.
+    #[error("the system's random number generator failed")]
+    Randomness,
+    /// The cryptographic library refused its input.
+    #[error("the cipher refused it")]
+    Cipher,
 }
 
 fn found_text(found: &Option<String>) -> String {

@@ -37,13 +37,50 @@ pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The content of a file that others may read.
 pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+    read_checked(path, |_| Ok(()))
+}
+
+/// The content of a file that nobody but its owner may read; refused if somebody else may
+/// (docs/wire I34).
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+    read_checked(path, |found| check_secret(found, path))
+}
+
+/// Fails if anybody but the owner may read or change a file.
+#[cfg(unix)]
+fn check_secret(found: &fs::Metadata, path: &Path) -> Result<(), LoadError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = found.permissions().mode() & 0o777;
+    // A pipe, such as a shell's `<(...)`, is not kept anywhere.
+    if !found.is_file() || mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(LoadError::Permissions {
+        path: path.to_owned(),
+        mode,
+    })
+}
+
+#[cfg(not(unix))]
+fn check_secret(_found: &fs::Metadata, _path: &Path) -> Result<(), LoadError> {
+    Ok(())
+}
+
+/// Reads a file, up to the limit, whose metadata pass the check: those of the very file that is read.
+fn read_checked(
+    path: &Path,
+    check: impl FnOnce(&fs::Metadata) -> Result<(), LoadError>,
+) -> Result<Zeroizing<Vec<u8>>, LoadError> {
     let failed = |source| LoadError::Read {
         path: path.to_owned(),
         source,
     };
     let file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
+    let found = file.metadata().map_err(failed)?;
+    check(&found)?;
+    let size = found.len();
     let too_large = || LoadError::TooLarge {
         path: path.to_owned(),
         limit: READ_LIMIT,
@@ -94,6 +131,16 @@ pub(crate) fn private_dir(dir: &Path) -> Result<(), SaveError> {
             builder.create(dir).map_err(failed)
         }
         Err(error) => Err(failed(error)),
+    }
+}
+
+/// Fails if there is anything of that name, also a link that leads nowhere.
+pub(crate) fn check_absent(path: &Path) -> Result<(), SaveError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(SaveError::Exists {
+            path: path.to_owned(),
+        }),
+        Err(_) => Ok(()),
     }
 }
 

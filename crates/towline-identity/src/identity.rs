@@ -1,16 +1,21 @@
 //! Identities: what a program proves itself with, and by whose word it judges others.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use zeroize::Zeroizing;
 
 use crate::authority::CERTIFICATE_FILE;
 use crate::certificate::{self, Facts, date};
 use crate::error::{LoadError, SaveError};
 use crate::files;
+use crate::passphrase::{NoPassphrase, PassphraseSource};
+use crate::profile;
+use crate::protected::Protection;
 use crate::public_key::PublicKey;
+use crate::save::{Roots, SaveOptions};
 use crate::secret::SecretKey;
 
 /// A program's own key and certificate, and the certificates of the authorities it trusts.
@@ -46,14 +51,32 @@ impl Identity {
     ///
     /// Every certificate of `ca.crt` is trusted, so that an old and a new authority can overlap. Of
     /// `NAME.crt` only the first certificate counts: only the leaf is ever sent (docs/wire I14).
-    /// The files of the original's `selfy -nopass` load unchanged.
+    /// The files of the original's `selfy` load unchanged; a key that is protected by a passphrase
+    /// needs [`load_with`](Self::load_with).
     ///
     /// # Errors
     ///
-    /// [`LoadError`]: unreadable, damaged or passphrase-protected files, a key or certificate that is
-    /// not Ed25519, a key of another certificate, a certificate outside its time.
+    /// [`LoadError`]: unreadable, damaged or passphrase-protected files, a key that others may read, a
+    /// key or certificate that is not Ed25519, a key of another certificate, a certificate outside its
+    /// time, a clock before 2020.
     pub fn load(dir: impl AsRef<Path>, name: &str) -> Result<Self, LoadError> {
         Self::load_at(dir, name, certificate::now())
+    }
+
+    /// [`load`](Self::load), asking for the passphrase if the key is protected.
+    ///
+    /// The key is unlocked by Argon2id, which takes a second or so and 256 MiB: do not call this on
+    /// an async runtime's thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and no or a wrong passphrase.
+    pub fn load_with(
+        dir: impl AsRef<Path>,
+        name: &str,
+        passphrases: &mut dyn PassphraseSource,
+    ) -> Result<Self, LoadError> {
+        Files::named(dir.as_ref(), name)?.load(certificate::now(), None, passphrases)
     }
 
     /// [`load`](Self::load), with the certificate's time judged at `now`.
@@ -62,45 +85,30 @@ impl Identity {
     ///
     /// As [`load`](Self::load).
     pub fn load_at(dir: impl AsRef<Path>, name: &str, now: SystemTime) -> Result<Self, LoadError> {
-        let dir = dir.as_ref();
-        files::check_name(name).map_err(|why| LoadError::Name {
-            name: name.to_owned(),
-            why,
-        })?;
-        let key_path = dir.join(format!("{name}.key"));
-        let path = dir.join(format!("{name}.crt"));
-        let roots_path = dir.join(CERTIFICATE_FILE);
-        let key = SecretKey::from_pem(&files::read(&key_path)?, &key_path)?;
-        // `load` returns at least one.
-        let certificate = certificate::load(&path)?.swap_remove(0);
-        let facts = certificate::facts(&certificate, &path)?;
-        if facts.public_key != key.public_key() {
-            return Err(LoadError::KeyMismatch {
-                key: key_path,
-                certificate: path,
-            });
-        }
-        facts.check_time(now, &path)?;
-        let roots = certificate::load(&roots_path)?;
-        for root in &roots {
-            if !certificate::facts(root, &roots_path)?.is_authority {
-                return Err(LoadError::NotAnAuthority { path: roots_path });
-            }
-        }
-        Ok(Self {
-            key: Arc::new(key),
-            certificate,
-            facts,
-            roots,
-        })
+        Files::named(dir.as_ref(), name)?.load(now, None, &mut NoPassphrase)
+    }
+
+    /// Loads the files again, which may have changed meanwhile. While the certificate is for the same
+    /// key, the key file is not read and no passphrase asked for (docs/wire I37).
+    ///
+    /// # Errors
+    ///
+    /// As [`load_with`](Self::load_with); this identity stays as it is.
+    pub fn reload(
+        &self,
+        dir: impl AsRef<Path>,
+        name: &str,
+        passphrases: &mut dyn PassphraseSource,
+    ) -> Result<Self, LoadError> {
+        Files::named(dir.as_ref(), name)?.load(certificate::now(), Some(&self.key), passphrases)
     }
 
     /// Writes `ca.crt`, `NAME.crt` and `NAME.key` into `dir`, which is made (mode 0700) if missing.
     /// The files have mode 0600 from the first moment. The mode of a directory that exists is left
     /// alone, with a warning in the log if others may look into it.
     ///
-    /// A `ca.crt` with the same content may be there already: identities of one authority share a
-    /// directory.
+    /// A `ca.crt` of the same authority, or of one that it succeeds, may be there already: identities
+    /// of one authority share a directory.
     ///
     /// # Errors
     ///
@@ -112,45 +120,67 @@ impl Identity {
         name: &str,
         overwrite: bool,
     ) -> Result<(), SaveError> {
+        self.save_with(dir, name, &SaveOptions::new().overwrite(overwrite))
+    }
+
+    /// [`save`](Self::save), with the key protected if the options say so.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save), and [`SaveError::Protection`]. Nothing was written then.
+    pub fn save_with(
+        &self,
+        dir: impl AsRef<Path>,
+        name: &str,
+        options: &SaveOptions,
+    ) -> Result<(), SaveError> {
         let dir = dir.as_ref();
         files::check_name(name).map_err(|why| SaveError::Name {
             name: name.to_owned(),
             why,
         })?;
-        files::private_dir(dir)?;
-        let key_path = dir.join(format!("{name}.key"));
-        let path = dir.join(format!("{name}.crt"));
-        let roots_path = dir.join(CERTIFICATE_FILE);
-        let roots = certificate::to_pem(&self.roots);
-        let roots_are_there = fs::read(&roots_path).is_ok_and(|found| found == roots.as_bytes());
-        if !overwrite {
-            if path.exists() {
-                return Err(SaveError::Exists { path });
-            }
-            if !roots_are_there && roots_path.exists() {
-                return Err(SaveError::OtherAuthority { path: roots_path });
-            }
+        let files = Files::unchecked(dir, name);
+        if !options.overwrite {
+            files::check_absent(&files.certificate)?;
+            files::check_absent(&files.key)?;
         }
+        Roots::plan(&files.roots, &self.roots, options.overwrite)?;
+        let sealed = self.sealed(&files.key, options.protection.as_ref())?;
+        self.write(dir, name, &sealed, options.overwrite)
+    }
+
+    /// What the key file will hold.
+    pub(crate) fn sealed(
+        &self,
+        key_path: &Path,
+        protection: Option<&Protection>,
+    ) -> Result<Zeroizing<Vec<u8>>, SaveError> {
+        self.key.to_file(protection, key_path)
+    }
+
+    /// Writes the three files, or none if nothing may be overwritten.
+    pub(crate) fn write(
+        &self,
+        dir: &Path,
+        name: &str,
+        sealed: &[u8],
+        overwrite: bool,
+    ) -> Result<(), SaveError> {
+        let files = Files::unchecked(dir, name);
+        files::private_dir(dir)?;
+        let roots = Roots::plan(&files.roots, &self.roots, overwrite)?;
         let undo = |paths: &[&Path]| {
             if !overwrite {
                 paths.iter().for_each(|path| files::remove(path));
             }
         };
-        files::write(&key_path, &self.key.to_pem(), overwrite)?;
+        files::write(&files.key, sealed, overwrite)?;
         let pem = certificate::to_pem(std::slice::from_ref(&self.certificate));
-        files::write(&path, pem.as_bytes(), overwrite).inspect_err(|_| undo(&[&key_path]))?;
-        if roots_are_there {
-            return Ok(());
-        }
-        match files::write(&roots_path, roots.as_bytes(), overwrite) {
-            // Somebody else wrote it meanwhile: fine if it says the same.
-            Err(SaveError::Exists { .. })
-                if fs::read(&roots_path).is_ok_and(|found| found == roots.as_bytes()) =>
-            {
-                Ok(())
-            }
-            result => result.inspect_err(|_| undo(&[&key_path, &path])),
-        }
+        files::write(&files.certificate, pem.as_bytes(), overwrite)
+            .inspect_err(|_| undo(&[&files.key]))?;
+        roots
+            .write(&files.roots, &self.roots)
+            .inspect_err(|_| undo(&[&files.key, &files.certificate]))
     }
 
     /// The public key others know this identity by.
@@ -192,5 +222,68 @@ impl fmt::Debug for Identity {
             .field("not_after", &date(self.facts.not_after))
             .field("roots", &self.roots.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// The three files of an identity.
+struct Files {
+    key: PathBuf,
+    certificate: PathBuf,
+    roots: PathBuf,
+}
+
+impl Files {
+    fn named(dir: &Path, name: &str) -> Result<Self, LoadError> {
+        files::check_name(name).map_err(|why| LoadError::Name {
+            name: name.to_owned(),
+            why,
+        })?;
+        Ok(Self::unchecked(dir, name))
+    }
+
+    fn unchecked(dir: &Path, name: &str) -> Self {
+        Self {
+            key: dir.join(format!("{name}.key")),
+            certificate: dir.join(format!("{name}.crt")),
+            roots: dir.join(CERTIFICATE_FILE),
+        }
+    }
+
+    /// What needs no passphrase is checked first, so that nobody types one in vain.
+    fn load(
+        self,
+        now: SystemTime,
+        known: Option<&Arc<SecretKey>>,
+        passphrases: &mut dyn PassphraseSource,
+    ) -> Result<Identity, LoadError> {
+        if !profile::is_plausible(now) {
+            return Err(LoadError::Clock { now: date(now) });
+        }
+        // `load` returns at least one.
+        let leaf = certificate::load(&self.certificate)?.swap_remove(0);
+        let facts = certificate::facts(&leaf, &self.certificate)?;
+        facts.check_time(now, &self.certificate)?;
+        let roots = certificate::load(&self.roots)?;
+        for root in &roots {
+            if !certificate::facts(root, &self.roots)?.is_authority {
+                return Err(LoadError::NotAnAuthority { path: self.roots });
+            }
+        }
+        let key = match known.filter(|key| key.public_key() == facts.public_key) {
+            Some(key) => Arc::clone(key),
+            None => Arc::new(SecretKey::load(&self.key, passphrases)?),
+        };
+        if facts.public_key != key.public_key() {
+            return Err(LoadError::KeyMismatch {
+                key: self.key,
+                certificate: self.certificate,
+            });
+        }
+        Ok(Identity {
+            key,
+            certificate: leaf,
+            facts,
+            roots,
+        })
     }
 }

@@ -7,8 +7,8 @@
 //! other; nobody else can.
 //!
 //! This crate opens no socket and knows no async runtime: it reads and writes a few small files
-//! (blocking), and makes configurations that [`tls`] hands to a TLS stack. It does not ask for
-//! passphrases and does not revoke: an authority's word ends when its certificate expires.
+//! (blocking), and makes configurations that [`tls`] hands to a TLS stack. It does not revoke: an
+//! authority's word ends when its certificate expires.
 //!
 //! Who of them may come is said by a [`Trust`], such as a file of [`KnownKeys`], and by an
 //! [`Authorisation`].
@@ -38,6 +38,7 @@ mod authorise;
 mod authority;
 mod certificate;
 mod cipher;
+mod describe;
 mod error;
 mod files;
 mod find;
@@ -45,12 +46,19 @@ mod fingerprint;
 mod identity;
 mod inspect;
 mod known_keys;
+mod passphrase;
 mod peer;
+mod profile;
+mod protected;
+mod psk;
 mod public_key;
 mod reload;
+mod renew;
+mod save;
 mod secret;
 pub mod tls;
 mod trust;
+mod verify;
 
 pub use authorise::{Authorisation, Verdict};
 pub use authority::{
@@ -58,16 +66,24 @@ pub use authority::{
     MAX_LEAF_BYTES,
 };
 pub use cipher::{CipherSuite, ParseCipherSuiteError};
-pub use error::{CertificateError, IssueError, LoadError, SaveError};
+pub use describe::Description;
+pub use error::{CertificateError, IssueError, LoadError, ProtectionError, SaveError};
 pub use find::{FindError, find_certs_dir};
 pub use fingerprint::Fingerprint;
 pub use identity::Identity;
-pub use inspect::{Inspected, format_date, inspect};
+pub use inspect::{Inspected, format_date, inspect, inspect_pem, inspect_with};
 pub use known_keys::{
     KNOWN_CLIENT_KEYS, KNOWN_SERVER_KEYS, KnownKey, KnownKeyList, KnownKeys, KnownKeysError,
     KnownKeysPolicy, KnownKeysProblem,
 };
+pub use passphrase::{NoPassphrase, Passphrase, PassphraseError, PassphraseSource};
 pub use peer::{FirstSeen, Peer};
+pub use profile::{ParseProfileError, Profile};
+pub use protected::Protection;
+pub use psk::{PSK_BYTES, PreSharedKey};
 pub use public_key::{ParsePublicKeyError, PublicKey};
 pub use reload::LiveIdentity;
+pub use renew::{RenewError, Renewed, renew_certificate, renew_key};
+pub use save::SaveOptions;
 pub use trust::Trust;
+pub use verify::{VerifyError, verify_certificate, verify_certificate_at};

@@ -8,7 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use zeroize::Zeroizing;
 
-use crate::error::{IssueError, LoadError};
+use crate::error::{IssueError, LoadError, SaveError};
+use crate::files;
+use crate::passphrase::PassphraseSource;
+use crate::protected::{self, ProtectedKey, Protection};
 use crate::public_key::PublicKey;
 
 /// What stands in front of the seed in the 48-byte form (PKCS#8 version 0; docs/wire I4).
@@ -81,8 +84,34 @@ impl SecretKey {
         pem
     }
 
+    /// What a key file holds: plain, or protected if there is a protection.
+    pub(crate) fn to_file(
+        &self,
+        protection: Option<&Protection>,
+        path: &Path,
+    ) -> Result<Zeroizing<Vec<u8>>, SaveError> {
+        match protection {
+            None => Ok(self.to_pem()),
+            Some(protection) => {
+                protected::seal(&self.to_pkcs8()[..], protection, path).map(Zeroizing::new)
+            }
+        }
+    }
+
+    /// Loads a key file, plain or protected (docs/wire I5, I30, I34).
+    pub(crate) fn load(
+        path: &Path,
+        passphrases: &mut dyn PassphraseSource,
+    ) -> Result<Self, LoadError> {
+        Self::from_pem(&files::read_secret(path)?, path, passphrases)
+    }
+
     /// Reads the first PEM block of a key file; text before it is allowed. `path` is for errors.
-    pub(crate) fn from_pem(text: &[u8], path: &Path) -> Result<Self, LoadError> {
+    pub(crate) fn from_pem(
+        text: &[u8],
+        path: &Path,
+        passphrases: &mut dyn PassphraseSource,
+    ) -> Result<Self, LoadError> {
         let malformed = |why| LoadError::MalformedKey {
             path: path.to_owned(),
             why,
@@ -95,10 +124,21 @@ impl SecretKey {
         let Ok(text) = std::str::from_utf8(text) else {
             return Err(missing(None));
         };
-        if text.contains("BEGIN ENCRYPTED PRIVATE KEY") {
-            return Err(LoadError::Encrypted {
-                path: path.to_owned(),
-            });
+        if is_protected(text) {
+            // Read whole before anybody is asked: a damaged file needs no passphrase.
+            let protected =
+                ProtectedKey::parse(text.as_bytes()).map_err(|source| LoadError::Protection {
+                    path: path.to_owned(),
+                    source,
+                })?;
+            let passphrase =
+                passphrases
+                    .passphrase(path)
+                    .map_err(|source| LoadError::Passphrase {
+                        path: path.to_owned(),
+                        source,
+                    })?;
+            return Self::from_pkcs8(&protected.unlock(&passphrase, path)?, path);
         }
         let Some((_, rest)) = text.split_once(BEGIN) else {
             return Err(missing(None));
@@ -205,6 +245,11 @@ impl rcgen::SigningKey for SecretKey {
     }
 }
 
+/// As the original decides it: by words that may stand anywhere in the file.
+pub(crate) fn is_protected(text: &str) -> bool {
+    text.contains("BEGIN ENCRYPTED PRIVATE KEY")
+}
+
 /// Fills `bytes` from the system's generator: the one source of randomness of this crate.
 pub(crate) fn random(bytes: &mut [u8]) -> Result<(), IssueError> {
     #[expect(
@@ -218,7 +263,7 @@ pub(crate) fn random(bytes: &mut [u8]) -> Result<(), IssueError> {
 /// The content of the DER element with this tag at the start of `input`, and what follows it.
 ///
 /// Lengths of at most two bytes: no key file needs more.
-fn tlv(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn tlv(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = input.split_first()?;
     if found != tag {
         return None;
@@ -246,6 +291,7 @@ fn key_type(oid: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::passphrase::NoPassphrase;
 
     fn pkcs8(version: u8, oid: &[u8], rest: &[u8]) -> Vec<u8> {
         let mut inner = vec![
@@ -329,10 +375,8 @@ mod tests {
         let pem = nine().to_pem();
         // The last byte is the newline after the block, which a reader does not need.
         for end in 0..pem.len() - 1 {
-            assert!(
-                SecretKey::from_pem(&pem[..end], Path::new("x.key")).is_err(),
-                "{end}"
-            );
+            let read = SecretKey::from_pem(&pem[..end], Path::new("x.key"), &mut NoPassphrase);
+            assert!(read.is_err(), "{end}");
         }
     }
 
@@ -340,7 +384,8 @@ mod tests {
     fn text_before_the_block_and_carriage_returns_are_accepted() {
         let pem = String::from_utf8(nine().to_pem().to_vec()).unwrap();
         let text = format!("key of nine\n\n{}", pem.replace('\n', "\r\n"));
-        let key = SecretKey::from_pem(text.as_bytes(), Path::new("x.key")).unwrap();
+        let path = Path::new("x.key");
+        let key = SecretKey::from_pem(text.as_bytes(), path, &mut NoPassphrase).unwrap();
         assert_eq!(key.public_key(), nine().public_key());
     }
 

@@ -214,7 +214,7 @@ fn expired_and_future_certificates_are_refused_by_both_sides() {
 
 #[test]
 fn an_expired_authority_makes_no_configuration() {
-    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     let authority = Authority::generate(&AuthorityOptions::new().days(1).at(then)).unwrap();
     let old = authority.issue(&LeafOptions::new("old").at(then)).unwrap();
     let error = tls::server_config(&old, CHACHA).unwrap_err().to_string();
