@@ -1,5 +1,6 @@
 //! The command line: options, their defaults and help. Completions and man page come from here.
 
+pub(crate) mod keys;
 mod netcat;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -8,7 +9,6 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use towline::{identity::PublicKey, rpc::Compression};
 
 pub(crate) use self::netcat::{Behind, Connect, Listen};
-use crate::commands::known::Known;
 
 const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
   0  ok
@@ -20,11 +20,15 @@ const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
   6  refused: no trust, or no permission, at either end
 
 Environment:
-  TOW_CERTS  the directory with the keys, as --certs
-  TOW_KEY    the name of our own key, as --key
-  TOW_LOG    what is logged to stderr: error, warn (the default), info, debug or
-             trace, or part by part: `warn,towline_rpc=debug`; it wins over -v
-  NO_COLOR   set to anything: no colours";
+  TOW_CERTS            the directory with the keys, as --certs
+  TOW_KEY              the name of our own key, as --key
+  TOW_PASSPHRASE       the passphrase of our own key
+  TOW_PASSPHRASE_FILE  a file with it, as --passphrase-file, which wins
+  TOW_CA_PASSPHRASE    the passphrase of the authority's key
+  TOW_LOG              what is logged to stderr: error, warn (the default), info,
+                       debug or trace, or part by part:
+                       `warn,towline_rpc=debug`; it wins over -v
+  NO_COLOR             set to anything: no colours";
 
 /// Move files and make calls over connections authenticated by Ed25519 keys.
 #[derive(Debug, Parser)]
@@ -51,9 +55,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show what towline does, on this machine, with nothing to set up
     Demo(Demo),
-    /// Make and show keys
+    /// Make, show, check and renew keys and certificates
     #[command(subcommand)]
-    Keys(Keys),
+    Keys(keys::Keys),
     /// Serve the files of a directory: read-only unless --allow-write
     Serve(Serve),
     /// Send files to a server
@@ -93,6 +97,11 @@ pub(crate) struct KeyArgs {
     /// serve, known_server_keys here otherwise, if there is one]
     #[arg(long, value_name = "FILE", env = "TOW_KNOWN", value_hint = ValueHint::FilePath)]
     pub(crate) known: Option<PathBuf>,
+
+    /// First line of this file is the passphrase of our key, if it has one [else TOW_PASSPHRASE, else
+    /// the terminal is asked]
+    #[arg(long, value_name = "FILE", env = "TOW_PASSPHRASE_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 /// How to reach a server.
@@ -134,54 +143,6 @@ pub(crate) struct Demo {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) in_flight: u32,
 }
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Keys {
-    /// Make an authority: the key that says which other keys belong together
-    Ca {
-        /// Where to keep it; back this directory up and show it to nobody
-        #[arg(long, default_value = PRIVATE_DIR, value_name = "DIR", value_hint = ValueHint::DirPath)]
-        dir: PathBuf,
-        /// How many days it is valid
-        #[arg(long, value_name = "DAYS")]
-        days: Option<u32>,
-        /// Replace an authority that is there: its keys are then worthless
-        #[arg(long)]
-        force: bool,
-    },
-    /// Make a key and its certificate, and the authority too if there is none yet
-    New {
-        /// Its name: NAME.key and NAME.crt; servers use `node`, clients `client`
-        name: String,
-        /// E-mail address in the certificate; NAME@HOST if none is given
-        #[arg(long, short, value_name = "ADDRESS")]
-        email: Option<String>,
-        /// Where the authority is
-        #[arg(long, default_value = PRIVATE_DIR, value_name = "DIR", value_hint = ValueHint::DirPath)]
-        ca_dir: PathBuf,
-        /// Where the key goes
-        #[arg(long, short, default_value = "certs", value_name = "DIR", value_hint = ValueHint::DirPath)]
-        out: PathBuf,
-        /// How many days the certificate is valid
-        #[arg(long, value_name = "DAYS")]
-        days: Option<u32>,
-        /// Replace a key of that name
-        #[arg(long)]
-        force: bool,
-    },
-    /// Show a key or certificate: whose it is, and until when
-    Show {
-        /// Certificate or key files
-        #[arg(required = true, value_hint = ValueHint::FilePath)]
-        files: Vec<PathBuf>,
-    },
-    /// See and change the list of known keys
-    #[command(subcommand)]
-    Known(Known),
-}
-
-/// The original's name for it.
-const PRIVATE_DIR: &str = "my-keep-private-dir";
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {

@@ -1,6 +1,6 @@
 //! Connections and keys from the command line.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use towline::{
     identity::{Identity, KnownKeys, KnownKeysError, LoadError, Trust, find_certs_dir},
@@ -11,6 +11,7 @@ use towline::{
 use crate::{
     cli::{ClientArgs, KeyArgs},
     failure::{Exit, Failure, failed},
+    passphrase::Passphrases,
 };
 
 /// An endpoint from the command line.
@@ -38,12 +39,20 @@ pub(crate) fn endpoint_without_path(url: &str) -> Result<Endpoint, Failure> {
     }
 }
 
-/// The keys an endpoint needs, if it needs any.
-pub(crate) fn identity(
+/// Our key, and where it came from.
+pub(crate) struct Loaded {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) dir: PathBuf,
+    pub(crate) name: String,
+    pub(crate) passphrases: Passphrases,
+}
+
+/// The keys an endpoint needs, if it needs any. A protected one may take a person's time.
+pub(crate) async fn identity(
     endpoint: &Endpoint,
     keys: &KeyArgs,
     default: &str,
-) -> Result<Option<Arc<Identity>>, Failure> {
+) -> Result<Option<Loaded>, Failure> {
     if endpoint.scheme() != Scheme::Tls {
         return Ok(None);
     }
@@ -54,14 +63,28 @@ pub(crate) fn identity(
             "name the directory with --certs or TOW_CERTS; a key must be made by the authority that the other end trusts",
         )
     })?;
-    match Identity::load(dir, name) {
-        Ok(identity) => Ok(Some(Arc::new(identity))),
-        // No other end would trust it.
-        Err(error @ LoadError::Expired { .. }) => {
-            Err(Failure::new(Exit::Refused, error.to_string()))
+    let name = name.to_owned();
+    let passphrases = Passphrases::own(keys.passphrase_file.clone());
+    let load = move || {
+        let identity = Identity::load_with(&dir, &name, &mut passphrases.clone());
+        match identity {
+            Ok(identity) => Ok(Some(Loaded {
+                identity: Arc::new(identity),
+                dir,
+                name,
+                passphrases,
+            })),
+            // No other end would trust it.
+            Err(error @ LoadError::Expired { .. }) => {
+                Err(Failure::new(Exit::Refused, error.to_string()))
+            }
+            Err(error @ LoadError::Passphrase { .. }) => {
+                Err(failed(error).hint(passphrases.hint()))
+            }
+            Err(error) => Err(failed(error)),
         }
-        Err(error) => Err(failed(error)),
-    }
+    };
+    tokio::task::spawn_blocking(load).await.map_err(failed)?
 }
 
 /// Who is trusted at the other end: those of our authority, and of them those on the list of known
@@ -128,13 +151,13 @@ pub(crate) async fn connect(
         .limits(limits)
         .connect_timeout(args.timeout)
         .call_timeout(Some(args.timeout));
-    if let Some(identity) = identity(endpoint, &args.keys, "client")? {
+    if let Some(loaded) = identity(endpoint, &args.keys, "client").await? {
         let trust = if args.server_key.is_empty() {
             trust(&args.keys, KnownKeys::for_client)?
         } else {
             Trust::keys(args.server_key.iter().copied())
         };
-        builder = builder.identity(identity).trust(trust);
+        builder = builder.identity(loaded.identity).trust(trust);
     }
     Ok(builder.connect_endpoint(endpoint).await?)
 }

@@ -6,7 +6,9 @@ mod commands;
 mod connection;
 mod failure;
 mod output;
+mod passphrase;
 mod progress;
+mod reload;
 
 use std::process::ExitCode;
 

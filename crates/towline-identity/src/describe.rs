@@ -12,6 +12,7 @@ use x509_parser::x509::X509Name;
 
 use crate::certificate::Facts;
 use crate::error::CertificateError;
+use crate::profile::Profile;
 use crate::protected::hex_text;
 use crate::public_key::PublicKey;
 use crate::secret::tlv;
@@ -63,6 +64,8 @@ pub struct Description {
     pub authority_key_id: Option<Vec<u8>>,
     /// The names in subjectAltName, in order, such as `DNS:localhost`.
     pub names: Vec<String>,
+    /// Whose form it has.
+    pub profile: Profile,
     /// The signature.
     pub signature: Vec<u8>,
     /// Which of the last three kinds of extensions there are, in their order.
@@ -101,6 +104,7 @@ impl Description {
             subject_key_id: None,
             authority_key_id: None,
             names: Vec::new(),
+            profile: Profile::of_certificate(der),
             signature: parsed.signature_value.data.to_vec(),
             order: Vec::new(),
         };

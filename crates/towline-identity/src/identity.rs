@@ -135,18 +135,33 @@ impl Identity {
         options: &SaveOptions,
     ) -> Result<(), SaveError> {
         let dir = dir.as_ref();
+        self.check_save(dir, name, options)?;
+        let key = Files::unchecked(dir, name).key;
+        let sealed = self.sealed(&key, options.protection.as_ref())?;
+        self.write(dir, name, &sealed, options.overwrite)
+    }
+
+    /// Whether [`save_with`](Self::save_with) would be refused, as things are.
+    ///
+    /// # Errors
+    ///
+    /// [`SaveError`], as there.
+    pub fn check_save(
+        &self,
+        dir: impl AsRef<Path>,
+        name: &str,
+        options: &SaveOptions,
+    ) -> Result<(), SaveError> {
         files::check_name(name).map_err(|why| SaveError::Name {
             name: name.to_owned(),
             why,
         })?;
-        let files = Files::unchecked(dir, name);
+        let files = Files::unchecked(dir.as_ref(), name);
         if !options.overwrite {
             files::check_absent(&files.certificate)?;
             files::check_absent(&files.key)?;
         }
-        Roots::plan(&files.roots, &self.roots, options.overwrite)?;
-        let sealed = self.sealed(&files.key, options.protection.as_ref())?;
-        self.write(dir, name, &sealed, options.overwrite)
+        Roots::plan(&files.roots, &self.roots, options.overwrite).map(drop)
     }
 
     /// What the key file will hold.

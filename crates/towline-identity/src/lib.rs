@@ -58,7 +58,6 @@ mod save;
 mod secret;
 pub mod tls;
 mod trust;
-mod verify;
 
 pub use authorise::{Authorisation, Verdict};
 pub use authority::{
@@ -85,5 +84,5 @@ pub use public_key::{ParsePublicKeyError, PublicKey};
 pub use reload::LiveIdentity;
 pub use renew::{RenewError, Renewed, renew_certificate, renew_key};
 pub use save::SaveOptions;
+pub use tls::{VerifyError, verify_certificate, verify_certificate_at};
 pub use trust::Trust;
-pub use verify::{VerifyError, verify_certificate, verify_certificate_at};

@@ -58,15 +58,11 @@ impl Roots {
         }
         let found = certificate::load(path).unwrap_or_default();
         let key = |der: &Vec<u8>| Facts::read(der).ok().map(|facts| facts.public_key);
+        let our_keys: Vec<_> = ours.iter().filter_map(key).collect();
+        let is_ours = |der| key(der).is_some_and(|key| our_keys.contains(&key));
         if ours.iter().all(|der| found.contains(der)) {
             Ok(Self::Keep)
-        } else if overwrite {
-            Ok(Self::Replace)
-        } else if !found.is_empty()
-            && found.iter().all(|der| {
-                key(der).is_some_and(|key_of| ours.iter().any(|our| key(our) == Some(key_of)))
-            })
-        {
+        } else if overwrite || (!found.is_empty() && found.iter().all(is_ours)) {
             Ok(Self::Replace)
         } else {
             Err(SaveError::OtherAuthority {

@@ -14,6 +14,7 @@ mod attempt;
 mod problem;
 mod provider;
 mod sign;
+mod signed;
 mod verify;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use rustls_pki_types::CertificateDer;
 
 pub use attempt::{Attempt, Refusal};
 pub use problem::TlsProblem;
+pub use signed::{VerifyError, verify_certificate, verify_certificate_at};
 
 use self::verify::{Rules, Verifier};
 use crate::authorise::Authorisation;

@@ -1,184 +1,115 @@
 //! `tow keys`: authorities, keys, certificates.
 
-use std::{
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+mod list;
+mod make;
+mod renew;
+mod show;
 
-use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use towline::identity::{
-    Authority, AuthorityOptions, Inspected, IssueError, LeafOptions, LoadError, SaveError,
-    format_date, inspect,
+    Authority, IssueError, LoadError, PreSharedKey, RenewError, SaveError, VerifyError,
+    verify_certificate,
 };
 
 use super::known;
 use crate::{
-    cli::Keys,
+    cli::keys::{AuthorityArgs, Keys, Psk, Verify},
     failure::{Exit, Failure, failed},
     output::Output,
+    passphrase::Passphrases,
 };
 
 pub(crate) fn run(command: Keys, output: Output) -> Result<(), Failure> {
     match command {
-        Keys::Ca { dir, days, force } => make_authority(&dir, days, force, output).map(drop),
-        Keys::New {
-            name,
-            email,
-            ca_dir,
-            out,
-            days,
-            force,
-        } => {
-            let authority = find_or_make_authority(&ca_dir, output)?;
-            let email = email.unwrap_or_else(|| format!("{name}@{}", host_name()));
-            let mut options = LeafOptions::new(&name).email(email);
-            if let Some(days) = days {
-                options = options.days(days);
-            }
-            let identity = authority.issue(&options).map_err(issue_failure)?;
-            identity.save(&out, &name, force).map_err(save_failure)?;
-            let fields = json!({
-                "name": name, "dir": out.display().to_string(),
-                "public_key": identity.public_key().to_string(), "emails": identity.emails(),
-                "not_after": unix(identity.not_after()),
-            });
-            let line = format!(
-                "made {}: {} ({}), valid until {}",
-                out.join(format!("{name}.key")).display(),
-                identity.public_key(),
-                identity.emails().join(", "),
-                format_date(identity.not_after()),
-            );
-            output.note("key", fields, &line);
-            Ok(())
-        }
+        Keys::Ca(args) => make::authority(&args, output),
+        Keys::New(args) => make::identity(&args, output),
+        Keys::Show(args) => show::run(&args, output),
+        Keys::Verify(args) => verify(&args, output),
+        Keys::Psk(args) => psk(&args, output),
+        Keys::List(args) => list::run(&args, output),
+        Keys::Renew(args) => renew::run(&args, output),
         Keys::Known(command) => known::run(command, output),
-        Keys::Show { files } => files.iter().try_for_each(|file| show(file, output)),
     }
 }
 
-fn find_or_make_authority(dir: &Path, output: Output) -> Result<Authority, Failure> {
-    match Authority::load(dir) {
-        Ok(authority) => Ok(authority),
-        // Only if there is no trace of one: a half authority is a reason to stop.
-        Err(LoadError::Read { .. })
-            if !dir.join("ca.key").exists() && !dir.join("ca.crt").exists() =>
-        {
-            make_authority(dir, None, false, output)
+/// docs/wire I39: the original's texts.
+fn verify(args: &Verify, output: Output) -> Result<(), Failure> {
+    let authority = args.ca_dir.join("ca.crt");
+    for file in &args.files {
+        let (shown, ca) = (file.display().to_string(), authority.display().to_string());
+        let fields =
+            |valid: bool| serde_json::json!({ "file": shown, "authority": ca, "valid": valid });
+        if !file.exists() {
+            return Err(failed(format!("path not found: '{shown}'")));
         }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn make_authority(
-    dir: &Path,
-    days: Option<u32>,
-    force: bool,
-    output: Output,
-) -> Result<Authority, Failure> {
-    let mut options = AuthorityOptions::new();
-    if let Some(days) = days {
-        options = options.days(days);
-    }
-    let authority = Authority::generate(&options).map_err(issue_failure)?;
-    authority.save(dir, force).map_err(save_failure)?;
-    let fields = json!({
-        "dir": dir.display().to_string(), "public_key": authority.public_key().to_string(),
-        "not_after": unix(authority.not_after()),
-    });
-    let line = format!(
-        "made the authority in {}: {}, valid until {}; back it up, show it to nobody",
-        dir.display(),
-        authority.public_key(),
-        format_date(authority.not_after()),
-    );
-    output.note("authority", fields, &line);
-    Ok(authority)
-}
-
-fn show(file: &Path, output: Output) -> Result<(), Failure> {
-    for inspected in inspect(file).map_err(failed)? {
-        let (fields, line) = match &inspected {
-            Inspected::Certificate {
-                public_key,
-                emails,
-                not_before,
-                not_after,
-                is_authority,
-            } => {
-                let kind = if *is_authority {
-                    "authority"
-                } else {
-                    "certificate"
-                };
-                let fields = json!({
-                    "file": file.display().to_string(), "kind": kind, "public_key": public_key.to_string(),
-                    "emails": emails, "not_before": unix(*not_before), "not_after": unix(*not_after),
-                });
-                let emails = if emails.is_empty() {
-                    "none".to_owned()
-                } else {
-                    emails.join(", ")
-                };
-                let line = format!(
-                    "{}: {kind}\n  public key  {public_key}\n  e-mail      {emails}\n  valid from  {}\n  valid until {}",
-                    file.display(),
-                    format_date(*not_before),
-                    format_date(*not_after),
-                );
-                (fields, line)
+        match verify_certificate(file, &authority) {
+            Ok(()) => {
+                if !output.is_json() {
+                    let line = "The certificate is valid and signed by the CA.";
+                    output.note("verified", (), line);
+                }
+                let line = format!("cert '{shown}' was indeed signed by '{ca}'.");
+                output.result("verified", fields(true), &line);
             }
-            Inspected::PrivateKey { public_key } => {
-                let fields = json!({
-                    "file": file.display().to_string(), "kind": "private key", "public_key": public_key.to_string(),
-                });
-                (
-                    fields,
-                    format!(
-                        "{}: private key\n  public key  {public_key}",
-                        file.display()
-                    ),
-                )
+            Err(error) => {
+                let line = "The certificate failed verification.";
+                output.result("verified", fields(false), line);
+                let why = match error {
+                    VerifyError::NotSigned { why, .. } => why,
+                    error => error.to_string(),
+                };
+                let text = format!("cert '{shown}' was NOT signed by '{ca}': '{why}'");
+                return Err(Failure::new(Exit::Verification, text));
             }
-            _ => (
-                Value::Null,
-                format!("{}: something this version does not know", file.display()),
-            ),
-        };
-        output.result("shown", fields, &line);
+        }
     }
     Ok(())
+}
+
+fn psk(args: &Psk, output: Output) -> Result<(), Failure> {
+    let path = args.dir.join(&args.name);
+    PreSharedKey::create(&path).map_err(|error| match error {
+        SaveError::Exists { path } => failed(format!(
+            "{} exists already and is not overwritten: choose another name, or remove it",
+            path.display()
+        )),
+        error => failed(error),
+    })?;
+    let shown = path.display().to_string();
+    let line = format!("wrote 32 cryptographically random bytes to {shown}");
+    output.note("psk", serde_json::json!({ "file": shown }), &line);
+    Ok(())
+}
+
+/// The authority that is there.
+fn load_authority(args: &AuthorityArgs) -> Result<Authority, Failure> {
+    let mut passphrases = Passphrases::authority(args.ca_passphrase_file.clone());
+    let hint = passphrases.hint();
+    Authority::load_with(&args.ca_dir, &mut passphrases).map_err(|error| load_failure(error, hint))
+}
+
+fn load_failure(error: LoadError, hint: String) -> Failure {
+    let failure = failed(&error);
+    match error {
+        LoadError::Passphrase { .. } => failure.hint(hint),
+        _ => failure,
+    }
 }
 
 fn issue_failure(error: IssueError) -> Failure {
     Failure::new(Exit::Usage, error.to_string())
 }
 
-fn save_failure(error: SaveError) -> Failure {
-    failed(error)
+fn renew_failure(error: RenewError) -> Failure {
+    match error {
+        RenewError::Issue(error) => issue_failure(error),
+        error => failed(error),
+    }
 }
 
 /// Seconds since 1970.
 fn unix(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
-}
-
-/// What this machine is called; for the default e-mail address, so an odd name is no obstacle.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .or_else(|| std::env::var("COMPUTERNAME").ok())
-        .unwrap_or_default();
-    let name: String = name
-        .trim()
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c))
-        .collect();
-    if name.is_empty() {
-        "localhost".to_owned()
-    } else {
-        name
-    }
 }

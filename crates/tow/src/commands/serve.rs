@@ -1,11 +1,11 @@
 //! `tow serve`: the files of a directory, and the echo call.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use towline::{
-    identity::{Authorisation, KnownKeys},
+    identity::{Authorisation, KnownKeys, LiveIdentity},
     rpc::{
         Server,
         proto::{Concurrency, Limits},
@@ -19,6 +19,7 @@ use crate::{
     connection::{endpoint_without_path, identity, require_secure, trust},
     failure::{Exit, Failure, failed},
     output::Output,
+    reload::Reloading,
 };
 
 /// How long a client may take nothing of what waits for it.
@@ -54,10 +55,15 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         .limits(limits);
     let server = serve_echo(serve_files(builder, root.clone(), options)).build();
     let mut config = ListenConfig::new().max_connections(args.max_connections as usize);
-    if let Some(identity) = identity(&listen, &args.keys, "node")? {
-        let trust = trust(&args.keys, KnownKeys::for_server)?;
-        config = config.identity(identity).trust(trust);
-    }
+    let reloading = match identity(&listen, &args.keys, "node").await? {
+        Some(loaded) => {
+            let trust = trust(&args.keys, KnownKeys::for_server)?;
+            let live = LiveIdentity::new(Arc::clone(&loaded.identity));
+            config = config.identity(live.clone()).trust(trust);
+            Some(Reloading::new(live, loaded).map_err(failed)?)
+        }
+        None => None,
+    };
     if !args.allow.is_empty() {
         config = config.authorise(Authorisation::keys(args.allow.iter().copied()));
     }
@@ -76,7 +82,11 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         });
     }
 
-    stop.await;
+    tokio::select! {
+        biased;
+        () = stop => {}
+        () = keep_current(reloading) => {}
+    }
     let again = stop_signal(false).map_err(failed)?;
     let counters = listening.counters();
     tokio::select! {
@@ -93,6 +103,14 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Loads the identity again whenever its files change, for ever.
+async fn keep_current(reloading: Option<Reloading>) {
+    match reloading {
+        Some(reloading) => reloading.run().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// How files are served, unless it could never work.

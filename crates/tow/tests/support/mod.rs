@@ -51,6 +51,9 @@ impl Place {
             "TOW_KEY",
             "TOW_KNOWN",
             "TOW_LOG",
+            "TOW_PASSPHRASE",
+            "TOW_PASSPHRASE_FILE",
+            "TOW_CA_PASSPHRASE",
             "HOME",
             "XDG_CONFIG_HOME",
         ] {
@@ -104,6 +107,14 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
             .expect("readable")
             .count()
+    }
+
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let sent = Command::new("kill")
+            .args(["-HUP", &self.child.id().to_string()])
+            .status();
+        assert!(sent.expect("runs").success());
     }
 
     pub(crate) fn kill(&mut self) {

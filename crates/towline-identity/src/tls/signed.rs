@@ -8,7 +8,9 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError as TlsCertificateError, Error, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::provider::provider;
 use crate::certificate::{self, date};
+use crate::cipher::CipherSuite;
 use crate::error::LoadError;
 
 /// Why a certificate is not one of an authority's at the moment.
@@ -82,7 +84,7 @@ pub fn verify_certificate_at(
         now.duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default(),
     );
-    let algorithms = rustls::crypto::ring::default_provider()
+    let algorithms = provider(CipherSuite::default())
         .signature_verification_algorithms
         .all;
     verify_server_cert_signed_by_trust_anchor(&parsed, &store, &[], now, algorithms)

@@ -1,0 +1,283 @@
+//! Certificates and authorities that overlap with those before them (docs/wire I36, I37, I39).
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose case cannot be set up has failed"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use towline_identity::{
+    Authority, AuthorityOptions, Identity, LeafOptions, LoadError, NoPassphrase, Passphrase,
+    Profile, Protection, PublicKey, RenewError, SaveError, SaveOptions, VerifyError,
+    renew_certificate, renew_key, verify_certificate, verify_certificate_at,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A directory with `private` and `certs`, and the identity `node`.
+fn place() -> (tempfile::TempDir, Authority, Identity) {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
+    authority.save(dir.path().join("private"), false).unwrap();
+    let options = LeafOptions::new("node").email("ada@example.com").days(10);
+    let node = authority.issue(&options).unwrap();
+    node.save(dir.path().join("certs"), "node", false).unwrap();
+    (dir, authority, node)
+}
+
+fn cheap(passphrase: &str) -> Protection {
+    Protection::new(Passphrase::new(passphrase))
+        .memory_kib(16)
+        .iterations(1)
+}
+
+#[test]
+fn a_renewed_certificate_is_for_the_same_key_and_the_old_one_stays_valid() {
+    let (dir, authority, node) = place();
+    let certs = dir.path().join("certs");
+    let key_before = fs::read(certs.join("node.key")).unwrap();
+    let renewed = renew_certificate(&certs, "node", &authority, &LeafOptions::new("node")).unwrap();
+    assert_eq!(renewed.public_key, node.public_key());
+    assert_eq!(renewed.emails, ["ada@example.com"]);
+    assert_eq!(renewed.overlap_until, node.not_after());
+    assert!(renewed.not_after > node.not_after() + 1000 * DAY);
+    assert_eq!(fs::read(certs.join("node.key")).unwrap(), key_before);
+
+    let again = Identity::load(&certs, "node").unwrap();
+    assert_eq!(again.not_after(), renewed.not_after);
+    let root = dir.path().join("private/ca.crt");
+    verify_certificate(certs.join("node.crt"), &root).unwrap();
+    assert_eq!(renewed.kept, certs.join("node.crt.old"));
+    verify_certificate(&renewed.kept, &root).unwrap();
+}
+
+#[test]
+fn a_renewed_key_leaves_the_old_pair_beside_it() {
+    let (dir, authority, node) = place();
+    let certs = dir.path().join("certs");
+    let renewed = renew_key(
+        &certs,
+        "node",
+        &authority,
+        LeafOptions::new("node"),
+        SaveOptions::new().protection(Some(cheap("p"))),
+    )
+    .unwrap();
+    assert_ne!(renewed.public_key, node.public_key());
+    assert_eq!(renewed.emails, ["ada@example.com"]);
+    let again = Identity::load_with(&certs, "node", &mut Passphrase::new("p")).unwrap();
+    assert_eq!(again.public_key(), renewed.public_key);
+
+    let old = tempfile::tempdir().unwrap();
+    for (from, to) in [
+        ("node.key.old", "node.key"),
+        ("node.crt.old", "node.crt"),
+        ("ca.crt", "ca.crt"),
+    ] {
+        fs::copy(certs.join(from), old.path().join(to)).unwrap();
+    }
+    let old = Identity::load(old.path(), "node").unwrap();
+    assert_eq!(old.public_key(), node.public_key());
+}
+
+#[test]
+fn a_renewed_authority_has_its_key_and_everything_it_signed() {
+    let (dir, authority, node) = place();
+    let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
+    let key_before = fs::read(private.join("ca.key")).unwrap();
+    let later = node.not_after() + 20 * DAY;
+    let renewed = authority.renew(&AuthorityOptions::new().at(later)).unwrap();
+    renewed.save_over(&private, &SaveOptions::new()).unwrap();
+    assert!(renewed.publish(&certs, false).unwrap());
+    assert!(!renewed.publish(&certs, false).unwrap());
+    assert_eq!(fs::read(private.join("ca.key")).unwrap(), key_before);
+    let loaded = Authority::load(&private).unwrap();
+    assert_eq!(loaded.public_key(), authority.public_key());
+    assert_eq!(loaded.not_after(), renewed.not_after());
+    // Signed under the old certificate, valid under both.
+    let at = later + DAY;
+    let (old_root, new_root) = (private.join("ca.crt.old"), private.join("ca.crt"));
+    let leaf = authority.issue(&LeafOptions::new("x").days(100)).unwrap();
+    leaf.save(dir.path().join("x"), "x", false).unwrap();
+    for root in [old_root, new_root] {
+        verify_certificate_at(dir.path().join("x/x.crt"), root, at).unwrap();
+    }
+}
+
+/// Two machines with keys of either authority trust each other from the first step to the last.
+#[test]
+fn an_authority_with_a_new_key_overlaps_with_the_old_one() {
+    let (dir, old, node) = place();
+    let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
+    let new = old.succeed(&AuthorityOptions::new()).unwrap();
+    new.save_over(&private, &SaveOptions::new()).unwrap();
+    assert_ne!(new.public_key(), old.public_key());
+    let kept = tempfile::tempdir().unwrap();
+    fs::copy(private.join("ca.key.old"), kept.path().join("ca.key")).unwrap();
+    fs::copy(private.join("ca.crt.old"), kept.path().join("ca.crt")).unwrap();
+    let kept = Authority::load(kept.path()).unwrap();
+    assert_eq!(kept.public_key(), old.public_key());
+
+    assert!(new.publish(&certs, false).unwrap());
+    let reloaded = node.reload(&certs, "node", &mut NoPassphrase).unwrap();
+    let roots = |identity: &Identity| -> Vec<PublicKey> {
+        let key = |der: &Vec<u8>| PublicKey::from_certificate_der(der).unwrap();
+        identity.roots_der().iter().map(key).collect()
+    };
+    let both = [new.public_key(), old.public_key()];
+    assert_eq!(roots(&reloaded), both);
+    // What the new one signs trusts both as well, and shares the directory.
+    let new = Authority::load(&private).unwrap();
+    let client = new.issue(&LeafOptions::new("client")).unwrap();
+    assert_eq!(roots(&client), both);
+    client.save(&certs, "client", false).unwrap();
+    for name in ["node.crt", "client.crt"] {
+        verify_certificate(certs.join(name), certs.join("ca.crt")).unwrap();
+    }
+
+    renew_certificate(&certs, "node", &new, &LeafOptions::new("node")).unwrap();
+    let alone = new.without_predecessors();
+    alone.save_over(&private, &SaveOptions::new()).unwrap();
+    assert!(alone.publish(&certs, true).unwrap());
+    let node = Identity::load(&certs, "node").unwrap();
+    assert_eq!(roots(&node), [alone.public_key()]);
+    verify_certificate(certs.join("node.crt"), certs.join("ca.crt")).unwrap();
+    let old_one = certs.join("node.crt.old");
+    let error = verify_certificate(old_one, certs.join("ca.crt")).unwrap_err();
+    assert!(matches!(error, VerifyError::NotSigned { .. }), "{error}");
+}
+
+#[test]
+fn an_authority_that_has_ended_is_not_carried_over() {
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    let old = Authority::generate(&AuthorityOptions::new().days(10).at(then)).unwrap();
+    let new = old.succeed(&AuthorityOptions::new()).unwrap();
+    let leaf = new.issue(&LeafOptions::new("x")).unwrap();
+    assert_eq!(leaf.roots_der(), [new.certificate_der().to_vec()]);
+}
+
+#[test]
+fn nothing_is_renewed_by_a_stranger() {
+    let (dir, _, _) = place();
+    let certs = dir.path().join("certs");
+    let before: Vec<_> = ["node.crt", "node.key", "ca.crt"]
+        .map(|name| fs::read(certs.join(name)).unwrap())
+        .into();
+    let stranger = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let options = LeafOptions::new("node");
+    for error in [
+        renew_certificate(&certs, "node", &stranger, &options).unwrap_err(),
+        renew_key(&certs, "node", &stranger, options, SaveOptions::new()).unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, RenewError::Save(SaveError::OtherAuthority { .. })),
+            "{error}"
+        );
+    }
+    assert!(stranger.publish(&certs, false).is_err());
+    for (name, bytes) in ["node.crt", "node.key", "ca.crt"].iter().zip(before) {
+        assert_eq!(fs::read(certs.join(name)).unwrap(), bytes);
+    }
+    assert_eq!(fs::read_dir(&certs).unwrap().count(), 3);
+}
+
+/// docs/wire I37
+#[test]
+fn a_reload_needs_no_passphrase_while_the_key_is_the_same() {
+    let (dir, authority, _) = place();
+    let certs = dir.path().join("certs");
+    let save = |name: &str, word| {
+        let identity = authority.issue(&LeafOptions::new(name)).unwrap();
+        let options = SaveOptions::new()
+            .overwrite(true)
+            .protection(Some(cheap(word)));
+        identity.save_with(&certs, name, &options).unwrap();
+    };
+    save("locked", "one");
+    let first = Identity::load_with(&certs, "locked", &mut Passphrase::new("one")).unwrap();
+    renew_certificate(
+        &certs,
+        "locked",
+        &authority,
+        &LeafOptions::new("locked").days(5),
+    )
+    .unwrap();
+    let second = first.reload(&certs, "locked", &mut NoPassphrase).unwrap();
+    assert_eq!(second.public_key(), first.public_key());
+    assert!(second.not_after() < first.not_after());
+
+    save("locked", "two");
+    let error = second
+        .reload(&certs, "locked", &mut NoPassphrase)
+        .unwrap_err();
+    assert!(matches!(error, LoadError::Passphrase { .. }), "{error}");
+    let third = second
+        .reload(&certs, "locked", &mut Passphrase::new("two"))
+        .unwrap();
+    assert_ne!(third.public_key(), second.public_key());
+}
+
+#[test]
+fn the_selfy_profile_is_kept_when_it_is_told() {
+    let options = AuthorityOptions::new().profile(Profile::Selfy);
+    let authority = Authority::generate(&options).unwrap();
+    assert_eq!(
+        Profile::of_certificate(authority.certificate_der()),
+        Profile::Selfy
+    );
+    let ours = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let century = authority
+        .not_after()
+        .duration_since(ours.not_after())
+        .unwrap()
+        + 3650 * DAY;
+    assert!(century > 36_599 * DAY, "{century:?}");
+    let leaf = authority
+        .issue(&LeafOptions::new("x").profile(Profile::Selfy))
+        .unwrap();
+    assert_eq!(
+        Profile::of_certificate(leaf.certificate_der()),
+        Profile::Selfy
+    );
+    let leaf = authority.issue(&LeafOptions::new("x")).unwrap();
+    assert_eq!(
+        Profile::of_certificate(leaf.certificate_der()),
+        Profile::Towline
+    );
+    for profile in Profile::ALL {
+        assert_eq!(profile.to_string().parse(), Ok(profile));
+    }
+    assert!("x509".parse::<Profile>().is_err());
+}
+
+/// docs/wire I39
+#[test]
+fn verification_judges_signature_time_and_purpose() {
+    let (dir, authority, node) = place();
+    let (certs, private) = (dir.path().join("certs"), dir.path().join("private"));
+    let (leaf, root) = (certs.join("node.crt"), private.join("ca.crt"));
+    verify_certificate(&leaf, &root).unwrap();
+    verify_certificate(&root, &root).unwrap();
+    verify_certificate(certs.join("ca.crt"), &root).unwrap();
+
+    let why = |path: &Path, root: &Path| verify_certificate(path, root).unwrap_err().to_string();
+    let other = Authority::generate(&AuthorityOptions::new()).unwrap();
+    other.save(dir.path().join("other"), false).unwrap();
+    let foreign = dir.path().join("other/ca.crt");
+    assert!(why(&leaf, &foreign).contains("another authority signed it"));
+    assert!(why(&foreign, &root).contains("was not signed by"));
+    let late = node.not_after() + DAY;
+    let error = verify_certificate_at(&leaf, &root, late).unwrap_err();
+    assert!(error.to_string().contains("expired"), "{error}");
+    let early = node.not_after() - 12 * DAY;
+    let error = verify_certificate_at(&leaf, &root, early).unwrap_err();
+    assert!(error.to_string().contains("not valid before"), "{error}");
+    assert!(why(&certs.join("node.key"), &root).contains("PRIVATE KEY"));
+    // A leaf is no authority, not even of itself.
+    let second = authority.issue(&LeafOptions::new("x")).unwrap();
+    second.save(dir.path().join("x"), "x", false).unwrap();
+    why(&dir.path().join("x/x.crt"), &leaf);
+}
