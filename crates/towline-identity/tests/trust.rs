@@ -273,7 +273,7 @@ fn a_list_that_is_damaged_or_gone_refuses_everybody_until_it_is_mended() {
 #[test]
 fn pinned_keys_need_no_authority_and_admit_nobody_else() {
     let (ours, theirs) = (authority(), authority());
-    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     let old = Authority::generate(&AuthorityOptions::new().at(then)).unwrap();
     let expired = old
         .issue(&LeafOptions::new("node").days(1).at(then))
