@@ -26,6 +26,10 @@ pub(crate) struct Session {
 
 /// Runs the program at a terminal of its own. Each answer is typed when its prompt has appeared and
 /// the terminal no longer shows what is typed. `None` where `setsid` (util-linux) is missing.
+#[expect(
+    clippy::print_stdout,
+    reason = "a test that is skipped says so where its reader looks"
+)]
 pub(crate) fn at_a_terminal(
     place: &Place,
     args: &[&str],
