@@ -6,7 +6,7 @@ use clap::Args;
 use crate::{process, tools};
 
 /// Every target in `fuzz/`.
-pub(crate) const TARGETS: [&str; 4] = ["frame", "greenpack", "known_keys", "rpc_pair"];
+pub(crate) const TARGETS: [&str; 5] = ["frame", "greenpack", "known_keys", "pem", "rpc_pair"];
 
 #[derive(Args)]
 pub(crate) struct Options {

@@ -51,9 +51,14 @@ pub(super) struct Program {
 
 impl Program {
     pub(super) fn start(command: &mut Command) -> Result<Self> {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Starts it with something to read.
+    pub(super) fn start_with(command: &mut Command, stdin: Stdio) -> Result<Self> {
         let name = process::shown(command);
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

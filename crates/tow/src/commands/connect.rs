@@ -28,13 +28,13 @@ async fn converse(args: &Connect, tally: &Tally) -> Result<(), Failure> {
     let endpoint = endpoint_without_path(&args.url)?;
     let service = Service::of(&args.behind)?;
     let mut options = ConnectOptions::new().connect_timeout(args.timeout);
-    if let Some(identity) = identity(&endpoint, &args.keys, "client")? {
+    if let Some(loaded) = identity(&endpoint, &args.keys, "client").await? {
         let trust = if args.server_key.is_empty() {
             trust(&args.keys, KnownKeys::for_client)?
         } else {
             Trust::keys(args.server_key.iter().copied())
         };
-        options = options.identity(identity).trust(trust);
+        options = options.identity(loaded.identity).trust(trust);
     }
     let mut links = Vec::new();
     for _ in 0..args.streams {

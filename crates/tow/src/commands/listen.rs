@@ -31,9 +31,9 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
     let endpoint = endpoint_without_path(&args.url)?;
     let service = Service::of(&args.behind)?;
     let mut options = ListenOptions::new();
-    if let Some(identity) = identity(&endpoint, &args.keys, "node")? {
+    if let Some(loaded) = identity(&endpoint, &args.keys, "node").await? {
         let trust = trust(&args.keys, KnownKeys::for_server)?;
-        options = options.identity(identity).trust(trust);
+        options = options.identity(loaded.identity).trust(trust);
     }
     if !args.allow.is_empty() {
         options = options.authorise(Authorisation::keys(args.allow.iter().copied()));

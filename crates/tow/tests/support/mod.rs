@@ -67,8 +67,17 @@ impl Place {
     }
 
     pub(crate) fn serve_at(&self, url: &str, args: &[&str]) -> Server {
+        self.serve_dir_at("srv", url, args)
+    }
+
+    /// A server of another directory than `srv`.
+    pub(crate) fn serve_dir(&self, dir: &str) -> Server {
+        self.serve_dir_at(dir, "tls://127.0.0.1:0", &[])
+    }
+
+    fn serve_dir_at(&self, dir: &str, url: &str, args: &[&str]) -> Server {
         let mut child = self
-            .tow(&["serve", "srv", "--listen", url, "--until-stdin-ends"])
+            .tow(&["serve", dir, "--listen", url, "--until-stdin-ends"])
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

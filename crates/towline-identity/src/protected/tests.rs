@@ -2,8 +2,16 @@
 
 use super::*;
 
-/// The vectors' entries of protected keys: (name, passphrase, PEM text, derived key, plaintext).
-fn vectors() -> Vec<(String, String, String, Vec<u8>, Vec<u8>)> {
+/// A protected key of the vectors.
+struct Vector {
+    name: String,
+    passphrase: String,
+    pem: String,
+    derived: Vec<u8>,
+    plaintext: Vec<u8>,
+}
+
+fn vectors() -> Vec<Vector> {
     let text = include_str!("../../tests/vectors/keys_encrypted.json");
     let entries: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
@@ -12,19 +20,19 @@ fn vectors() -> Vec<(String, String, String, Vec<u8>, Vec<u8>)> {
         .filter(|entry| entry["decoded"]["passphrase_utf8"].is_string())
         .map(|entry| {
             let decoded = &entry["decoded"];
-            (
-                text(&entry["name"]),
-                text(&decoded["passphrase_utf8"]),
-                text(&decoded["pem"]),
-                hex(&text(&decoded["argon2id_key_hex"])).unwrap(),
-                hex(&text(&decoded["plaintext_pkcs8_hex"])).unwrap(),
-            )
+            Vector {
+                name: text(&entry["name"]),
+                passphrase: text(&decoded["passphrase_utf8"]),
+                pem: text(&decoded["pem"]),
+                derived: hex(&text(&decoded["argon2id_key_hex"])).unwrap(),
+                plaintext: hex(&text(&decoded["plaintext_pkcs8_hex"])).unwrap(),
+            }
         })
         .collect()
 }
 
 fn sample() -> String {
-    vectors().swap_remove(1).2
+    vectors().swap_remove(1).pem
 }
 
 fn refusal(text: &str) -> ProtectionError {
@@ -37,15 +45,21 @@ fn refusal(text: &str) -> ProtectionError {
 fn the_originals_files_are_read_and_written_byte_for_byte() {
     let vectors = vectors();
     assert_eq!(vectors.len(), 4);
-    for (name, passphrase, pem, derived, plaintext) in vectors {
+    for vector in vectors {
+        let Vector { name, pem, .. } = &vector;
         let protected = ProtectedKey::parse(pem.as_bytes()).unwrap();
-        let passphrase = Passphrase::new(passphrase);
+        let passphrase = Passphrase::new(vector.passphrase);
         let key = derive(&passphrase, &protected.salt, protected.cost, KEY_BYTES).unwrap();
-        assert_eq!(key[..], derived[..], "{name}");
-        assert_eq!(protected.open(&key).unwrap()[..], plaintext[..], "{name}");
+        assert_eq!(key[..], vector.derived[..], "{name}");
+        assert_eq!(
+            protected.open(&key).unwrap()[..],
+            vector.plaintext[..],
+            "{name}"
+        );
         let nonce = protected.body[..NONCE_BYTES].try_into().unwrap();
-        let again = write(&plaintext, &key, &protected.salt, nonce, protected.cost).unwrap();
-        assert_eq!(String::from_utf8(again).unwrap(), pem, "{name}");
+        let (salt, cost) = (&protected.salt, protected.cost);
+        let again = write(&vector.plaintext, &key, salt, nonce, cost).unwrap();
+        assert_eq!(String::from_utf8(again).unwrap(), *pem, "{name}");
         assert_eq!(pem.len(), 382, "{name}");
     }
 }

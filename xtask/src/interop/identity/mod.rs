@@ -4,6 +4,8 @@
 mod known_keys;
 mod openssl_keys;
 mod s_client;
+mod selfy_keys;
+mod terminal;
 
 use super::case::{Case, Scope};
 use crate::tools;
@@ -11,6 +13,9 @@ use crate::tools;
 /// The cases of this group. Those of the original's programs are there only with `originals`.
 pub(super) fn cases(_scope: Scope, originals: bool) -> Vec<Case> {
     let mut cases = Vec::new();
+    if originals {
+        cases.extend(selfy_keys::cases());
+    }
     if tools::openssl_is_here() {
         cases.extend(openssl_keys::cases());
         cases.extend(s_client::cases());
