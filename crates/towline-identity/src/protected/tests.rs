@@ -48,7 +48,7 @@ fn the_originals_files_are_read_and_written_byte_for_byte() {
     for vector in vectors {
         let Vector { name, pem, .. } = &vector;
         let protected = ProtectedKey::parse(pem.as_bytes()).unwrap();
-        let passphrase = Passphrase::new(vector.passphrase);
+        let passphrase = Passphrase::new(vector.passphrase.as_str());
         let key = derive(&passphrase, &protected.salt, protected.cost, KEY_BYTES).unwrap();
         assert_eq!(key[..], vector.derived[..], "{name}");
         assert_eq!(
