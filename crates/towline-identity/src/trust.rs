@@ -12,6 +12,15 @@ use crate::public_key::PublicKey;
 /// proven in the handshake, the one of its leaf certificate (docs/wire I14). A peer that is not trusted
 /// is refused inside the handshake, and hears so in an alert (docs/wire I46).
 ///
+/// ```
+/// use towline_identity::{PublicKey, Trust};
+///
+/// let key: PublicKey = "9Ygpz8T9JVTkPCBrApGoDmtUX637mZtHez4TDCQbV6htqexFMWo".parse()?;
+/// let pinned = Trust::keys([key]);
+/// # let _ = pinned;
+/// # Ok::<(), towline_identity::ParsePublicKeyError>(())
+/// ```
+///
 /// Cheap to clone. Where it counts: `ConnectOptions` and `ListenOptions` of towline-transport, and
 /// what is built on them.
 #[derive(Clone, Debug)]

@@ -84,6 +84,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if wanted("identity") {
         cases.extend(identity::cases(scope, peers.originals.is_some()));
     }
+    if wanted("identity") && peers.gopeer.is_some() {
+        cases.extend(identity::gopeer_cases());
+    }
     if wanted("rpc25519") && peers.originals.is_some() {
         cases.extend(go_client::cases(scope));
         cases.extend(go_server::cases(scope));

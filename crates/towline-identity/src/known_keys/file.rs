@@ -41,6 +41,21 @@ pub enum KnownKeysPolicy {
 /// written when a key is met for the first time: under a lock that other processes of towline
 /// respect, beside and renamed, synced, with its mode kept, the version before it in `FILE.old`.
 /// Everything here blocks on the disk: call it off a runtime's threads.
+///
+/// ```
+/// use towline_identity::{KnownKey, KnownKeys, PublicKey, Trust};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let file = dir.path().join("known_client_keys");
+/// KnownKeys::unlock(&file)?; // makes it: it learns
+/// KnownKeys::add(&file, KnownKey::new(PublicKey::from([7; 32]), "-", "ada@example.com"))?;
+/// KnownKeys::lock(&file)?; // from now on ada and nobody else
+/// let trust = Trust::known_keys(KnownKeys::open(&file)?);
+/// # let _ = trust;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct KnownKeys {
     pub(super) shared: Arc<Shared>,

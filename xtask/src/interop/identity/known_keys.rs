@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use super::super::case::{Case, Outcome};
+use super::super::case::{Case, Link, Outcome};
 use super::super::child::{Deadline, Ended, Program};
 use super::super::lab::Lab;
 
@@ -35,6 +35,42 @@ pub(super) fn cases() -> Vec<Case> {
         case("known server keys of cli, read by tow call", made_by_cli),
         case("cli with an unknown key, tow serve", cli_is_refused),
     ]
+}
+
+/// With our Go peer, on Go's TLS, as the client.
+pub(super) fn gopeer_cases() -> Vec<Case> {
+    vec![Case::new(
+        "gopeer, learnt and then unknown, tow serve".to_owned(),
+        gopeer_is_learnt_and_refused,
+    )]
+}
+
+/// docs/wire I41, I46: Go reports the alert at its first read.
+fn gopeer_is_learnt_and_refused(lab: &Lab) -> Result<Outcome> {
+    let place = Place::new(lab)?;
+    let (learning, locked) = (
+        place.learning("learning", CLIENTS)?,
+        place.folder("locked")?,
+    );
+    let call = |server: &Server, folder: &Path| {
+        let mut command = lab.gopeer("call", Link::TLS, folder);
+        command.arg("-certs").arg(place.certs());
+        command.args(["-s", &server.address, "customEcho", "a line from Go"]);
+        Program::start(&mut command)?.end(lab.deadline())
+    };
+    let server = place.tow_serve(&learning, "node")?;
+    call(&server, &learning)?.expect_code(0)?;
+    place.lock(&learning, &locked, CLIENTS, "client")?;
+    let server = place.tow_serve(&locked, "node")?;
+    call(&server, &locked)?.expect_code(0)?;
+
+    let elsewhere = place.folder("elsewhere")?;
+    place.know(&elsewhere, "eve")?;
+    let server = place.tow_serve(&elsewhere, "node")?;
+    call(&server, &elsewhere)?
+        .expect_code(1)?
+        .expect_text("access denied")?;
+    Ok(Outcome::Pass)
 }
 
 /// `tow serve` learns the original's client; the original's server is locked with that list.

@@ -27,3 +27,8 @@ pub(super) fn cases(_scope: Scope, originals: bool) -> Vec<Case> {
     }
     cases
 }
+
+/// The cases of this group with our Go peer.
+pub(super) fn gopeer_cases() -> Vec<Case> {
+    known_keys::gopeer_cases()
+}
