@@ -50,6 +50,8 @@ mod deadline;
 #[cfg(feature = "tokio")]
 mod driver;
 #[cfg(feature = "tokio")]
+mod heartbeat;
+#[cfg(feature = "tokio")]
 pub mod muxado;
 #[cfg(feature = "tokio")]
 mod session;
@@ -57,6 +59,8 @@ mod session;
 mod split;
 #[cfg(feature = "tokio")]
 mod stream;
+#[cfg(feature = "tokio")]
+mod typed;
 #[cfg(feature = "tokio")]
 pub mod yamux;
 
@@ -70,7 +74,7 @@ pub use proto::{
 pub use self::{
     chunks::Chunks,
     driver::Transport,
-    session::{Incoming, Session, Termination},
+    session::{Incoming, Listener, Session, Termination},
     split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
     stream::Stream,
 };

@@ -3,11 +3,15 @@
 //! It has no version on the wire: a peer that speaks version 1, of 2014, is told that its first frame has
 //! an illegal length.
 
-pub use crate::proto::muxado::Config;
 use crate::{
     driver::{Transport, now, seed},
     proto::{ConfigError, Engine, Role},
     session::Session,
+};
+pub use crate::{
+    heartbeat::{Heartbeat, HeartbeatConfig, HeartbeatError, Pulse},
+    proto::muxado::Config,
+    typed::{StreamType, TypedSession, TypedStream},
 };
 
 /// The client's end of a session: the one that gives odd stream ids. Call it within a tokio runtime.

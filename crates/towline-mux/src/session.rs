@@ -3,14 +3,16 @@
 use std::{
     fmt,
     future::Future,
+    io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream as FuturesStream;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     driver::{self, PingWait, Shared, Transport, now},
@@ -68,7 +70,12 @@ pub(crate) struct SessionInner {
     role: Role,
     local: Arc<str>,
     peer: Arc<str>,
+    /// What a running heartbeat is asked by.
+    pub(crate) beats: Mutex<Option<BeatRequests>>,
 }
+
+/// Asks a heartbeat for a beat now.
+pub(crate) type BeatRequests = mpsc::Sender<oneshot::Sender<Duration>>;
 
 /// How a session ended, in the words of both ends.
 #[derive(Debug, Clone)]
@@ -104,6 +111,7 @@ impl Session {
                 role,
                 local,
                 peer,
+                beats: Mutex::new(None),
             }),
         }
     }
@@ -193,17 +201,20 @@ impl Session {
         }
     }
 
-    /// Measures the round trip to the peer's session; pings overtake data that waits here.
+    /// Measures the round trip to the peer's session; pings overtake data that waits here. muxado has no
+    /// pings: a [heartbeat](crate::muxado::Heartbeat), while one runs, sends a beat instead.
     ///
     /// # Errors
     ///
-    /// [`PingError`]; in muxado always [`Unsupported`](PingError::Unsupported): run a
-    /// [heartbeat](crate::muxado::Heartbeat).
+    /// [`PingError`]; [`Unsupported`](PingError::Unsupported) in muxado without a heartbeat.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind; the answer is then ignored.
     pub async fn ping(&self) -> Result<Duration, PingError> {
+        if self.inner.dialect == Dialect::Muxado {
+            return self.beat().await;
+        }
         let wait = {
             let mut state = self.shared().lock();
             let number = state.engine.ping(now())?;
@@ -225,6 +236,29 @@ impl Session {
             wait,
         }
         .await
+    }
+
+    /// A beat of the heartbeat that runs.
+    async fn beat(&self) -> Result<Duration, PingError> {
+        if let Some(end) = self.close_reason() {
+            return Err(end.into());
+        }
+        let requests = self
+            .inner
+            .beats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or(PingError::Unsupported)?;
+        let (answer, answered) = oneshot::channel();
+        requests
+            .send(answer)
+            .await
+            .map_err(|_| PingError::Unsupported)?;
+        answered.await.map_err(|_| match self.close_reason() {
+            Some(end) => end.into(),
+            None => PingError::TimedOut,
+        })
     }
 
     /// Tells the peer that no more streams are accepted. Those that are open go on, and this side may
@@ -370,6 +404,11 @@ impl Session {
         &self.inner.peer
     }
 
+    /// The session as something that accepts connections, for servers that want a listener.
+    pub fn into_listener(self) -> Listener {
+        Listener { session: self }
+    }
+
     async fn over(&self) {
         std::future::poll_fn(|cx| self.shared().poll_over(cx)).await;
     }
@@ -452,6 +491,45 @@ impl Drop for SessionInner {
             state.engine.close(now());
             self.shared.wake_driver(state);
         }
+    }
+}
+
+/// A session as a listener: what the peer opens is accepted like connections; made by
+/// [`Session::into_listener`].
+#[derive(Debug)]
+pub struct Listener {
+    session: Session,
+}
+
+impl Listener {
+    /// The next stream, and the peer's address.
+    ///
+    /// # Errors
+    ///
+    /// The end of the session, however it ended: a listener has no other way to tell.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no stream.
+    pub async fn accept(&self) -> io::Result<(Stream, String)> {
+        match self.session.accept().await {
+            Ok(Some(stream)) => Ok((stream, self.session.peer_addr().to_owned())),
+            Ok(None) => {
+                let state = self.session.shared().lock();
+                Err(state.end_reason().into())
+            }
+            Err(end) => Err(end.into()),
+        }
+    }
+
+    /// The session's [`local_addr`](Session::local_addr).
+    pub fn local_addr(&self) -> &str {
+        self.session.local_addr()
+    }
+
+    /// The session.
+    pub const fn session(&self) -> &Session {
+        &self.session
     }
 }
 

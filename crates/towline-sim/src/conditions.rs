@@ -21,6 +21,7 @@ use std::time::Duration;
 pub struct Conditions {
     pub(crate) delay: Duration,
     pub(crate) jitter: Duration,
+    pub(crate) bandwidth: Option<u64>,
     pub(crate) chop: Option<usize>,
     pub(crate) stall: Option<(usize, Duration)>,
     pub(crate) buffer: usize,
@@ -32,6 +33,7 @@ impl Default for Conditions {
         Self {
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
+            bandwidth: None,
             chop: None,
             stall: None,
             buffer: 256 << 10,
@@ -52,6 +54,18 @@ impl Conditions {
     #[must_use]
     pub const fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = jitter;
+        self
+    }
+
+    /// How many bytes pass in a second: each piece leaves when those before it have left. The buffer has
+    /// to hold what is on its way, or the sender waits for that. Default: no limit.
+    #[must_use]
+    pub const fn bandwidth(mut self, bytes_per_second: u64) -> Self {
+        self.bandwidth = Some(if bytes_per_second == 0 {
+            1
+        } else {
+            bytes_per_second
+        });
         self
     }
 

@@ -1,6 +1,9 @@
 //! One direction of a connection.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -25,6 +28,8 @@ pub struct Link {
     sent: u64,
     /// No piece arrives before the one in front of it.
     last_arrival: Option<Instant>,
+    /// When the last piece has left, on a link of limited bandwidth.
+    free: Option<Instant>,
     ends: Option<Instant>,
     ended: bool,
 }
@@ -39,6 +44,7 @@ impl Link {
             bytes_on_the_way: 0,
             sent: 0,
             last_arrival: None,
+            free: None,
             ends: None,
             ended: false,
         }
@@ -68,7 +74,8 @@ impl Link {
                 Some(largest) => (1 + self.rng.spread(largest - 1)).min(bytes.len()),
                 None => bytes.len(),
             };
-            let arrival = self.arrival(now);
+            let left = self.leave(now, len);
+            let arrival = self.arrival(left);
             self.on_the_way.push_back((arrival, bytes.split_to(len)));
         }
         if cut {
@@ -136,6 +143,18 @@ impl Link {
         }
     }
 
+    /// When a piece of this length that is sent now has left.
+    fn leave(&mut self, now: Instant, len: usize) -> Instant {
+        let Some(bandwidth) = self.conditions.bandwidth else {
+            return now;
+        };
+        let nanos = u128::from(len as u64) * 1_000_000_000 / u128::from(bandwidth);
+        let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let left = self.free.map_or(now, |free| free.max(now)) + takes;
+        self.free = Some(left);
+        left
+    }
+
     fn arrival(&mut self, now: Instant) -> Instant {
         let mut arrival = now + self.conditions.delay + self.rng.duration(self.conditions.jitter);
         if let Some((pieces, longest)) = self.conditions.stall
@@ -151,8 +170,6 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[expect(
@@ -201,6 +218,21 @@ mod tests {
             assert!(pieces > 7 && !ended);
             assert!(now >= start + Duration::from_millis(10));
         }
+    }
+
+    #[test]
+    fn a_link_of_limited_bandwidth_takes_its_time() {
+        let conditions = Conditions::default()
+            .bandwidth(1_000_000)
+            .delay(Duration::from_millis(50));
+        let mut link = Link::new(conditions, Rng::from_seed(1));
+        let start = epoch();
+        let mut now = start;
+        for _ in 0..10 {
+            link.send(now, Bytes::from(vec![0; 10_000]));
+        }
+        assert_eq!(drain(&mut link, &mut now).0.len(), 100_000);
+        assert_eq!(now - start, Duration::from_millis(150));
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Engine {
     /// [`ReadError`], after everything that had come before was read.
     pub fn read(&mut self, now: Instant, key: StreamKey, max: usize) -> Result<Reading, ReadError> {
         if let Some(stream) = self.stream_mut(key.0)
-            && let Some(chunk) = stream.inbox.take(max)
+            && let Some(chunk) = stream.inbox.take(max.max(1))
         {
             self.note_read(now, key.0, chunk.len() as u32);
             return Ok(Reading::Chunk(chunk));

@@ -156,9 +156,8 @@ impl Pings {
 
     /// When the first of them is lost, if it is not answered before.
     pub(crate) fn deadline(&self, timeout: Duration) -> Option<Instant> {
-        self.pings
-            .front()
-            .map(|ping| ping.sent.unwrap_or(ping.wanted) + timeout)
+        let ping = self.pings.get(self.first()?)?;
+        Some(ping.sent.unwrap_or(ping.wanted) + timeout)
     }
 
     /// Takes the purpose of a ping that is lost by now.
@@ -166,11 +165,18 @@ impl Pings {
         if self.deadline(timeout)? > now {
             return None;
         }
-        let ping = self.pings.pop_front()?;
+        let ping = self.pings.remove(self.first()?)?;
         if ping.sent.is_none() {
             self.unsent -= 1;
         }
         Some(ping.purpose)
+    }
+
+    /// The oldest that can be lost: closing has a time-out of its own.
+    fn first(&self) -> Option<usize> {
+        self.pings
+            .iter()
+            .position(|ping| ping.purpose != Purpose::Close)
     }
 
     pub(crate) fn clear(&mut self) {

@@ -206,8 +206,14 @@ impl Engine {
             return;
         };
         let len = piece.len() as u32;
+        // As it arrives, not at the header: what is still on its way is not to be given back.
+        stream.recv_credit = stream.recv_credit.saturating_sub(len);
         if stream.bits.has(Bits::DISCARDS) || stream.end.is_some() {
             self.stats.bytes_discarded += u64::from(len);
+            if stream.recv_credit == 0 {
+                let code = self.code_for_unread();
+                self.reset_and_bury(now, slot, StreamEnd::ResetHere(code));
+            }
             return;
         }
         stream.inbox.push(piece);
@@ -455,6 +461,8 @@ impl Engine {
         };
         let muxado = self.settings.dialect == Dialect::Muxado;
         if muxado && stream.bits.has(Bits::FIN_RECEIVED) {
+            // An end that is not one is no end: who has not read it yet is told.
+            stream.bits.clear(Bits::FIN_RECEIVED);
             self.skip(frame.body);
             self.reset_and_bury(now, slot, StreamEnd::DataAfterEnd);
             return Ok(());
@@ -469,13 +477,14 @@ impl Engine {
             self.reset_and_bury(now, slot, StreamEnd::WindowExceeded);
             return Ok(());
         };
-        stream.recv_credit = credit;
         if stream.bits.has(Bits::FIN_RECEIVED) {
             // docs/wire Y28: counted and dropped.
+            stream.recv_credit = credit;
             self.skip(frame.body);
             return Ok(());
         }
         if stream.bits.has(Bits::DISCARDS) {
+            stream.recv_credit = credit;
             self.skip(frame.body);
             if frame.fin {
                 self.receive_fin(slot);
@@ -532,9 +541,14 @@ impl Engine {
             return;
         }
         let id = stream.id;
+        let code = match (self.settings.dialect, end) {
+            (Dialect::Muxado, StreamEnd::OutOfBudget) => 10,
+            (Dialect::Muxado, StreamEnd::OpenTimeout) => 6,
+            _ => end.code(),
+        };
         // docs/wire Y29: a stream whose SYN has not left needs no reset either.
         if !stream.bits.has(Bits::SYN_DUE) {
-            self.resets.push_back((id, end.code()));
+            self.resets.push_back((id, code));
         }
         if self.settings.dialect == Dialect::Muxado {
             self.bury(now, id);

@@ -63,7 +63,7 @@ pub enum Violation {
 
 impl Violation {
     /// The code that the go-away frame carries.
-    pub(crate) const fn code(self, dialect: Dialect) -> u32 {
+    pub const fn code(self, dialect: Dialect) -> u32 {
         match dialect {
             // yamux has one code for all of them: 1, protocol error.
             Dialect::Yamux => 1,
@@ -76,7 +76,7 @@ impl Violation {
     }
 
     /// The text that a muxado go-away carries: the original's, where it has one.
-    pub(crate) fn debug_text(self) -> String {
+    pub fn debug_text(self) -> String {
         match self {
             Self::DataOnStreamZero => "DATA frame stream id must not be zero, got: 0".to_owned(),
             Self::ResetLength(length) => format!("illegal RST frame length: {length:#x}"),

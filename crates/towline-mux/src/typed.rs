@@ -1,0 +1,278 @@
+//! Streams that begin with their type.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    sync::{Mutex, mpsc},
+    task::{AbortHandle, JoinSet},
+};
+
+use crate::{
+    proto::{OpenError, SessionEnd},
+    session::Session,
+    stream::Stream,
+};
+
+/// Streams whose type has not come yet; more wait in the session's backlog.
+const UNTYPED: usize = 128;
+/// How long a stream's type may take to come.
+const TYPE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Typed streams that may wait to be accepted.
+const WAITING: usize = 64;
+/// No type is answered as a heartbeat.
+const NO_ANSWERS: u64 = u64::MAX;
+
+/// What a stream is for: a number of the application's, sent in its first four bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamType(pub u32);
+
+impl StreamType {
+    /// The type of heartbeats, unless they are configured otherwise.
+    pub const HEARTBEAT: Self = Self(u32::MAX);
+}
+
+/// A session whose streams begin with their type (docs/wire U66).
+///
+/// The types are read by a task of the library's own: a stream whose type does not come holds up no
+/// other, and one that ends before is not told of (docs/wire U67, U68).
+///
+/// ```
+/// use towline_mux::muxado::{self, StreamType, TypedSession};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (here, there) = tokio::io::duplex(1024);
+/// let client = TypedSession::new(muxado::client(here, muxado::Config::default())?);
+/// let server = TypedSession::new(muxado::server(there, muxado::Config::default())?);
+///
+/// let _stream = client.open_typed(StreamType(7)).await?;
+/// let stream = server.accept_typed().await?.ok_or("the client closed the session")?;
+/// assert_eq!(stream.stream_type(), StreamType(7));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct TypedSession {
+    session: Session,
+    acceptor: Arc<Acceptor>,
+}
+
+#[derive(Debug)]
+struct Acceptor {
+    typed: Mutex<mpsc::Receiver<TypedStream>>,
+    /// The type that is answered as a heartbeat.
+    answers: Arc<AtomicU64>,
+    task: AbortHandle,
+}
+
+/// A stream and its type.
+#[derive(Debug)]
+pub struct TypedStream {
+    stream: Stream,
+    stream_type: StreamType,
+}
+
+impl TypedSession {
+    /// Makes every stream of a session a typed one. Call it within a tokio runtime; nobody else may
+    /// accept from the session.
+    pub fn new(session: Session) -> Self {
+        let (sender, typed) = mpsc::channel(WAITING);
+        let answers = Arc::new(AtomicU64::new(NO_ANSWERS));
+        let task = tokio::spawn(accept(session.clone(), sender, Arc::clone(&answers)));
+        Self {
+            session,
+            acceptor: Arc::new(Acceptor {
+                typed: Mutex::new(typed),
+                answers,
+                // Aborted when the last handle is dropped.
+                task: task.abort_handle(),
+            }),
+        }
+    }
+
+    /// Opens a stream and tells the peer its type at once.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future opens nothing that the peer takes for a stream of a type.
+    pub async fn open_typed(&self, stream_type: StreamType) -> Result<TypedStream, OpenError> {
+        let mut stream = self.session.open().await?;
+        // A fresh stream takes four bytes at once, unless the session ends.
+        if stream
+            .write_all(&stream_type.0.to_be_bytes())
+            .await
+            .is_err()
+        {
+            let end = self.session.close_reason();
+            return Err(end.unwrap_or(SessionEnd::ClosedHere).into());
+        }
+        Ok(TypedStream {
+            stream,
+            stream_type,
+        })
+    }
+
+    /// The next stream of the peer whose type has come; `Ok(None)` when the session has ended well.
+    ///
+    /// # Errors
+    ///
+    /// Why the session ended, if not well. A single stream that fails is not an error here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no stream.
+    pub async fn accept_typed(&self) -> Result<Option<TypedStream>, SessionEnd> {
+        if let Some(stream) = self.acceptor.typed.lock().await.recv().await {
+            return Ok(Some(stream));
+        }
+        match self.session.close_reason() {
+            Some(end) if !end.is_clean() => Err(end),
+            _ => Ok(None),
+        }
+    }
+
+    /// The session itself. Streams that are opened with it have no type, and the peer will take their
+    /// first four bytes for it.
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// From now on answers streams of this type as heartbeats.
+    pub(crate) fn answer(&self, heartbeat: StreamType) {
+        self.acceptor
+            .answers
+            .store(heartbeat.0.into(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Accepts streams, reads their types, and passes them on or answers them.
+async fn accept(session: Session, typed: mpsc::Sender<TypedStream>, answers: Arc<AtomicU64>) {
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            accepted = session.accept(), if tasks.len() < UNTYPED => {
+                let Ok(Some(stream)) = accepted else { break };
+                tasks.spawn(take_type(stream, typed.clone(), Arc::clone(&answers)));
+            }
+        }
+    }
+    // What has come whole is still given out.
+    while tasks.join_next().await.is_some() {}
+}
+
+async fn take_type(mut stream: Stream, typed: mpsc::Sender<TypedStream>, answers: Arc<AtomicU64>) {
+    let Ok(Ok(number)) = tokio::time::timeout(TYPE_TIMEOUT, stream.read_u32()).await else {
+        return;
+    };
+    if u64::from(number) == answers.load(Ordering::Relaxed) {
+        answer(stream).await;
+        return;
+    }
+    // An error means that nobody accepts any more; the stream is reset as it is dropped.
+    let passed = typed
+        .send(TypedStream {
+            stream,
+            stream_type: StreamType(number),
+        })
+        .await;
+    drop(passed);
+}
+
+/// Returns every beat, in whatever pieces it comes, until the peer ends them (docs/wire U70, U75).
+async fn answer(mut stream: Stream) {
+    let mut beat = [0; 4];
+    while stream.read_exact(&mut beat).await.is_ok() {
+        if stream.write_all(&beat).await.is_err() {
+            return;
+        }
+    }
+    drop(stream.close());
+}
+
+impl TypedStream {
+    /// What the stream is for.
+    pub const fn stream_type(&self) -> StreamType {
+        self.stream_type
+    }
+
+    /// The stream behind its type.
+    pub fn into_inner(self) -> Stream {
+        self.stream
+    }
+}
+
+impl std::ops::Deref for TypedStream {
+    type Target = Stream;
+
+    fn deref(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl std::ops::DerefMut for TypedStream {
+    fn deref_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+}
+
+impl AsyncRead for TypedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TypedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
