@@ -278,7 +278,7 @@ impl End {
                 }
                 Err(error) => panic!("{error}"),
             }
-            if stream.appetite == Appetite::Slow {
+            if stream.appetite == Appetite::Slow && !over {
                 return;
             }
         }
