@@ -1,0 +1,3 @@
+//! Sessions over a message bus.
+
+pub mod proto;
