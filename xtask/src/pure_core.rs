@@ -5,7 +5,13 @@ use anyhow::{Result, ensure};
 use crate::process;
 
 /// Crates that hold a pure core, built without default features.
-const CORES: [&str; 4] = ["towline-codec", "towline-mux", "towline-rpc", "towline"];
+const CORES: [&str; 5] = [
+    "towline-codec",
+    "towline-mux",
+    "towline-rpc",
+    "towline-swp",
+    "towline",
+];
 
 /// What a pure core may not depend on, directly or through others.
 const RUNTIME: [&str; 3] = ["mio", "socket2", "tokio"];

@@ -7,6 +7,8 @@ use crate::process;
 
 #[derive(Args)]
 pub(crate) struct Options {
+    /// Which crate's simulations, without `towline-`: `swp`. All of them without it.
+    part: Option<String>,
     /// How many seeds each simulation runs.
     #[arg(long, default_value_t = 10_000, conflicts_with = "seed")]
     seeds: u64,
@@ -17,7 +19,12 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     // By name, so that a new crate's simulations are found without a list here.
-    let mut command = process::cargo(["test", "--release", "--workspace", "--tests", "sim"]);
+    let mut command = process::cargo(["test", "--release", "--tests"]);
+    match &options.part {
+        Some(part) => command.args(["--package", &format!("towline-{part}")]),
+        None => command.arg("--workspace"),
+    };
+    command.arg("sim");
     match options.seed {
         Some(seed) => command
             .env("TOWLINE_SEED", seed.to_string())

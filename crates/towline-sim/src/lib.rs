@@ -4,7 +4,8 @@
 //! over a network that delays, cuts up, stalls and breaks, and every run can be repeated from one
 //! number. This crate is that network. It knows bytes and nothing else: no protocol, no socket, no
 //! clock. It is not a mock of TCP's interior: what a byte stream guarantees (order, no loss before
-//! its end) a [`Link`] guarantees too.
+//! its end) a [`Link`] guarantees too. A [`PacketNet`] guarantees nothing: it loses, delays, reorders,
+//! duplicates and damages whole packets between any number of addresses.
 //!
 //! The two types to know are [`Node`], what a test writes around its core, and [`Pair`], which runs
 //! two of them:
@@ -56,10 +57,12 @@
 
 mod conditions;
 mod link;
+mod packets;
 mod pair;
 mod rng;
 
 pub use conditions::Conditions;
 pub use link::{Delivery, Link};
+pub use packets::{Counters, PacketConditions, PacketNet, Passage};
 pub use pair::{Livelock, Node, Pair};
 pub use rng::Rng;

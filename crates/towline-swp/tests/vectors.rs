@@ -19,7 +19,9 @@ struct Vector {
 }
 
 fn load(name: &str) -> Vec<Vector> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/vectors")
+        .join(name);
     let entries: Vec<Value> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     assert!(!entries.is_empty());
     entries
@@ -37,7 +39,10 @@ fn hex(text: &str) -> Bytes {
         .chars()
         .map(|digit| digit.to_digit(16).unwrap() as u8)
         .collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
 }
 
 /// `2017-03-24T22:28:48.123456789Z`, for years from 1 on.
@@ -109,7 +114,11 @@ fn every_packet_of_the_original_is_read_and_written_byte_for_byte() {
         for vector in load(file) {
             let expected = packet(&vector.decoded);
             let name = format!("{file}: {}", vector.name);
-            assert_eq!(Packet::decode(&vector.bytes, LIMIT).as_ref(), Ok(&expected), "{name}");
+            assert_eq!(
+                Packet::decode(&vector.bytes, LIMIT).as_ref(),
+                Ok(&expected),
+                "{name}"
+            );
             assert_eq!(encoded(|out| expected.encode(out)), vector.bytes, "{name}");
             assert_eq!(
                 vector.decoded["TcpEventName"].as_str().unwrap(),
@@ -119,7 +128,10 @@ fn every_packet_of_the_original_is_read_and_written_byte_for_byte() {
             assert!(expected.checksum_matches(), "{name}");
             let mut summed = expected.clone();
             summed.set_data(expected.data.clone());
-            assert_eq!(summed, expected, "{name}: the checksum we make is the original's");
+            assert_eq!(
+                summed, expected,
+                "{name}: the checksum we make is the original's"
+            );
             played += 1;
         }
     }
@@ -173,10 +185,25 @@ fn the_decoders_leniency_is_the_originals() {
         };
         let read = read.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(Some(read.seq), accepted["SeqNum"].as_i64(), "{name}");
-        if let Some(whole) = results.iter().find(|result| result.get("Data_len").is_some()) {
-            assert_eq!(Some(read.data.len() as u64), whole["Data_len"].as_u64(), "{name}");
-            assert_eq!(read.sent, time(whole["DataSendTm"].as_str().unwrap()), "{name}");
-            assert_eq!(hex(whole["From_hex"].as_str().unwrap()), read.from.as_bytes(), "{name}");
+        if let Some(whole) = results
+            .iter()
+            .find(|result| result.get("Data_len").is_some())
+        {
+            assert_eq!(
+                Some(read.data.len() as u64),
+                whole["Data_len"].as_u64(),
+                "{name}"
+            );
+            assert_eq!(
+                read.sent,
+                time(whole["DataSendTm"].as_str().unwrap()),
+                "{name}"
+            );
+            assert_eq!(
+                hex(whole["From_hex"].as_str().unwrap()),
+                read.from.as_bytes(),
+                "{name}"
+            );
         }
     }
 }
@@ -187,10 +214,18 @@ fn a_packet_cut_anywhere_is_refused() {
     for vector in load("packets_by_role.json") {
         for len in 0..vector.bytes.len() {
             let cut = vector.bytes.slice(..len);
-            assert!(Packet::decode(&cut, LIMIT).is_err(), "{} at {len}", vector.name);
+            assert!(
+                Packet::decode(&cut, LIMIT).is_err(),
+                "{} at {len}",
+                vector.name
+            );
         }
     }
-    for huge in ["dfffffffff", "81a444617461c6ffffffff", "81a446726f6ddbffffffff41"] {
+    for huge in [
+        "dfffffffff",
+        "81a444617461c6ffffffff",
+        "81a446726f6ddbffffffff41",
+    ] {
         assert!(Packet::decode(&hex(huge), LIMIT).is_err());
     }
 }
@@ -201,7 +236,11 @@ fn scalars_have_the_originals_forms() {
     for vector in load("scalars.json") {
         let name = &vector.name;
         if name.starts_with("int_") {
-            let value: i64 = vector.decoded["NumBytesAcked"].as_str().unwrap().parse().unwrap();
+            let value: i64 = vector.decoded["NumBytesAcked"]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap();
             let account = ByteAccount { acked: value };
             assert_eq!(encoded(|out| account.encode(out)), vector.bytes, "{name}");
             assert_eq!(ByteAccount::decode(&vector.bytes), Ok(account), "{name}");
@@ -216,23 +255,50 @@ fn scalars_have_the_originals_forms() {
                 None => assert_eq!(wire, vector.bytes, "{name}"),
             }
             // Longer texts than any inbox or path are not read (docs/wire W7).
-            assert_eq!(TerminatedError::decode(&wire).is_ok(), len <= 4096, "{name}");
+            assert_eq!(
+                TerminatedError::decode(&wire).is_ok(),
+                len <= 4096,
+                "{name}"
+            );
         } else if name.starts_with("bin_") {
             let len = vector.decoded["Data_len"].as_u64().unwrap() as usize;
-            let file = BigFile { data: vec![0x5a; len].into(), ..BigFile::default() };
+            let file = BigFile {
+                data: vec![0x5a; len].into(),
+                ..BigFile::default()
+            };
             let wire = encoded(|out| file.encode(out));
-            let tail = wire.slice(wire.len() - len - (vector.bytes.len() - len.min(
-                vector.bytes.iter().rev().take_while(|&&byte| byte == 0x5a).count(),
-            ))..);
+            let tail = wire.slice(
+                wire.len()
+                    - len
+                    - (vector.bytes.len()
+                        - len.min(
+                            vector
+                                .bytes
+                                .iter()
+                                .rev()
+                                .take_while(|&&byte| byte == 0x5a)
+                                .count(),
+                        ))..,
+            );
             assert!(tail.starts_with(&vector.bytes), "{name}");
             assert_eq!(BigFile::decode(&wire, LIMIT), Ok(file), "{name}");
         } else {
-            let seconds: i64 = vector.decoded["unix_sec"].as_str().unwrap().parse().unwrap();
+            let seconds: i64 = vector.decoded["unix_sec"]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap();
             let nanos = vector.decoded["nanos"].as_i64().unwrap();
             let sent = (name != "time_zero").then(|| Timestamp::new(seconds, nanos));
-            let packet = Packet { sent, ..Packet::default() };
+            let packet = Packet {
+                sent,
+                ..Packet::default()
+            };
             let wire = encoded(|out| packet.encode(out));
-            let key = wire.windows(10).position(|part| part == b"DataSendTm").unwrap();
+            let key = wire
+                .windows(10)
+                .position(|part| part == b"DataSendTm")
+                .unwrap();
             assert_eq!(wire.slice(key + 10..key + 25), vector.bytes, "{name}");
             assert_eq!(Packet::decode(&wire, LIMIT), Ok(packet), "{name}");
         }
@@ -257,11 +323,17 @@ fn other_types_are_read_and_written_byte_for_byte() {
                         .map(|nack| nack.as_i64().unwrap())
                         .collect(),
                 };
-                assert_eq!(SynAckAck::decode(&vector.bytes).as_ref(), Ok(&value), "{name}");
+                assert_eq!(
+                    SynAckAck::decode(&vector.bytes).as_ref(),
+                    Ok(&value),
+                    "{name}"
+                );
                 encoded(|out| value.encode(out))
             }
             "byteaccount" => {
-                let value = ByteAccount { acked: decoded["NumBytesAcked"].as_i64().unwrap() };
+                let value = ByteAccount {
+                    acked: decoded["NumBytesAcked"].as_i64().unwrap(),
+                };
                 assert_eq!(ByteAccount::decode(&vector.bytes), Ok(value));
                 encoded(|out| value.encode(out))
             }
@@ -280,7 +352,11 @@ fn other_types_are_read_and_written_byte_for_byte() {
                     sent: time(decoded["SendTime"].as_str().unwrap()),
                     data: hex(decoded["Data_hex"].as_str().unwrap()),
                 };
-                assert_eq!(BigFile::decode(&vector.bytes, LIMIT).as_ref(), Ok(&value), "{name}");
+                assert_eq!(
+                    BigFile::decode(&vector.bytes, LIMIT).as_ref(),
+                    Ok(&value),
+                    "{name}"
+                );
                 if name != "bigfile_zero" {
                     assert_eq!(value.blake2b[..], checksum(&value.data), "{name}");
                 }
@@ -303,7 +379,11 @@ fn the_checksum_is_blake2b_of_64_bytes() {
         assert_eq!(checksum(&vector.bytes)[..], digest[..], "{}", vector.name);
         let mut packet = Packet::default();
         packet.set_data(vector.bytes.clone());
-        let expected = if vector.bytes.is_empty() { Bytes::new() } else { digest };
+        let expected = if vector.bytes.is_empty() {
+            Bytes::new()
+        } else {
+            digest
+        };
         assert_eq!(packet.checksum, expected);
     }
 }
@@ -311,7 +391,10 @@ fn the_checksum_is_blake2b_of_64_bytes() {
 /// docs/wire W9: without data no checksum is wrong; with data every other one is.
 #[test]
 fn a_checksum_is_compared_only_where_there_is_data() {
-    let junk = Packet { checksum: Bytes::from_static(b"junk"), ..Packet::default() };
+    let junk = Packet {
+        checksum: Bytes::from_static(b"junk"),
+        ..Packet::default()
+    };
     assert!(junk.checksum_matches());
     let mut packet = Packet::default();
     packet.set_data(Bytes::from_static(b"data"));

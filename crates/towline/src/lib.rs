@@ -5,6 +5,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`rpc`] | calls, uploads and downloads in the wire format of rpc25519 v1.6.8 |
+//! | [`swp`] | reliable, ordered sessions over a message bus or datagrams |
 //! | `sync` | files over [`rpc`]: verified, atomic, beneath one directory |
 //! | [`mux`] | many streams on one connection: yamux and muxado |
 //! | `server` | the accept loop: limits, back-off, drain |
@@ -30,7 +31,7 @@
 //! * `aws-lc-rs`: TLS by AWS-LC in place of ring, with post-quantum key agreement (X25519MLKEM768) towards
 //!   peers that have it too.
 //! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
-//!   [`codec`], `mux::proto` and `rpc::proto`.
+//!   [`codec`], `mux::proto`, `rpc::proto` and `swp::proto`.
 
 pub use towline_codec as codec;
 #[cfg(feature = "tokio")]
@@ -39,6 +40,7 @@ pub use towline_mux as mux;
 pub use towline_rpc as rpc;
 #[cfg(feature = "tokio")]
 pub use towline_server as server;
+pub use towline_swp as swp;
 #[cfg(feature = "tokio")]
 pub use towline_sync as sync;
 #[cfg(feature = "tokio")]

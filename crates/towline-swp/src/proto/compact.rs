@@ -10,7 +10,7 @@ pub(crate) const MARK: u8 = 0xc1;
 /// Bytes in front of the numbers: mark, kind, tag, checksum.
 const FIXED: usize = 1 + 1 + 8 + 4;
 /// The most ranges an acknowledgement names (docs/wire W50).
-pub(crate) const MAX_RANGES: usize = 64;
+pub(crate) const MAX_RANGES: usize = 256;
 /// Data shorter than this is copied out of its frame, so that it does not keep a large buffer alive.
 const COPY_BELOW: usize = 4 << 10;
 
@@ -109,11 +109,16 @@ impl Compact {
         }
         let mut ranges = Vec::with_capacity(count as usize);
         let mut at = ack_next;
-        for _ in 0..count {
-            // docs/wire W50: at least one packet is missing in front of a range, and one is in it.
-            let start = numbers.next().and_then(|gap| at.checked_add(gap)?.checked_add(1));
+        for index in 0..count {
+            // docs/wire W50: between ranges at least one packet is missing, and one is in each.
+            let missing = u64::from(index > 0);
+            let start = numbers
+                .next()
+                .and_then(|gap| at.checked_add(gap)?.checked_add(missing));
             let start = start.ok_or(MALFORMED)?;
-            let end = numbers.next().and_then(|len| start.checked_add(len)?.checked_add(1));
+            let end = numbers
+                .next()
+                .and_then(|len| start.checked_add(len)?.checked_add(1));
             at = end.ok_or(MALFORMED)?;
             ranges.push((start, at));
         }
@@ -183,8 +188,9 @@ impl Compact {
         let ranges = &self.ranges[..self.ranges.len().min(MAX_RANGES)];
         put(out, ranges.len() as u64);
         let mut at = self.ack_next;
-        for &(first, end) in ranges {
-            put(out, first.saturating_sub(at).saturating_sub(1));
+        for (index, &(first, end)) in ranges.iter().enumerate() {
+            let missing = u64::from(index > 0);
+            put(out, first.saturating_sub(at).saturating_sub(missing));
             put(out, end.saturating_sub(first).saturating_sub(1));
             at = end;
         }
@@ -293,8 +299,9 @@ mod tests {
         ) {
             let [tag, ack_next, window_messages, window_bytes, echo] = numbers;
             let mut at = ack_next >> 8;
-            let ranges = steps.into_iter().map(|(gap, len)| {
-                let first = at + gap;
+            let ranges = steps.into_iter().enumerate().map(|(index, (gap, len))| {
+                // Nothing need be missing in front of the first range.
+                let first = at + gap - u64::from(index == 0);
                 at = first + len;
                 (first, at)
             }).collect();

@@ -130,7 +130,8 @@ impl Packet {
     /// original does not write are written only if they are set.
     pub fn encode(&self, out: &mut BytesMut) {
         out.reserve(self.encoded_len_upper_bound());
-        let extra = usize::from(self.from_state.is_some()) + usize::from(self.capabilities.is_some());
+        let extra =
+            usize::from(self.from_state.is_some()) + usize::from(self.capabilities.is_some());
         write::map_header(out, 21 + extra);
         text(out, b"From", &self.from);
         text(out, b"Dest", &self.dest);

@@ -123,8 +123,5 @@ fn number(bytes: &[u8]) -> u64 {
 
 /// Writes an instant; `None` is the original's zero time (docs/wire W4).
 pub(crate) fn write_time(out: &mut impl BufMut, time: Option<Timestamp>) {
-    write::time(
-        out,
-        time.unwrap_or_else(|| Timestamp::new(ZERO_SECONDS, 0)),
-    );
+    write::time(out, time.unwrap_or_else(|| Timestamp::new(ZERO_SECONDS, 0)));
 }
