@@ -1,5 +1,7 @@
 //! Real bytes of the original, both ways.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fs, path::Path};
 
 use bytes::{Bytes, BytesMut};

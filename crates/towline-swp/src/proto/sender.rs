@@ -257,11 +257,6 @@ impl Sender {
         self.base
     }
 
-    /// The first packet that was never sent.
-    pub(crate) fn next(&self) -> u64 {
-        self.next
-    }
-
     /// How many packets were accepted so far.
     pub(crate) fn accepted(&self) -> u64 {
         self.base + self.slots.len() as u64
@@ -409,7 +404,7 @@ impl Sender {
         if ack.one_is_unsure
             && next == Some(1)
             && self.base == 0
-            && !echoed.is_some_and(|index| self.transmissions[index].seq == 0)
+            && echoed.is_none_or(|index| self.transmissions[index].seq != 0)
             && self
                 .slots
                 .front()

@@ -176,7 +176,7 @@ fn run(seed: u64) -> Kind {
     });
     let now = world.now;
     world.nodes[0].close(now);
-    if kind != Kind::Go && seed % 2 == 0 {
+    if kind != Kind::Go && seed.is_multiple_of(2) {
         world.nodes[1].close(now);
     }
     world.run(LIMIT + Duration::from_secs(130), |world| {

@@ -88,9 +88,7 @@ impl Engine {
 
     /// Acknowledgements and window updates.
     fn next_answer(&mut self, now: Now) -> Option<Transmit> {
-        if self.remote_nonce.is_none() {
-            return None;
-        }
+        self.remote_nonce.as_ref()?;
         if self.ack_now {
             if self.is_compact {
                 self.ack_now = false;
