@@ -80,6 +80,7 @@ fn show_prints_what_the_original_prints() {
                 rest.contains("base58-check encoded public-key: 9"),
                 "{rest}"
             );
+            assert!(rest.contains("\nfingerprint:    "), "{rest}");
         } else {
             assert_eq!(ours, theirs);
         }

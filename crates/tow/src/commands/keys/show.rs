@@ -33,9 +33,10 @@ fn shown(file: &Path, inspected: &Inspected) -> (Value, String) {
             let fields = json!({
                 "file": path, "kind": "private key", "protected": false,
                 "public_key": public_key.to_string(),
+                "fingerprint": public_key.fingerprint().to_string(),
             });
             let first = format!("Successfully loaded un-encrypted private key file '{path}'.");
-            (fields, format!("{first}\n\n{}", key_text(*public_key)))
+            (fields, format!("{first}\n\n{}", own_key_text(*public_key)))
         }
         Inspected::ProtectedKey {
             public_key,
@@ -45,11 +46,12 @@ fn shown(file: &Path, inspected: &Inspected) -> (Value, String) {
             let fields = json!({
                 "file": path, "kind": "private key", "protected": true,
                 "public_key": public_key.map(|key| key.to_string()),
+                "fingerprint": public_key.map(|key| key.fingerprint().to_string()),
                 "iterations": iterations, "memory_kib": memory_kib,
             });
             let first = format!("Pass phrase successfully de-crypted private key '{path}'.");
             let text = match public_key {
-                Some(key) => format!("{first}\n\n{}", key_text(*key)),
+                Some(key) => format!("{first}\n\n{}", own_key_text(*key)),
                 None => format!("{path} is a protected private key"),
             };
             (fields, text)
@@ -59,6 +61,15 @@ fn shown(file: &Path, inspected: &Inspected) -> (Value, String) {
             format!("{path}: something this version does not know"),
         ),
     }
+}
+
+/// And in the form that two people compare.
+fn own_key_text(key: PublicKey) -> String {
+    let fingerprint = key.fingerprint();
+    format!(
+        "{}\n\nfingerprint:                     {fingerprint}",
+        key_text(key)
+    )
 }
 
 /// The public key in the two forms of the original.
@@ -88,6 +99,7 @@ fn certificate_fields(path: &str, certificate: &Description) -> Value {
     };
     json!({
         "file": path, "kind": kind, "public_key": certificate.public_key.to_string(),
+        "fingerprint": certificate.public_key.fingerprint().to_string(),
         "emails": emails, "names": certificate.names, "serial": certificate.serial_hex,
         "issuer": certificate.issuer, "subject": certificate.subject,
         "not_before": unix(certificate.not_before), "not_after": unix(certificate.not_after),
