@@ -16,7 +16,8 @@ const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
   2  wrong usage, or settings that can never work
   3  cannot connect, or the other end speaks something else: TLS, plain text
   4  some files failed, or all of several for different reasons
-  5  verification failed: what arrived is not what was sent
+  5  verification failed: what arrived is not what was sent, or a certificate
+     is not good
   6  refused: no trust, or no permission, at either end
 
 Environment:

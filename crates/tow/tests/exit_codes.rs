@@ -330,7 +330,14 @@ fn help_tells_exit_codes_and_environment() {
         assert!(text.contains(&format!("\n  {code}  ")), "{text}");
         assert!(readme.contains(&format!("\n| {code} | ")), "README: {code}");
     }
-    for name in ["TOW_CERTS", "TOW_KEY", "TOW_LOG", "NO_COLOR"] {
+    for name in [
+        "TOW_CERTS",
+        "TOW_KEY",
+        "TOW_PASSPHRASE",
+        "TOW_CA_PASSPHRASE",
+        "TOW_LOG",
+        "NO_COLOR",
+    ] {
         assert!(text.contains(name), "{text}");
         assert!(readme.contains(&format!("| `{name}` |")), "README: {name}");
     }
