@@ -29,7 +29,10 @@ fuzz_target!(|data: &[u8]| {
     // What was written is read again: one key more, on the line it said.
     let again = KnownKeyList::parse(list.text()).expect("it was written by us");
     assert_eq!(again.keys(), list.keys());
-    assert_eq!(again.keys().len(), before.keys().len() + usize::from(!known));
+    assert_eq!(
+        again.keys().len(),
+        before.keys().len() + usize::from(!known)
+    );
     let found = again.find(&key).expect("it was inserted");
     assert_eq!(found.public_key(), Some(key));
 

@@ -60,5 +60,8 @@ fn look(der: &[u8]) {
 
 /// What is shown cannot command a terminal.
 fn visible(text: &str) {
-    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    assert!(
+        text.chars().all(|c| c == '\n' || !c.is_control()),
+        "{text:?}"
+    );
 }

@@ -6,7 +6,15 @@ use clap::Args;
 use crate::{process, tools};
 
 /// Every target in `fuzz/`.
-pub(crate) const TARGETS: [&str; 5] = ["frame", "greenpack", "known_keys", "pem", "rpc_pair"];
+pub(crate) const TARGETS: [&str; 7] = [
+    "frame",
+    "greenpack",
+    "known_keys",
+    "mux_frames",
+    "mux_pair",
+    "pem",
+    "rpc_pair",
+];
 
 #[derive(Args)]
 pub(crate) struct Options {

@@ -7,7 +7,7 @@ use crate::process;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Which crate's simulations, without `towline-`: `swp`. All of them without it.
+    /// Which crate's simulations, without `towline-`: `swp`, `mux`. All of them without it.
     part: Option<String>,
     /// How many seeds each simulation runs.
     #[arg(long, default_value_t = 10_000, conflicts_with = "seed")]

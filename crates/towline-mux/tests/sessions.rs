@@ -81,6 +81,7 @@ async fn many_streams_echo_over_a_narrow_pipe() {
     }
 }
 
+/// docs/wire Y61, U50, U52, U53.
 #[tokio::test]
 async fn closing_says_how_it_knows() {
     let (client, _server) = pair(Dialect::Yamux, 1 << 16);
@@ -101,6 +102,7 @@ async fn closing_says_how_it_knows() {
     assert!(termination.local.is_clean());
 }
 
+/// docs/wire U54, U79.
 #[tokio::test(start_paused = true)]
 async fn closing_towards_a_mute_peer_ends_in_time() {
     for dialect in DIALECTS {
@@ -143,6 +145,7 @@ async fn pings_are_answered_or_not_supported() {
     assert!(matches!(client.ping().await, Err(PingError::Unsupported)));
 }
 
+/// docs/wire Y33, U42.
 #[tokio::test]
 async fn a_dropped_stream_is_not_a_clean_end() {
     for dialect in DIALECTS {
@@ -166,6 +169,7 @@ async fn a_dropped_stream_is_not_a_clean_end() {
     }
 }
 
+/// docs/wire U64: what was written still leaves, then the transport closes.
 #[tokio::test]
 async fn dropping_every_handle_ends_the_session() {
     for dialect in DIALECTS {
@@ -182,5 +186,180 @@ async fn dropping_every_handle_ends_the_session() {
         drop(other);
         assert!(server.accept().await.unwrap().is_none(), "{dialect}");
         assert!(server.closed().await.local.is_clean(), "{dialect}");
+    }
+}
+
+/// docs/wire Y48: what has come is read behind the deadline, and is given back as credit.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_back_neither_data_nor_credit() {
+    for dialect in DIALECTS {
+        let (client, server) = pair(dialect, 1 << 20);
+        let mut stream = client.open().await.unwrap();
+        let writing = tokio::spawn(async move {
+            stream.write_all(&noise(600_000, 1)).await.unwrap();
+            stream
+        });
+        let mut other = server.accept().await.unwrap().unwrap();
+        let now = tokio::time::Instant::now();
+        other.set_read_deadline(Some(now));
+        let mut got = Vec::new();
+        while got.len() < 600_000 {
+            match other.read_chunk().await {
+                Ok(chunk) => got.extend_from_slice(&chunk.unwrap()),
+                Err(ReadError::TimedOut) => tokio::task::yield_now().await,
+                Err(error) => panic!("{dialect}: {error}"),
+            }
+        }
+        assert!(got == noise(600_000, 1), "{dialect}");
+        let mut stream = writing.await.unwrap();
+        stream.set_write_deadline(Some(now));
+        let error = stream.write_all(b"x").await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{dialect}");
+        stream.set_deadline(None);
+        stream.write_all(b"x").await.unwrap();
+        other.set_read_deadline(None);
+        assert_eq!(other.read_chunk().await.unwrap().unwrap(), "x", "{dialect}");
+    }
+}
+
+/// docs/wire Y63, Y66, U55, U63: everything that waits returns, and the task ends.
+#[tokio::test]
+async fn aborting_returns_everything_that_waits() {
+    for dialect in DIALECTS {
+        let (client, server) = pair(dialect, 1 << 10);
+        let mut tasks = Vec::new();
+        for waits in 0..5 {
+            let client = client.clone();
+            tasks.push(tokio::spawn(async move {
+                match waits {
+                    0 => assert!(client.accept().await.unwrap().is_none()),
+                    1 => {
+                        let mut stream = client.open().await.unwrap();
+                        stream.read_chunk().await.unwrap_err();
+                    }
+                    2 => {
+                        let mut stream = client.open().await.unwrap();
+                        stream.write_all(&[0; 1 << 20]).await.unwrap_err();
+                    }
+                    3 => drop(client.closed().await),
+                    _ => {
+                        // Open as many as the peer leaves unacknowledged, or allows.
+                        let mut streams = Vec::new();
+                        while let Ok(stream) = client.open().await {
+                            streams.push(stream);
+                        }
+                    }
+                }
+            }));
+        }
+        tokio::task::yield_now().await;
+        client.abort();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(client.is_closed() && client.open().await.is_err());
+        assert!(client.ping().await.is_err());
+        server.closed().await;
+        assert_eq!((client.stream_count(), server.stream_count()), (0, 0));
+    }
+}
+
+/// docs/wire Y12, Y69: futures that are dropped while they wait lose no stream, no place, no byte.
+#[tokio::test]
+async fn dropped_futures_lose_nothing() {
+    let (here, there) = tokio::io::duplex(1 << 16);
+    let config = || yamux::Config::default().accept_backlog(1);
+    let client = yamux::client(here, config()).unwrap();
+    let server = yamux::server(there, config()).unwrap();
+    let first = client.open().await.unwrap();
+    for _ in 0..10 {
+        let mut opening = Box::pin(client.open());
+        assert!(poll_once(opening.as_mut()).await.is_none());
+        let mut accepting = Box::pin(client.accept());
+        assert!(poll_once(accepting.as_mut()).await.is_none());
+        let mut pinging = Box::pin(client.ping());
+        assert!(poll_once(pinging.as_mut()).await.is_none());
+    }
+    let mut there = server.accept().await.unwrap().unwrap();
+    let mut second = client.open().await.unwrap();
+    assert_eq!((first.id(), second.id()), (1, 3));
+    second.write_all(b"second").await.unwrap();
+    let mut reading = Box::pin(there.read_chunk());
+    assert!(poll_once(reading.as_mut()).await.is_none());
+    drop(reading);
+    let mut first = first;
+    first.write_all(b"first").await.unwrap();
+    assert_eq!(there.read_chunk().await.unwrap().unwrap(), "first");
+    let mut there = server.accept().await.unwrap().unwrap();
+    assert_eq!(there.read_chunk().await.unwrap().unwrap(), "second");
+    client.ping().await.unwrap();
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// docs/wire Y64: the transport takes nothing, and the session ends with the reason.
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_takes_nothing_ends_the_session() {
+    let (here, _there) = tokio::io::duplex(64);
+    let client = yamux::client(here, yamux::Config::default()).unwrap();
+    let mut stream = client.open().await.unwrap();
+    let error = stream.write_all(&[0; 1 << 20]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert!(client.closed().await.local.is_timeout());
+}
+
+/// Over TCP, with two threads: what the halves of a stream, its chunks and its sink carry is the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_over_tcp_carry_everything() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for dialect in DIALECTS {
+        let (here, there) =
+            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        let (here, (there, _)) = (here.unwrap(), there.unwrap());
+        let (client, server) = match dialect {
+            Dialect::Yamux => (
+                yamux::client(here, yamux::Config::default()).unwrap(),
+                yamux::server(there, yamux::Config::default()).unwrap(),
+            ),
+            Dialect::Muxado => (
+                muxado::client(here, muxado::Config::default()).unwrap(),
+                muxado::server(there, muxado::Config::default()).unwrap(),
+            ),
+        };
+        assert_eq!(client.peer_addr(), address.to_string());
+        echo(server);
+        let mut tasks = Vec::new();
+        for number in 0..50_usize {
+            let client = client.clone();
+            tasks.push(tokio::spawn(async move {
+                let data = noise(number * 40_000, number);
+                let (mut read, mut write) = client.open().await.unwrap().into_split();
+                let sent = data.clone();
+                let writing = tokio::spawn(async move {
+                    write.write_all(&sent).await.unwrap();
+                    write.flush().await.unwrap();
+                    write.shutdown().await.unwrap();
+                    write
+                });
+                let mut got = Vec::new();
+                read.read_to_end(&mut got).await.unwrap();
+                assert!(got == data, "{dialect} {number}");
+                drop(writing.await.unwrap());
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        client.close().await.unwrap();
     }
 }

@@ -350,6 +350,7 @@ impl Shared {
     /// The driver has ended, or was dropped.
     pub(super) fn end(&self) {
         let mut woken = Vec::new();
+        self.writer().drop_transport();
         {
             let mut state = self.lock();
             state.over = true;

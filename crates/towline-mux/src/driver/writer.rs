@@ -178,6 +178,13 @@ impl Writer {
         Pin::new(&mut self.io).poll_shutdown(&mut cx)
     }
 
+    /// Lets go of the transport: handles of a session that is over keep no connection open.
+    pub(super) fn drop_transport(&mut self) {
+        self.io = Box::new(tokio::io::sink());
+        self.failed = true;
+        self.out.advance(usize::MAX);
+    }
+
     fn note_progress(&mut self) {
         self.needs_flush = true;
         self.progressed = true;

@@ -6,6 +6,7 @@
     reason = "tests fail by panicking, and only differences to their first instant matter"
 )]
 
+mod any_input;
 mod muxado_flow;
 mod muxado_frames;
 mod muxado_sessions;

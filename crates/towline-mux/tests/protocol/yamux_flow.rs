@@ -108,7 +108,7 @@ fn pump(
     given
 }
 
-/// docs/wire Y44: growth needs a round trip, haste, and room below the largest window.
+/// docs/wire Y44 to Y46: growth needs a round trip, haste, and room below the largest window.
 #[test]
 fn windows_grow_only_when_they_hold_the_peer_up() {
     let config = || {
