@@ -119,7 +119,8 @@ impl From<ConnectError> for Failure {
             ConnectError::Endpoint(_) => Self::new(Exit::Usage, message),
             ConnectError::Transport(error) => {
                 let exit = match error {
-                    transport::ConnectError::Multiplexed { .. } => Exit::Usage,
+                    transport::ConnectError::Multiplexed { .. }
+                    | transport::ConnectError::NotMultiplexed { .. } => Exit::Usage,
                     transport::ConnectError::RefusedByPeer { .. }
                     | transport::ConnectError::PeerCertificate { .. }
                     | transport::ConnectError::UntrustedKey { .. }

@@ -102,7 +102,17 @@ fn an_echo_gives_back_every_byte_over_each_transport() {
     let place = Place::with_keys();
     let bytes = noise(3_000_001);
     let socket = format!("unix://{}", place.path("echo.sock").display());
-    for url in ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", socket.as_str()] {
+    let many = format!("yamux+{socket}");
+    for url in [
+        "tcp://127.0.0.1:0",
+        "tls://127.0.0.1:0",
+        socket.as_str(),
+        "yamux+tcp://127.0.0.1:0",
+        "yamux+tls://127.0.0.1:0",
+        many.as_str(),
+        "muxado+tcp://127.0.0.1:0",
+        "muxado+tls://127.0.0.1:0",
+    ] {
         let server = Listening::service(&place, url, &["--echo"]);
         for streams in ["1", "3"] {
             let output = connect(
@@ -151,8 +161,14 @@ fn an_end_of_input_is_passed_on_while_the_answer_still_comes() {
 
 #[test]
 fn two_ends_deal_their_input_to_the_same_streams() {
+    for multiplexer in ["", "yamux+", "muxado+"] {
+        both_ways_over_four_streams(multiplexer);
+    }
+}
+
+fn both_ways_over_four_streams(multiplexer: &str) {
     let place = Place::new();
-    let socket = format!("unix://{}", place.path("pipe.sock").display());
+    let socket = format!("{multiplexer}unix://{}", place.path("pipe.sock").display());
     let (there, here) = (noise(700_000), noise(900_000));
     let (server, mut stdin) = Listening::stdio(&place, &socket, &["--streams", "4"]);
     let sent = here.clone();

@@ -73,6 +73,12 @@ pub enum ConnectError {
         /// What was dialled.
         endpoint: String,
     },
+    /// The endpoint names no multiplexer where many streams are wanted.
+    #[error("{endpoint} is one stream of bytes, and this needs many on one connection")]
+    NotMultiplexed {
+        /// What was dialled.
+        endpoint: String,
+    },
     /// The host name has no address.
     #[error("cannot find the host of {endpoint}: {source}")]
     Resolve {
@@ -194,6 +200,7 @@ impl ConnectError {
         }
         Some(match self {
             Self::Multiplexed { .. } => "leave out what stands in front of the +",
+            Self::NotMultiplexed { .. } => "write yamux+ or muxado+ in front of it",
             Self::Resolve { .. } => "check the spelling of the host, or use its address",
             Self::Refused { .. } => {
                 "start the server (`tow serve DIR --listen URL`), or check host and port"
@@ -232,6 +239,7 @@ impl ConnectError {
     pub fn endpoint(&self) -> &str {
         match self {
             Self::Multiplexed { endpoint }
+            | Self::NotMultiplexed { endpoint }
             | Self::Resolve { endpoint, .. }
             | Self::Refused { endpoint, .. }
             | Self::Unreachable { endpoint, .. }
@@ -296,7 +304,9 @@ impl ConnectError {
 impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> Self {
         let kind = match &error {
-            ConnectError::Multiplexed { .. } => io::ErrorKind::InvalidInput,
+            ConnectError::Multiplexed { .. } | ConnectError::NotMultiplexed { .. } => {
+                io::ErrorKind::InvalidInput
+            }
             ConnectError::Resolve { .. } => io::ErrorKind::NotFound,
             ConnectError::Refused { .. } => io::ErrorKind::ConnectionRefused,
             ConnectError::Unreachable { source, .. } => source.kind(),

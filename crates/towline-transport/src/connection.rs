@@ -9,9 +9,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use towline_identity::Peer;
 
 /// What carries bytes both ways and can be moved between tasks.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    /// As what a session runs on; a socket in its two halves.
+    #[doc(hidden)]
+    fn into_transport(self: Box<Self>) -> towline_mux::Transport
+    where
+        Self: 'static;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {
+    fn into_transport(self: Box<Self>) -> towline_mux::Transport
+    where
+        Self: 'static,
+    {
+        towline_mux::Transport::from(*self)
+    }
+}
 
 /// Any byte stream. Vectored writes reach the transport as such.
 pub type BoxIo = Box<dyn Io>;

@@ -2,7 +2,8 @@
 //!
 //! One text says where and how: `tls://db.internal:8443#dir/file`, in code and on the command line.
 //! [`connect()`] dials it, [`Listener`] waits there, and both give a [`Connection`]: bytes both ways, and
-//! the [`Peer`](towline_identity::Peer) at the other end as far as it has proven itself.
+//! the [`Peer`](towline_identity::Peer) at the other end as far as it has proven itself. With `yamux+` or
+//! `muxado+` in front, [`connect_session`] gives many streams on one connection.
 //!
 //! This crate does not decide who may do what, does not accept in a loop (towline-server does) and
 //! does not know what the bytes mean (towline-rpc does).
@@ -40,6 +41,7 @@ mod endpoint;
 mod listen;
 mod mem;
 mod server_tls;
+mod session;
 mod tcp;
 mod tls;
 #[cfg(unix)]
@@ -51,6 +53,7 @@ pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{BoxIo, Connection, Io};
 pub use endpoint::{Endpoint, EndpointProblem, Multiplexer, ParseEndpointError, Scheme};
 pub use listen::{AcceptError, Incoming, ListenError, ListenOptions, Listener};
+pub use session::connect_session;
 pub use towline_identity::tls::TlsProblem;
 pub use towline_identity::{Authorisation, Trust, Verdict};
 

@@ -1,13 +1,16 @@
 //! `tow connect`: streams to an endpoint, joined to standard input and output or to a service.
 
+use std::convert::Infallible;
+
 use tokio::task::JoinSet;
 use towline::{
     identity::{KnownKeys, Trust},
+    mux::Session,
     rpc,
     transport::{self, ConnectOptions},
 };
 
-use super::netcat::{Service, Stripes, Tally, broken, counted, join_stdio};
+use super::netcat::{Counted, Link, Service, Stripes, Tally, broken, counted, join_stdio, link};
 use crate::{
     cli::Connect,
     connection::{endpoint_without_path, identity, trust},
@@ -36,6 +39,12 @@ async fn converse(args: &Connect, tally: &Tally) -> Result<(), Failure> {
         };
         options = options.identity(loaded.identity).trust(trust);
     }
+    if endpoint.multiplexer().is_some() {
+        let session = transport::connect_session(&endpoint, &options)
+            .await
+            .map_err(rpc::ConnectError::from)?;
+        return on_session(&session, args.streams, service, tally).await;
+    }
     let mut links = Vec::new();
     for _ in 0..args.streams {
         let connection = transport::connect(&endpoint, &options)
@@ -43,6 +52,30 @@ async fn converse(args: &Connect, tally: &Tally) -> Result<(), Failure> {
             .map_err(rpc::ConnectError::from)?;
         links.push(counted(connection, tally));
     }
+    serve_all(links, service).await
+}
+
+/// Opens the streams, and closes the session when all that was sent has arrived.
+async fn on_session(
+    session: &Session,
+    streams: u16,
+    service: Option<Service>,
+    tally: &Tally,
+) -> Result<(), Failure> {
+    let mut links = Vec::new();
+    for _ in 0..streams {
+        // At once, in this order: the other end may be the first to send.
+        links.push(link(session.open_eager().await.map_err(failed)?, tally));
+    }
+    tokio::select! {
+        ended = serve_all(links, service) => ended?,
+        // What the other end opens is nothing that was asked for.
+        never = refuse(session) => match never {},
+    }
+    session.close().await.map(drop).map_err(failed)
+}
+
+async fn serve_all(links: Vec<Counted<Link>>, service: Option<Service>) -> Result<(), Failure> {
     let Some(service) = service else {
         return join_stdio(Stripes::new(links)).await;
     };
@@ -55,4 +88,12 @@ async fn converse(args: &Connect, tally: &Tally) -> Result<(), Failure> {
         ended.map_err(failed)?.map_err(|error| broken(&error))?;
     }
     Ok(())
+}
+
+/// Resets what the other end opens; never ends, as the streams tell how the session did.
+async fn refuse(session: &Session) -> Infallible {
+    while let Ok(Some(stream)) = session.accept().await {
+        drop(stream);
+    }
+    std::future::pending().await
 }

@@ -1,18 +1,20 @@
 //! `tow listen`: the streams of those who connect, joined to standard input and output or to a service.
 
-use std::time::Duration;
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use serde_json::json;
+use tokio::task::JoinSet;
 use towline::{
     identity::{Authorisation, KnownKeys},
+    mux::{Role, Session},
     rpc,
     server::Server,
-    transport::{Connection, Endpoint, ListenOptions, Listener},
+    transport::{Connection, Endpoint, ListenOptions, Listener, Multiplexer},
 };
 
 use super::{
     interrupted,
-    netcat::{Service, Stripes, Tally, counted, join_stdio},
+    netcat::{Counted, Link, Service, Stripes, Tally, counted, join_stdio, link},
     serve::stop_signal,
 };
 use crate::{
@@ -38,15 +40,17 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
     if !args.allow.is_empty() {
         options = options.authorise(Authorisation::keys(args.allow.iter().copied()));
     }
-    let listener = bind(&endpoint, &options).await?;
-    let url = listener.local_endpoint().to_string();
+    let multiplexer = endpoint.multiplexer();
+    let listener = bind(&endpoint.with_multiplexer(None), &options).await?;
+    let local = listener.local_endpoint().clone();
+    let url = local.with_multiplexer(multiplexer).to_string();
     let fields = json!({ "url": url });
     let line = format!("listening on {url}");
     let tally = Tally::start();
     let result = match service {
         Some(service) => {
             output.result("listening", fields, &line);
-            serve(listener, service, &args, &tally, output).await
+            serve(listener, multiplexer, service, &args, &tally, output).await
         }
         None => {
             // Standard output belongs to the other end's bytes.
@@ -55,7 +59,7 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
             tokio::select! {
                 biased;
                 () = stop => Err(interrupted()),
-                ended = answer_one(listener, &args, &tally) => ended,
+                ended = answer_one(listener, multiplexer, &args, &tally) => ended,
             }
         }
     };
@@ -73,6 +77,7 @@ async fn bind(endpoint: &Endpoint, options: &ListenOptions) -> Result<Listener, 
 /// Serves everybody until an interrupt.
 async fn serve(
     listener: Listener,
+    multiplexer: Option<Multiplexer>,
     service: Service,
     args: &Listen,
     tally: &Tally,
@@ -82,13 +87,19 @@ async fn serve(
     let counting = tally.clone();
     let server = Server::builder()
         .max_connections(args.max_connections as usize)
-        .serve([listener], move |connection, _stopping| {
+        .serve([listener], move |connection, stopping| {
             let (service, tally) = (service.clone(), counting.clone());
             async move {
-                let remote = connection.remote_addr().to_owned();
-                let link = counted(connection, &tally);
-                if let Err(error) = service.serve(link).await {
-                    tracing::warn!(%remote, %error, "a stream broke off");
+                match multiplexer {
+                    None => {
+                        let remote = connection.remote_addr().to_owned();
+                        serve_one(service, counted(connection, &tally), &remote).await;
+                    }
+                    Some(multiplexer) => {
+                        let session = connection.into_session(multiplexer, Role::Server);
+                        let stopping = async move { stopping.cancelled().await };
+                        serve_session(&session, &service, &tally, stopping).await;
+                    }
                 }
             }
         })
@@ -110,15 +121,93 @@ async fn serve(
     Ok(())
 }
 
-/// Joins the first clients that get through their handshakes to standard input and output.
-async fn answer_one(listener: Listener, args: &Listen, tally: &Tally) -> Result<(), Failure> {
-    let mut links = Vec::new();
-    while links.len() < usize::from(args.streams) {
-        links.push(counted(next_client(&listener).await, tally));
+async fn serve_one(service: Service, link: Counted<Link>, remote: &str) {
+    if let Err(error) = service.serve(link).await {
+        tracing::warn!(%remote, %error, "a stream broke off");
     }
-    // Nobody else is let in.
+}
+
+/// Serves every stream of a session; told to stop, those that are there. Their number is bounded by the
+/// session.
+async fn serve_session(
+    session: &Session,
+    service: &Service,
+    tally: &Tally,
+    stopping: impl Future<Output = ()>,
+) {
+    let remote: Arc<str> = session.peer_addr().into();
+    let mut tasks = JoinSet::new();
+    let mut stopping = pin!(stopping);
+    let mut stopped = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stopping, if !stopped => {
+                stopped = true;
+                if session.go_away().await.is_err() || tasks.is_empty() {
+                    break;
+                }
+            }
+            Some(ended) = tasks.join_next() => {
+                drop(ended);
+                if stopped && tasks.is_empty() {
+                    break;
+                }
+            }
+            accepted = session.accept() => match accepted {
+                Ok(Some(stream)) => {
+                    let (link, service) = (link(stream, tally), service.clone());
+                    let remote = Arc::clone(&remote);
+                    tasks.spawn(async move { serve_one(service, link, &remote).await });
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%remote, %error, "a session broke off");
+                    break;
+                }
+            },
+        }
+    }
+    // Streams of a session that has ended end by themselves.
+    tasks.join_all().await;
+    if let Err(error) = session.close().await {
+        tracing::debug!(%remote, %error, "a session ended before it was closed");
+    }
+}
+
+/// Joins the first streams that come to standard input and output.
+async fn answer_one(
+    listener: Listener,
+    multiplexer: Option<Multiplexer>,
+    args: &Listen,
+    tally: &Tally,
+) -> Result<(), Failure> {
+    let wanted = usize::from(args.streams);
+    let mut links = Vec::new();
+    let Some(multiplexer) = multiplexer else {
+        while links.len() < wanted {
+            links.push(counted(next_client(&listener).await, tally));
+        }
+        // Nobody else is let in.
+        drop(listener);
+        return join_stdio(Stripes::new(links)).await;
+    };
+    let connection = next_client(&listener).await;
     drop(listener);
-    join_stdio(Stripes::new(links)).await
+    let session = connection.into_session(multiplexer, Role::Server);
+    while links.len() < wanted {
+        let stream = session.accept().await.map_err(failed)?;
+        let stream = stream.ok_or_else(|| {
+            let opened = links.len();
+            failed(format_args!(
+                "the client left after it had opened {opened} of {wanted} streams"
+            ))
+            .hint("use the same --streams at both ends")
+        })?;
+        links.push(link(stream, tally));
+    }
+    join_stdio(Stripes::new(links)).await?;
+    session.close().await.map(drop).map_err(failed)
 }
 
 async fn next_client(listener: &Listener) -> Connection {

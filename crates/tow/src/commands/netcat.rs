@@ -102,6 +102,11 @@ pub(super) fn broken(error: &io::Error) -> Failure {
     }
 }
 
+/// A stream of a session, counted.
+pub(super) fn link(stream: towline::mux::Stream, tally: &Tally) -> Counted<Link> {
+    tally.count(Box::new(stream))
+}
+
 /// The bytes of a connection, counted.
 pub(super) fn counted(connection: Connection, tally: &Tally) -> Counted<Link> {
     tally.count(connection.into_io())

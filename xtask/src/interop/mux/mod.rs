@@ -5,6 +5,7 @@
 //! listens is the server and does what it is told.
 
 mod matrix;
+mod netcat;
 mod peer;
 mod programs;
 
@@ -126,6 +127,7 @@ pub(super) fn cases(scope: Scope, programs: Programs) -> (Vec<Case>, Arc<Mutex<M
             }
         }
     }
+    cases.extend(netcat::cases(&programs));
     (cases, matrix)
 }
 
