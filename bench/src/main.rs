@@ -1,9 +1,10 @@
-//! towline side by side with its peers: `cargo run --release -- rpc file`.
+//! towline side by side with its peers: `cargo run --release -- rpc file mux`.
 //!
 //! Client and server of every peer run in processes of their own: this program starts itself again
 //! with a hidden command for each role, or starts `tow`.
 
 mod file;
+mod mux;
 mod process;
 mod report;
 mod role;
@@ -62,6 +63,10 @@ struct Options {
     /// Measure these peers only
     #[arg(long, value_name = "NAME")]
     peer: Vec<String>,
+
+    /// Of streams, measure these loads only
+    #[arg(long, value_name = "NAME")]
+    load: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,11 +75,17 @@ enum Workload {
     Rpc,
     /// Push and pull of a file over TLS
     File,
+    /// Streams on one connection
+    Mux,
 }
 
 impl Options {
     fn wants(&self, peer: &str) -> bool {
         self.peer.is_empty() || self.peer.iter().any(|wanted| wanted == peer)
+    }
+
+    fn wants_load(&self, load: &str) -> bool {
+        self.load.is_empty() || self.load.iter().any(|wanted| wanted == load)
     }
 }
 
@@ -106,6 +117,7 @@ fn measure(options: &Options) -> anyhow::Result<ExitCode> {
         let measured = match workload {
             Workload::Rpc => rpc::measure(options)?,
             Workload::File => file::measure(options)?,
+            Workload::Mux => mux::measure(options)?,
         };
         report::print_tables(&measured.samples);
         verdicts.extend(measured.verdicts);

@@ -187,6 +187,18 @@ fn ticks(stat: &str) -> Option<f64> {
     Some(f64::from(user) + f64::from(system))
 }
 
+/// What a process holds in memory now, in bytes.
+pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("process {pid} is gone"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("/proc/PID/status has an unknown form")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
+
 /// `None` once the process has ended.
 fn peak_mib(pid: u32) -> Option<f64> {
     high_water_mark(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)

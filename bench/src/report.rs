@@ -35,6 +35,15 @@ impl Verdict {
             met: median(ratios) >= target,
         }
     }
+
+    /// A ratio that must be at most `target`; judged by its median.
+    pub(crate) fn at_most(what: &str, target: f64, ratios: &[f64]) -> Self {
+        Self {
+            target: format!("{what} at most {target:.2}"),
+            met: median(ratios) <= target,
+            ..Self::at_least(what, target, ratios)
+        }
+    }
 }
 
 /// One table a workload: a row for each peer, a column for each metric. The first metric is shown

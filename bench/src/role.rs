@@ -5,7 +5,7 @@ use std::{future::Future, io::Read as _, net::SocketAddr, path::PathBuf};
 use clap::Subcommand;
 use towline::identity::CipherSuite;
 
-use crate::{file, rpc};
+use crate::{file, mux, rpc};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
@@ -21,6 +21,12 @@ pub(crate) enum Role {
     /// Makes calls and prints what it measured
     #[command(hide = true)]
     RpcClient(rpc::ClientArgs),
+    /// Answers streams until its input ends
+    #[command(hide = true)]
+    MuxServer(mux::MuxServerArgs),
+    /// Opens streams and prints what it measured
+    #[command(hide = true)]
+    MuxClient(mux::MuxClientArgs),
     /// Takes and gives a file over plain TLS until its input ends
     #[command(hide = true)]
     FileServer(file::RawArgs),
@@ -40,9 +46,17 @@ pub(crate) enum Role {
 
 impl Role {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
+        let one_thread = match &self {
+            Self::MuxServer(args) => args.prepare()?,
+            Self::MuxClient(args) => args.prepare()?,
+            _ => false,
+        };
+        let mut builder = if one_thread {
+            tokio::runtime::Builder::new_current_thread()
+        } else {
+            tokio::runtime::Builder::new_multi_thread()
+        };
+        let runtime = builder.enable_all().build()?;
         // Everything runs in spawned tasks: in the thread that blocks on a future every wake-up
         // would cost a hop from another thread.
         match self {
@@ -50,6 +64,18 @@ impl Role {
                 runtime.spawn(or_exit(rpc::serve(peer, certs)));
                 wait_for_end_of_input()?;
             }
+            Self::MuxServer(args) => {
+                // A runtime of one thread needs this one.
+                std::thread::spawn(|| {
+                    drop(wait_for_end_of_input());
+                    std::process::exit(0);
+                });
+                runtime.block_on(runtime.spawn(or_exit(async {
+                    mux::serve(args).await?;
+                    std::future::pending().await
+                })))?;
+            }
+            Self::MuxClient(args) => runtime.block_on(runtime.spawn(mux::client(args)))??,
             Self::FileServer(args) => {
                 runtime.spawn(or_exit(file::raw::serve(args)));
                 wait_for_end_of_input()?;

@@ -1,7 +1,7 @@
 //! Which versions were built into this program.
 
 /// What is worth naming beside a figure.
-const NAMED: [&str; 7] = [
+const NAMED: [&str; 12] = [
     "towline",
     "tarpc",
     "tokio",
@@ -9,6 +9,11 @@ const NAMED: [&str; 7] = [
     "rustls",
     "ring",
     "blake3",
+    "yamux",
+    "tokio-yamux",
+    "muxado",
+    "quinn",
+    "h2",
 ];
 
 /// The versions as the lock file has them, in one sentence.

@@ -1,0 +1,61 @@
+//! What the servers do.
+
+use bytes::Bytes;
+
+use super::{
+    Load,
+    stream::{Mux, Stream},
+};
+
+/// Zeros to answer with.
+static ANSWER: [u8; 64 << 10] = [0x5a; 64 << 10];
+
+/// Serves every stream of one session.
+pub(super) async fn run<M: Mux>(mux: M, load: Load, streams: usize) -> anyhow::Result<()> {
+    let mut number = 0;
+    while let Some(stream) = mux.accept().await? {
+        let at = number;
+        number += 1;
+        tokio::spawn(async move {
+            let served = match load {
+                Load::Bulk | Load::BulkOneThread | Load::Many => swallow(stream).await,
+                Load::Interactive if at == 0 => swallow(stream).await,
+                // The first one warms up, the last one is answered.
+                Load::Idle => rest(stream, at > streams).await,
+                _ => echo(stream).await,
+            };
+            if let Err(error) = served {
+                eprintln!("a stream failed: {error:#}");
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Reads to the end, then answers with one byte.
+async fn swallow(mut stream: impl Stream) -> anyhow::Result<()> {
+    while stream.receive().await? > 0 {}
+    stream.send(Bytes::from_static(&ANSWER[..1])).await?;
+    stream.finish().await
+}
+
+async fn echo(mut stream: impl Stream) -> anyhow::Result<()> {
+    loop {
+        match stream.receive().await? {
+            0 => return stream.finish().await,
+            count => stream.send(Bytes::from_static(&ANSWER[..count])).await?,
+        }
+    }
+}
+
+/// Waits with a buffer of its own, as a server of messages does.
+async fn rest(mut stream: impl Stream, answers: bool) -> anyhow::Result<()> {
+    let mut buffer = [0; 64];
+    loop {
+        match stream.receive_into(&mut buffer).await? {
+            0 => return stream.finish().await,
+            count if answers => stream.send(Bytes::from_static(&ANSWER[..count])).await?,
+            _ => {}
+        }
+    }
+}
