@@ -19,7 +19,7 @@ pub struct BigFile {
     pub path: Text,
     /// `SizeInBytes`: of the data.
     pub size: i64,
-    /// `Blake2b`: [`checksum`](super::checksum) of the data.
+    /// `Blake2b`: [`checksum`](super::checksum()) of the data.
     pub blake2b: Bytes,
     /// `SendTime`.
     pub sent: Option<Timestamp>,
