@@ -43,14 +43,16 @@ fn run(seed: u64) -> Outcome {
     let mut pair = Pair::with(client, server, plan.conditions.clone(), rng.fork(), now);
     // The last thing may be done where nothing is left to send, and the run has come to rest.
     for _ in 0..2 {
-        pair.drive(STEPS, |pair| {
+        let driven = pair.drive(STEPS, |pair| {
             for end in [&pair.a, &pair.b] {
                 end.check_limits();
             }
             close_when_done(pair);
             !(pair.a.is_over() && pair.b.is_over())
-        })
-        .unwrap_or_else(|livelock| panic!("{livelock}"));
+        });
+        if let Err(livelock) = driven {
+            panic!("{livelock}: {:?}, {:?}", pair.a, pair.b);
+        }
         close_when_done(&mut pair);
     }
     for end in [&mut pair.a, &mut pair.b] {

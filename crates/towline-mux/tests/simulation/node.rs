@@ -37,6 +37,7 @@ pub(crate) struct End {
     finished: usize,
 }
 
+#[derive(Debug)]
 struct Stream {
     id: u32,
     opener: bool,
@@ -282,6 +283,17 @@ impl End {
                 return;
             }
         }
+    }
+}
+
+impl std::fmt::Debug for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("End")
+            .field("engine", &self.engine)
+            .field("stats", &self.engine.stats())
+            .field("to_open", &self.to_open)
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
     }
 }
 

@@ -92,7 +92,8 @@ impl Plan {
             overcommit: rng
                 .chance(1, 5)
                 .then(|| u64::from(window) + rng.spread(400_000) as u64),
-            largest: rng.spread(400_000),
+            // A window of a byte carries a byte in a round trip.
+            largest: rng.spread((window as usize * 500).min(400_000)),
             salt: rng.any(),
         }
     }
