@@ -238,6 +238,8 @@ impl Engine {
                 self.held -= u64::from(stream.unread);
                 stream.unread = 0;
                 stream.inbox.clear();
+                // What was in front of the end is gone: it is no end any more.
+                stream.bits.clear(Bits::FIN_RECEIVED);
             }
             self.reset_and_bury(now, slot, StreamEnd::OutOfBudget);
         }
