@@ -23,10 +23,15 @@ pub(super) async fn serve(stream: TcpStream) -> anyhow::Result<()> {
     let mut read = BufReader::with_capacity(2 * FRAME, read);
     let mut body = vec![0; FRAME];
     loop {
-        let kind = read.read_u8().await?;
+        // The client leaves in the middle of a frame when it has measured.
+        let Ok(kind) = read.read_u8().await else {
+            return Ok(());
+        };
         let length = read.read_u32().await? as usize;
         ensure!(length <= FRAME, "a frame of {length} bytes");
-        read.read_exact(&mut body[..length]).await?;
+        if read.read_exact(&mut body[..length]).await.is_err() {
+            return Ok(());
+        }
         if kind == QUESTION {
             write.write_all(&body[..length]).await?;
         }
