@@ -11,7 +11,14 @@ pub(crate) fn run() -> Result<()> {
     tools::require_c_compiler()?;
     tools::report_optional();
     // One failing crate must not hide the others: every binary runs, then the sum is told.
-    let mut command = process::cargo(["test", "--workspace", "--no-fail-fast"]);
+    let mut command = process::cargo([
+        "test",
+        "--workspace",
+        // Sessions are tested over a network that is a feature.
+        "--features",
+        "towline-swp/sim",
+        "--no-fail-fast",
+    ]);
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()

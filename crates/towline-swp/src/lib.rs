@@ -6,7 +6,31 @@
 //! than the receiver has room for. It does *not* encrypt or authenticate: run TLS over it where the
 //! bus is shared (docs/wire W9).
 //!
-//! [`proto`] is the protocol without I/O: [`proto::Engine`] is one end of a session. It talks to the
-//! Go original, and in a shorter, faster format to another towline (docs/wire W47).
+//! The types to know are [`Session`], one end, and [`Listener`], one inbox for many peers; both run
+//! over a [`Network`](network::Network). [`proto`] is the protocol without I/O: [`proto::Engine`] is
+//! one end of a session. It talks to the Go original, and in a shorter, faster format to another
+//! towline (docs/wire W47).
+//!
+//! # Features
+//!
+//! * `tokio` (default): sessions and networks. Without it only [`proto`] is built.
+//! * `sim`: a seeded network within the process, `network::sim::SimNet`.
 
+#[cfg(feature = "tokio")]
+mod driver;
+#[cfg(feature = "tokio")]
+mod error;
+#[cfg(feature = "tokio")]
+mod listener;
+#[cfg(feature = "tokio")]
+pub mod network;
 pub mod proto;
+#[cfg(feature = "tokio")]
+mod session;
+
+#[cfg(feature = "tokio")]
+pub use self::{
+    error::{ConnectError, PushError, ReadError},
+    listener::Listener,
+    session::Session,
+};

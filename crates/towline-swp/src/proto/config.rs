@@ -197,6 +197,25 @@ impl Config {
         self
     }
 
+    /// The same settings for another remote inbox.
+    #[must_use]
+    pub fn with_remote(mut self, remote: impl Into<Text>) -> Self {
+        self.remote = remote.into();
+        self
+    }
+
+    /// The same settings, with data of at most `bytes` in a packet: what a network carries.
+    #[must_use]
+    pub fn limit_data(mut self, bytes: usize) -> Self {
+        self.max_data = self.max_data.min(bytes);
+        self
+    }
+
+    /// The window in messages.
+    pub fn window_messages(&self) -> u32 {
+        self.window_messages
+    }
+
     /// The inbox on which the session hears.
     pub fn local(&self) -> &Text {
         &self.local

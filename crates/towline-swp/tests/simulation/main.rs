@@ -2,6 +2,8 @@
 //!
 //! `TOWLINE_SIM_SEEDS=N` runs N seeds (default 500), `TOWLINE_SEED=S` replays one.
 
+mod bulk;
+mod exhaustive;
 mod go;
 mod towline;
 mod world;
@@ -20,7 +22,7 @@ use towline_swp::proto::{AckMode, Config, Now};
 use world::{Node, Script, World};
 
 /// No run takes longer, in virtual time.
-const LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
 #[expect(clippy::disallowed_methods, reason = "only differences to it matter")]
 pub(crate) fn start() -> Now {
@@ -197,7 +199,7 @@ fn run_named(seed: u64) -> Kind {
     })
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
     Some(
         text.parse()

@@ -45,6 +45,12 @@ impl Engine {
         self.advance_close(now.instant);
     }
 
+    /// True once this end has said that it sends no more, and the peer has acknowledged that and
+    /// everything before it.
+    pub fn is_finished(&self) -> bool {
+        self.finishing.is_some() && self.fin_acked && self.sender.is_empty()
+    }
+
     /// Abandons the session at once; the peer is told once, as far as the network carries it
     /// (docs/wire W46).
     pub fn abort(&mut self, now: Now) {

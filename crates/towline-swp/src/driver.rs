@@ -1,0 +1,275 @@
+//! One task per session: receives, times, sends and wakes. The protocol is in
+//! [`proto`](crate::proto).
+
+mod clock;
+
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+
+pub(crate) use self::clock::{now, seed};
+use crate::{
+    network::{Inbox, Network},
+    proto::{Engine, EngineEvent, Incoming, Now, Transmit},
+};
+
+/// Packets that are taken in, and sent, before the other has its turn.
+const BATCH: usize = 64;
+
+/// Where a session's packets come from.
+pub(crate) enum Source {
+    /// An inbox of its own.
+    Inbox(Inbox),
+    /// A listener, which reads the packets of many sessions.
+    Routed(mpsc::Receiver<Incoming>),
+}
+
+/// What the task of a session and its handle share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// The task looks at the engine again.
+    changed: Notify,
+    /// The largest packet of the network.
+    pub(crate) max_packet: usize,
+}
+
+pub(crate) struct State {
+    pub(crate) engine: Engine,
+    /// Packets that could not be read (docs/wire W7, W9).
+    pub(crate) undecodable: u64,
+    /// Packets that the network refused to send.
+    pub(crate) unsent: u64,
+    /// Who waits for something of the session; woken together, they look for themselves.
+    waiting: Vec<Waker>,
+    /// The task has ended.
+    is_over: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Engine, max_packet: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                engine,
+                undecodable: 0,
+                unsent: 0,
+                waiting: Vec::new(),
+                is_over: false,
+            }),
+            changed: Notify::new(),
+            max_packet,
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // The engine is consistent between any two statements that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs an application call on the engine, and has the task send what follows from it.
+    pub(crate) fn call<T>(&self, call: impl FnOnce(&mut Engine, Now) -> T) -> T {
+        let result = call(&mut self.lock().engine, now());
+        self.changed.notify_one();
+        result
+    }
+
+    /// Polls an application call until it has a result: it is called again whenever something of the
+    /// session has changed.
+    pub(crate) fn poll<T>(
+        &self,
+        cx: &mut Context<'_>,
+        attempt: impl FnOnce(&mut Engine, Now) -> Poll<T>,
+    ) -> Poll<T> {
+        let mut state = self.lock();
+        let polled = attempt(&mut state.engine, now());
+        if polled.is_pending() {
+            let waker = cx.waker();
+            if !state.waiting.iter().any(|other| other.will_wake(waker)) {
+                state.waiting.push(waker.clone());
+            }
+        }
+        drop(state);
+        if polled.is_ready() {
+            self.changed.notify_one();
+        }
+        polled
+    }
+
+    /// Waits for the result of an application call.
+    pub(crate) async fn wait<T>(&self, mut attempt: impl FnMut(&mut Engine, Now) -> Poll<T>) -> T {
+        poll_fn(|cx| self.poll(cx, &mut attempt)).await
+    }
+
+    /// Waits for the end of the task: nothing is left then of the session but its handle.
+    pub(crate) async fn task_ended(&self) {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.is_over {
+                return Poll::Ready(());
+            }
+            state.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Runs a session until it is over and nothing is left to send or to answer. `connected` is called
+/// once, when both ends know each other.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    network: Arc<dyn Network>,
+    source: Source,
+    mut connected: impl FnMut() + Send,
+) {
+    // Whoever waits is told of the end, however the task ends.
+    let ending = Ending(Arc::clone(&shared));
+    let mut task = Task {
+        shared,
+        source,
+        packets: Vec::new(),
+        incoming: Vec::new(),
+        outgoing: Vec::new(),
+    };
+    loop {
+        let (deadline, is_done) = task.turn(&mut connected);
+        let is_idle = task.outgoing.is_empty();
+        for packet in task.outgoing.drain(..) {
+            // What is not sent is lost, as on any network; the engine sends it again.
+            if network.send(&packet.dest, packet.bytes).await.is_err() {
+                task.shared.lock().unsent += 1;
+            }
+        }
+        if is_done {
+            break;
+        }
+        if !is_idle {
+            // More may be ready to leave; what has come meanwhile is taken in first.
+            task.take_in_what_is_here();
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let timer = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let shared = Arc::clone(&task.shared);
+        tokio::select! {
+            biased;
+            is_open = task.source.receive(&mut task.packets, &mut task.incoming) => {
+                if !is_open {
+                    // The network has gone away for good.
+                    task.shared.lock().engine.abort(now());
+                    task.source = Source::Routed(mpsc::channel(1).1);
+                    task.turn(&mut connected);
+                    break;
+                }
+            }
+            () = shared.changed.notified() => {}
+            () = timer => {}
+        }
+    }
+    drop(ending);
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    source: Source,
+    packets: Vec<Bytes>,
+    incoming: Vec<Incoming>,
+    outgoing: Vec<Transmit>,
+}
+
+impl Task {
+    /// Takes in what came, does what is due, collects what is to be sent, wakes who waits.
+    fn turn(&mut self, connected: &mut impl FnMut()) -> (Option<std::time::Instant>, bool) {
+        let mut undecodable = 0;
+        // Reading packets and comparing checksums needs no lock.
+        for packet in self.packets.drain(..) {
+            match Incoming::decode(&packet, self.shared.max_packet) {
+                Ok(incoming) => self.incoming.push(incoming),
+                Err(_) => undecodable += 1,
+            }
+        }
+        let now = now();
+        let mut state = self.shared.lock();
+        state.undecodable += undecodable;
+        for incoming in self.incoming.drain(..) {
+            state.engine.handle(now, incoming);
+        }
+        if state.engine.deadline().is_some_and(|at| at <= now.instant) {
+            state.engine.handle_timeout(now);
+        }
+        while self.outgoing.len() < BATCH
+            && let Some(transmit) = state.engine.poll_transmit(now)
+        {
+            self.outgoing.push(transmit);
+        }
+        let mut wakes = Vec::new();
+        let mut is_connected = false;
+        while let Some(event) = state.engine.poll_event() {
+            is_connected |= event == EngineEvent::Connected;
+            wakes.append(&mut state.waiting);
+        }
+        let result = (state.engine.deadline(), state.engine.is_done());
+        drop(state);
+        for waker in wakes {
+            waker.wake();
+        }
+        if is_connected {
+            connected();
+        }
+        result
+    }
+
+    fn take_in_what_is_here(&mut self) {
+        match &mut self.source {
+            Source::Inbox(inbox) => {
+                while self.packets.len() < BATCH
+                    && let Some(packet) = inbox.try_receive()
+                {
+                    self.packets.push(packet);
+                }
+            }
+            Source::Routed(receiver) => {
+                while self.incoming.len() < BATCH
+                    && let Ok(incoming) = receiver.try_recv()
+                {
+                    self.incoming.push(incoming);
+                }
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Waits for packets; false if none will ever come.
+    async fn receive(&mut self, packets: &mut Vec<Bytes>, incoming: &mut Vec<Incoming>) -> bool {
+        match self {
+            Self::Inbox(inbox) => inbox.receive_many(packets, BATCH).await > 0,
+            Self::Routed(receiver) => receiver.recv_many(incoming, BATCH).await > 0,
+        }
+    }
+}
+
+/// Marks the end of a task, even of one that was aborted.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.engine.abort(now());
+        state.is_over = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+}

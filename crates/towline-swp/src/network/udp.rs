@@ -1,0 +1,116 @@
+//! UDP: an inbox is a socket's address, `127.0.0.1:9000`.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{net::UdpSocket, task::JoinHandle};
+use towline_codec::Text;
+
+use super::{Inbox, Network, Pending};
+
+/// What passes through any network without being cut up.
+const MAX_PACKET: usize = 1200;
+/// Packets that wait to be taken in.
+const INBOX: usize = 4096;
+
+/// One UDP socket as a network: it hears on its own address alone, and sends to any.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use towline_swp::{Session, network::udp::UdpNetwork, proto::Config};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = UdpNetwork::bind("127.0.0.1:0".parse()?).await?;
+/// let config = Config::new(network.inbox(), "127.0.0.1:9000");
+/// let session = Session::connect(Arc::new(network), config).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct UdpNetwork {
+    socket: Arc<UdpSocket>,
+    address: SocketAddr,
+}
+
+impl UdpNetwork {
+    /// Binds a socket.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self {
+            socket: Arc::new(socket),
+            address,
+        })
+    }
+
+    /// The inbox of this socket: its address, which peers must be able to send to.
+    pub fn inbox(&self) -> Text {
+        Text::from(self.address.to_string())
+    }
+}
+
+impl Network for UdpNetwork {
+    fn listen<'a>(&'a self, inbox: &'a Text) -> Pending<'a, Inbox> {
+        Box::pin(async move {
+            if *inbox != self.inbox() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("this socket hears on {} and on nothing else", self.address),
+                ));
+            }
+            let socket = Arc::clone(&self.socket);
+            let (delivery, inbox) = Inbox::new(INBOX);
+            let task = tokio::spawn(async move {
+                let mut buffer = BytesMut::new();
+                loop {
+                    buffer.reserve(64 << 10);
+                    let received = tokio::select! {
+                        biased;
+                        () = delivery.closed() => return,
+                        received = socket.recv_buf_from(&mut buffer) => received,
+                    };
+                    // An error is of an earlier packet that came back; the socket goes on.
+                    let packet = buffer.split().freeze();
+                    if received.is_ok() && !delivery.deliver(packet) {
+                        return;
+                    }
+                }
+            });
+            Ok(inbox.with_hearing(Box::new(Pump(task))))
+        })
+    }
+
+    fn send<'a>(&'a self, dest: &'a Text, packet: Bytes) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let address: SocketAddr = dest
+                .to_str()
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| {
+                    io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        format!("{dest} is no address of a UDP socket: write 127.0.0.1:9000"),
+                    )
+                })?;
+            self.socket.send_to(&packet, address).await.map(|_| ())
+        })
+    }
+
+    fn max_packet(&self) -> usize {
+        MAX_PACKET
+    }
+}
+
+/// A task that ends with its inbox.
+#[derive(Debug)]
+struct Pump(JoinHandle<()>);
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
