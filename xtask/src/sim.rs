@@ -12,6 +12,9 @@ pub(crate) struct Options {
     /// How many seeds each simulation runs.
     #[arg(long, default_value_t = 10_000, conflicts_with = "seed")]
     seeds: u64,
+    /// Try every fate of the first so many packets as well (`swp`; 10 take minutes).
+    #[arg(long)]
+    exhaustive: Option<u32>,
     /// Replay this one seed, as a failure printed it.
     #[arg(long)]
     seed: Option<u64>,
@@ -25,6 +28,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => command.arg("--workspace"),
     };
     command.arg("sim");
+    if let Some(packets) = options.exhaustive {
+        command.env("TOWLINE_SIM_EXHAUSTIVE", packets.to_string());
+    }
     match options.seed {
         Some(seed) => command
             .env("TOWLINE_SEED", seed.to_string())
