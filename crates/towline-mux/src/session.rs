@@ -621,6 +621,10 @@ impl Future for Open<'_> {
                 let next = if state.engine.may_open() {
                     state.opening.next()
                 } else {
+                    // The event that announced this place was for all who wait.
+                    if state.opening.is_waiting() {
+                        state.engine.ask_for_openable();
+                    }
                     None
                 };
                 let stream = self.session.stream(key, id);

@@ -81,6 +81,33 @@ async fn many_streams_echo_over_a_narrow_pipe() {
     }
 }
 
+/// docs/wire Y12: more than the backlog, so that most wait. The peer accepts one now and then, and each
+/// place that becomes free must reach one of those who wait.
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_to_open_have_their_turn() {
+    const STREAMS: usize = 900;
+    let (client, server) = pair(Dialect::Yamux, 1 << 16);
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..STREAMS {
+        let client = client.clone();
+        opening.spawn(async move { client.open().await.unwrap() });
+    }
+    let accepting = async {
+        let mut accepted = Vec::new();
+        for _ in 0..STREAMS {
+            accepted.push(server.accept().await.unwrap().unwrap());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        accepted
+    };
+    let (opened, accepted) = tokio::time::timeout(Duration::from_secs(60), async {
+        tokio::join!(opening.join_all(), accepting)
+    })
+    .await
+    .expect("nobody waits for ever");
+    assert_eq!((opened.len(), accepted.len()), (STREAMS, STREAMS));
+}
+
 /// docs/wire Y61, U50, U52, U53.
 #[tokio::test]
 async fn closing_says_how_it_knows() {

@@ -107,6 +107,12 @@ impl Engine {
         Ok(Opening::Stream(StreamKey(slot)))
     }
 
+    /// Asks to be told by [`Event::Openable`] when a stream may be opened again, as
+    /// [`open`](Self::open) does itself when it is blocked.
+    pub const fn ask_for_openable(&mut self) {
+        self.open_wait = true;
+    }
+
     /// muxado: tells the peer of a stream without waiting for something to send on it.
     pub fn announce(&mut self, key: StreamKey) {
         if let Some(stream) = self.stream_mut(key.0)
