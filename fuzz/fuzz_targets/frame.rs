@@ -121,7 +121,6 @@ fn both_roles_take(messages: Vec<Received>) {
                 ServerEvent::PartReady { key } | ServerEvent::Cancelled { key } => {
                     while let PartTaken::Part(..) = server.take_part(now, key) {}
                 }
-                _ => {}
             }
         }
         assert!(served.len() <= 2 && server.in_flight() <= 4);
