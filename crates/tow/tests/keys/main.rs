@@ -473,7 +473,25 @@ fn renewing_and_listing_tell_when_certificates_end() {
     ok(&place, &["keys", "verify", "certs/node.crt"]);
     fails(&place, 2, &["keys", "renew"]);
     fails(&place, 2, &["keys", "renew", "node", "--protect"]);
+    fails(&place, 2, &["keys", "renew", "--ca", "--protect"]);
+    let wrong = ["--ca", "--new-key", "--passphrase-file", "word"];
+    let said = fails(&place, 2, &[&["keys", "renew"], &wrong[..]].concat());
+    assert!(said.contains("--ca-passphrase-file"), "{said}");
     fails(&place, 1, &["keys", "renew", "nobody"]);
+}
+
+/// docs/wire I36: it might be a protected key, and its successor must not be a plain one.
+#[test]
+fn a_key_that_cannot_be_read_is_not_replaced() {
+    let place = Place::new();
+    ok(&place, &["keys", "new", "node", "-e", "ada@example.com"]);
+    let key = place.path("certs/node.key");
+    let before = fs::read(&key).expect("a key");
+    let mode = fs::Permissions::from_mode(0o640);
+    fs::set_permissions(&key, mode).expect("our own file");
+    let said = fails(&place, 1, &["keys", "renew", "node", "--new-key"]);
+    assert!(said.contains("chmod 600"), "{said}");
+    assert_eq!(fs::read(&key).expect("a key"), before);
 }
 
 /// docs/wire I37

@@ -53,7 +53,7 @@ fn leaf(args: &Renew, name: &str, output: Output) -> Result<(), Failure> {
 
 /// A key that was protected does not become a plain one.
 fn protection(args: &Renew, old: &Path) -> Result<Option<Protection>, Failure> {
-    let was_protected = is_protected(old);
+    let was_protected = is_protected(old)?;
     if !was_protected && !args.protect.is_wanted() {
         return Ok(None);
     }
@@ -64,6 +64,18 @@ fn protection(args: &Renew, old: &Path) -> Result<Option<Protection>, Failure> {
 }
 
 fn authority(args: &Renew, output: Output) -> Result<(), Failure> {
+    if args.protect.passphrase_file.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--passphrase-file is for a key of yours: an authority's goes by --ca-passphrase-file",
+        ));
+    }
+    if args.protect.is_wanted() && !args.new_key {
+        return Err(Failure::new(
+            Exit::Usage,
+            "the authority's private key stays as it is: a passphrase goes with --new-key",
+        ));
+    }
     let dir = &args.authority.ca_dir;
     let mut passphrases = Passphrases::authority(args.authority.ca_passphrase_file.clone());
     let hint = passphrases.hint();
@@ -75,7 +87,7 @@ fn authority(args: &Renew, output: Output) -> Result<(), Failure> {
     let (new, save) = if args.retire_old {
         (old.without_predecessors(), SaveOptions::new())
     } else if args.new_key {
-        let protected = is_protected(&dir.join("ca.key")) || args.protect.is_wanted();
+        let protected = is_protected(&dir.join("ca.key"))? || args.protect.is_wanted();
         let protection = if protected {
             Some(passphrases.protection("the new authority's key")?)
         } else {
@@ -144,9 +156,11 @@ fn first_profile(path: &Path) -> Result<Profile, Failure> {
     }
 }
 
-fn is_protected(key: &Path) -> bool {
-    matches!(
-        inspect(key).as_deref(),
-        Ok([Inspected::ProtectedKey { .. }])
-    )
+/// A key that cannot be read is an error: taken for a plain one, it would be replaced by a plain one.
+fn is_protected(key: &Path) -> Result<bool, Failure> {
+    if !key.exists() {
+        return Ok(false);
+    }
+    let found = inspect(key).map_err(failed)?;
+    Ok(matches!(found[..], [Inspected::ProtectedKey { .. }]))
 }
