@@ -107,7 +107,7 @@ impl Engine {
         Ok(Opening::Stream(StreamKey(slot)))
     }
 
-    /// Asks to be told by [`Event::Openable`] when a stream may be opened again, as
+    /// Asks to be told by [`Event::Openable`](super::Event::Openable) when a stream may be opened again, as
     /// [`open`](Self::open) does itself when it is blocked.
     pub const fn ask_for_openable(&mut self) {
         self.open_wait = true;
