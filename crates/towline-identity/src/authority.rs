@@ -207,7 +207,13 @@ impl Authority {
     /// As [`generate`](Self::generate).
     pub fn renew(&self, options: &AuthorityOptions) -> Result<Self, IssueError> {
         options.validate()?;
-        Self::certified(Arc::clone(&self.key), self.others.clone(), options)
+        let mut new = Self::certified(Arc::clone(&self.key), self.others.clone(), options)?;
+        // A leaf names its issuer. Under another name the new certificate would vouch for none of
+        // them: the old one stays beside it.
+        if certificate::subject(&new.certificate) != certificate::subject(&self.certificate) {
+            new.others.push(self.certificate.clone());
+        }
+        Ok(new)
     }
 
     /// A new authority with a key of its own, which trusts this one too for as long as it lasts: its

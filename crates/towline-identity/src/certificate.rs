@@ -170,3 +170,9 @@ fn key_type(oid: &str) -> &'static str {
         _ => "unknown",
     }
 }
+
+/// The name of a certificate's subject, in DER; `None` if it is no certificate.
+pub(crate) fn subject(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.subject().as_raw().to_vec())
+}

@@ -107,6 +107,25 @@ fn a_renewed_authority_has_its_key_and_everything_it_signed() {
     }
 }
 
+/// Under another name the new certificate cannot vouch for what the old one signed: both stay.
+#[test]
+fn an_authority_renewed_under_another_name_keeps_everything_it_signed() {
+    let (dir, authority, _) = place();
+    let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
+    let options = AuthorityOptions::new().profile(Profile::Selfy);
+    let renewed = authority.renew(&options).unwrap();
+    renewed.save_over(&private, &SaveOptions::new()).unwrap();
+    assert!(renewed.publish(&certs, false).unwrap());
+    for name in ["ca.crt", "node.crt"] {
+        assert!(certs.join(name).exists());
+    }
+    verify_certificate(certs.join("node.crt"), certs.join("ca.crt")).unwrap();
+    let after = Authority::load(&private).unwrap();
+    let leaf = after.issue(&LeafOptions::new("new")).unwrap();
+    leaf.save(dir.path().join("new"), "new", false).unwrap();
+    verify_certificate(dir.path().join("new/new.crt"), certs.join("ca.crt")).unwrap();
+}
+
 /// Two machines with keys of either authority trust each other from the first step to the last.
 #[test]
 fn an_authority_with_a_new_key_overlaps_with_the_old_one() {
