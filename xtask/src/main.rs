@@ -38,7 +38,7 @@ enum Task {
     /// Check that the protocol cores build without a runtime and name none.
     PureCore,
     /// Run the checks that are too slow for every change.
-    Nightly,
+    Nightly(nightly::Options),
 }
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Task::Sim(options) => sim::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::PureCore => pure_core::run(),
-        Task::Nightly => nightly::run(),
+        Task::Nightly(options) => nightly::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

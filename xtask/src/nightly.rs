@@ -3,37 +3,70 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
 
 use crate::{fuzz, process, pure_core, tools};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u64 = 60;
 
-type Step = (&'static str, fn() -> Result<()>);
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Which checks to run; all of them without a name.
+    steps: Vec<Step>,
+}
 
-pub(crate) fn run() -> Result<()> {
-    let steps: [Step; 6] = [
-        ("dependencies: licences, sources, bans", deny),
-        ("features: none, default, all", features),
-        ("minimal versions", minimal_versions),
-        ("examples", examples),
-        ("fuzz", fuzz_all),
-        ("pure cores", pure_core::run),
-    ];
-    let mut failed = Vec::new();
-    for (name, step) in steps {
-        println!("== {name}");
-        if let Err(error) = step() {
-            println!("FAIL {name}: {error:#}");
-            failed.push(name);
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Licences, sources and bans of the dependencies.
+    Dependencies,
+    /// Every crate without features, with the default ones and with all.
+    Features,
+    /// The oldest versions that the manifests allow.
+    MinimalVersions,
+    /// Every example program.
+    Examples,
+    /// Every fuzz target for a minute.
+    Fuzz,
+    /// The protocol cores without a runtime.
+    PureCores,
+}
+
+impl Step {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Dependencies => dependencies(),
+            Self::Features => features(),
+            Self::MinimalVersions => minimal_versions(),
+            Self::Examples => examples(),
+            Self::Fuzz => fuzz_all(),
+            Self::PureCores => pure_core::run(),
         }
     }
-    println!("== semver-checks: SKIPPED, no release exists to compare with");
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut failed = Vec::new();
+    for step in Step::value_variants() {
+        if !options.steps.is_empty() && !options.steps.contains(step) {
+            continue;
+        }
+        let value = step.to_possible_value().context("every step has a name")?;
+        let name = value.get_name();
+        println!("== {name}");
+        if let Err(error) = step.run() {
+            println!("FAIL {name}: {error:#}");
+            failed.push(name.to_owned());
+        }
+    }
+    if options.steps.is_empty() {
+        println!("== semver-checks: SKIPPED, no release exists to compare with");
+    }
     ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
     Ok(())
 }
 
-fn deny() -> Result<()> {
+fn dependencies() -> Result<()> {
     let program = tools::cargo_tool("cargo-deny")?;
     // Advisories come from a database that is not a crate registry; the rest needs nothing more.
     process::run(
