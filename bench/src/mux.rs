@@ -111,6 +111,8 @@ impl Peer {
             // Raw has no streams that rest.
             Self::Raw => !matches!(load, Load::Idle),
             Self::TcpEach => matches!(load, Load::Many | Load::Open),
+            // It acknowledges a stream with the first data it sends, and opens no 257th before that.
+            Self::Yamux => !matches!(load, Load::Idle),
             _ => true,
         }
     }

@@ -57,7 +57,9 @@ async fn many<M: Mux>(mux: &M, streams: usize, bytes: usize) -> anyhow::Result<F
 }
 
 async fn deliver<M: Mux>(mux: &M, bytes: usize) -> anyhow::Result<()> {
-    let chunk = Bytes::from(vec![0x5a; CHUNK]);
+    // One for all streams: what a source owns is no multiplexer's memory.
+    static SOURCE: [u8; CHUNK] = [0x5a; CHUNK];
+    let chunk = Bytes::from_static(&SOURCE);
     let mut stream = mux.open().await.context("open")?;
     let mut left = bytes;
     while left > 0 {

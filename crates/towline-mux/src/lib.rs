@@ -36,6 +36,25 @@
 //! # }
 //! ```
 //!
+//! # What is sure
+//!
+//! * **Bounds.** A session holds at most `receive_budget` bytes that were not read, 564 MiB unless
+//!   configured, of which each stream may have 256 KiB, and in yamux up to 16 MiB once it is seen to need
+//!   them; at most `send_budget` bytes, 1 MiB, wait to be written, shared among all streams; 1,000 streams of
+//!   either side may be open, and 256 (muxado: 128) wait to be accepted. Everything else that a peer can
+//!   make grow has a bound as well, and a peer that goes beyond ends its session and nothing more.
+//! * **No stream waits for another.** A reader that is slow fills its own window. Short messages overtake
+//!   long transfers.
+//! * **Ends are what they seem.** A read ends with `Ok(0)` or `Ok(None)` if the peer ended its data, and
+//!   with an error if anything else ended it.
+//! * **Futures may be dropped.** Every `async fn` says what that does under *Cancel safety*; none loses
+//!   bytes, places in a queue, or credit, except `write_chunk`, which says so.
+//! * **Errors** are one type for each kind of call: [`OpenError`], [`ReadError`], [`WriteError`],
+//!   [`PingError`], and [`SessionEnd`] for all of a session. Each becomes an `io::Error` of the kind that
+//!   `std` has for it, and keeps its own type inside.
+//! * **Time** is tokio's. Unless configured, a session ends when its peer takes nothing for 10 s, or, in
+//!   yamux, does not answer a ping within 10 s after 30 s of silence; closing takes at most 10 s.
+//!
 //! # Features
 //!
 //! * `tokio` (default): sessions and streams. Without it only [`proto`] is built, which does no I/O.
@@ -44,10 +63,6 @@
 pub mod proto;
 
 #[cfg(feature = "tokio")]
-mod chunks;
-#[cfg(feature = "tokio")]
-mod deadline;
-#[cfg(feature = "tokio")]
 mod driver;
 #[cfg(feature = "tokio")]
 mod heartbeat;
@@ -55,8 +70,6 @@ mod heartbeat;
 pub mod muxado;
 #[cfg(feature = "tokio")]
 mod session;
-#[cfg(feature = "tokio")]
-mod split;
 #[cfg(feature = "tokio")]
 mod stream;
 #[cfg(feature = "tokio")]
@@ -72,9 +85,7 @@ pub use proto::{
 
 #[cfg(feature = "tokio")]
 pub use self::{
-    chunks::Chunks,
     driver::Transport,
     session::{Incoming, Listener, Session, Termination},
-    split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
-    stream::Stream,
+    stream::{Chunks, OwnedReadHalf, OwnedWriteHalf, ReadHalf, Stream, WriteHalf},
 };

@@ -1,25 +1,22 @@
 //! The handle of a session.
 
+mod accept;
+mod open;
+mod ping;
+
 use std::{
     fmt,
-    future::Future,
-    io,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_core::Stream as FuturesStream;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::accept::{Incoming, Listener};
 use crate::{
-    driver::{self, PingWait, Shared, Transport, now},
-    proto::{
-        Accepting, CloseOutcome, Dialect, Engine, OpenError, Opening, PingError, RemoteGoAway,
-        Role, SessionEnd, Stats, StreamKey,
-    },
+    driver::{self, Shared, Transport, now},
+    proto::{CloseOutcome, Dialect, Engine, RemoteGoAway, Role, SessionEnd, Stats, StreamKey},
     stream::Stream,
 };
 
@@ -118,147 +115,6 @@ impl Session {
 
     fn shared(&self) -> &Shared {
         &self.inner.shared
-    }
-
-    /// Opens a stream. yamux tells the peer at once; muxado with the first thing that is written, read or
-    /// flushed, or by [`open_eager`](Self::open_eager). It does not wait for the peer, except that yamux
-    /// waits while as many streams as `accept_backlog` are unacknowledged.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`]
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future opens nothing, and gives up the place in the queue of those who wait.
-    pub async fn open(&self) -> Result<Stream, OpenError> {
-        Open {
-            session: self,
-            ticket: None,
-        }
-        .await
-    }
-
-    /// As [`open`](Self::open), and has the peer told in muxado too: for a peer that is to speak first.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`]
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`open`](Self::open).
-    pub async fn open_eager(&self) -> Result<Stream, OpenError> {
-        let stream = self.open().await?;
-        let mut state = self.shared().lock();
-        state.engine.announce(stream.key());
-        self.shared().settle(state);
-        Ok(stream)
-    }
-
-    /// Opens a stream if that needs no waiting; `Ok(None)` if it does.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`]
-    pub fn try_open(&self) -> Result<Option<Stream>, OpenError> {
-        let mut state = self.shared().lock();
-        match state.engine.open(now())? {
-            Opening::Blocked => Ok(None),
-            Opening::Stream(key) => {
-                let id = state.engine.stream_id(key);
-                self.shared().settle(state);
-                Ok(Some(self.stream(key, id)))
-            }
-        }
-    }
-
-    /// Takes the next stream that the peer opened; `Ok(None)` when the session has ended well and none
-    /// comes any more.
-    ///
-    /// # Errors
-    ///
-    /// Why the session ended, if not well.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no stream.
-    pub async fn accept(&self) -> Result<Option<Stream>, SessionEnd> {
-        Accept {
-            session: self,
-            ticket: None,
-        }
-        .await
-    }
-
-    /// The streams that the peer opens, as a [`futures_core::Stream`]. It ends when the session ends
-    /// well, and behind an error.
-    pub fn incoming(&self) -> Incoming {
-        Incoming {
-            session: self.clone(),
-            ticket: None,
-            ended: false,
-        }
-    }
-
-    /// Measures the round trip to the peer's session; pings overtake data that waits here. muxado has no
-    /// pings: a [heartbeat](crate::muxado::Heartbeat), while one runs, sends a beat instead.
-    ///
-    /// # Errors
-    ///
-    /// [`PingError`]; [`Unsupported`](PingError::Unsupported) in muxado without a heartbeat.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves nothing behind; the answer is then ignored.
-    pub async fn ping(&self) -> Result<Duration, PingError> {
-        if self.inner.dialect == Dialect::Muxado {
-            return self.beat().await;
-        }
-        let wait = {
-            let mut state = self.shared().lock();
-            let number = state.engine.ping(now())?;
-            let wait = state.next_ping_wait;
-            state.next_ping_wait += 1;
-            state.pings.push(PingWait {
-                wait,
-                number,
-                waker: None,
-                result: None,
-            });
-            // A ping measures: it does not wait for what others may add to it.
-            drop(state);
-            self.shared().flush();
-            wait
-        };
-        Ping {
-            session: self,
-            wait,
-        }
-        .await
-    }
-
-    /// A beat of the heartbeat that runs.
-    async fn beat(&self) -> Result<Duration, PingError> {
-        if let Some(end) = self.close_reason() {
-            return Err(end.into());
-        }
-        let requests = self
-            .inner
-            .beats
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .ok_or(PingError::Unsupported)?;
-        let (answer, answered) = oneshot::channel();
-        requests
-            .send(answer)
-            .await
-            .map_err(|_| PingError::Unsupported)?;
-        answered.await.map_err(|_| match self.close_reason() {
-            Some(end) => end.into(),
-            None => PingError::TimedOut,
-        })
     }
 
     /// Tells the peer that no more streams are accepted. Those that are open go on, and this side may
@@ -374,6 +230,17 @@ impl Session {
         self.shared().lock().engine.stream_count()
     }
 
+    /// Streams that the peer opened and that count against `max_incoming_streams`: those that have not
+    /// ended, and those that have and still hold data that was not read.
+    pub fn inbound_count(&self) -> usize {
+        self.shared().lock().engine.inbound_count()
+    }
+
+    /// As [`inbound_count`](Self::inbound_count), those that this side opened.
+    pub fn outbound_count(&self) -> usize {
+        self.shared().lock().engine.outbound_count()
+    }
+
     /// What the session has done so far.
     pub fn stats(&self) -> Stats {
         self.shared().lock().engine.stats()
@@ -404,62 +271,12 @@ impl Session {
         &self.inner.peer
     }
 
-    /// The session as something that accepts connections, for servers that want a listener.
-    pub fn into_listener(self) -> Listener {
-        Listener { session: self }
-    }
-
     async fn over(&self) {
         std::future::poll_fn(|cx| self.shared().poll_over(cx)).await;
     }
 
     fn stream(&self, key: StreamKey, id: u32) -> Stream {
         Stream::new(Arc::clone(&self.inner), key, id)
-    }
-
-    fn poll_accept(
-        &self,
-        cx: &Context<'_>,
-        ticket: &mut Option<u64>,
-    ) -> Poll<Result<Option<Stream>, SessionEnd>> {
-        let mut state = self.shared().lock();
-        match state.engine.accept(now()) {
-            Accepting::Stream(key) => {
-                let id = state.engine.stream_id(key);
-                state.accepting.leave(ticket.take());
-                // Whoever waits for another one may have been told of both by one event.
-                let next = if state.engine.has_backlog() {
-                    state.accepting.next()
-                } else {
-                    None
-                };
-                self.shared().settle(state);
-                next.into_iter().for_each(std::task::Waker::wake);
-                Poll::Ready(Ok(Some(self.stream(key, id))))
-            }
-            Accepting::Blocked => {
-                state.accepting.wait(ticket, cx.waker());
-                Poll::Pending
-            }
-            Accepting::Ended => {
-                state.accepting.leave(ticket.take());
-                match state.end_reason() {
-                    end if end.is_clean() => Poll::Ready(Ok(None)),
-                    SessionEnd::ClosedWithCode(_) => Poll::Ready(Ok(None)),
-                    end => Poll::Ready(Err(end)),
-                }
-            }
-        }
-    }
-
-    /// Somebody who waited for a stream waits no more; another takes its turn.
-    fn stop_accepting(&self, ticket: Option<u64>) {
-        let mut state = self.shared().lock();
-        if state.accepting.leave(ticket) && state.engine.has_backlog() {
-            let next = state.accepting.next();
-            drop(state);
-            next.into_iter().for_each(std::task::Waker::wake);
-        }
     }
 }
 
@@ -491,204 +308,5 @@ impl Drop for SessionInner {
             state.engine.close(now());
             self.shared.wake_driver(state);
         }
-    }
-}
-
-/// A session as a listener: what the peer opens is accepted like connections; made by
-/// [`Session::into_listener`].
-#[derive(Debug)]
-pub struct Listener {
-    session: Session,
-}
-
-impl Listener {
-    /// The next stream, and the peer's address.
-    ///
-    /// # Errors
-    ///
-    /// The end of the session, however it ended: a listener has no other way to tell.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no stream.
-    pub async fn accept(&self) -> io::Result<(Stream, String)> {
-        match self.session.accept().await {
-            Ok(Some(stream)) => Ok((stream, self.session.peer_addr().to_owned())),
-            Ok(None) => {
-                let state = self.session.shared().lock();
-                Err(state.end_reason().into())
-            }
-            Err(end) => Err(end.into()),
-        }
-    }
-
-    /// The session's [`local_addr`](Session::local_addr).
-    pub fn local_addr(&self) -> &str {
-        self.session.local_addr()
-    }
-
-    /// The session.
-    pub const fn session(&self) -> &Session {
-        &self.session
-    }
-}
-
-/// The streams that the peer opens; made by [`Session::incoming`].
-#[derive(Debug)]
-pub struct Incoming {
-    session: Session,
-    ticket: Option<u64>,
-    ended: bool,
-}
-
-impl FuturesStream for Incoming {
-    type Item = Result<Stream, SessionEnd>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        let mut ticket = self.ticket.take();
-        let polled = self.session.poll_accept(cx, &mut ticket);
-        self.ticket = ticket;
-        let result = ready!(polled);
-        self.ended = !matches!(result, Ok(Some(_)));
-        Poll::Ready(result.transpose())
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        self.session.stop_accepting(self.ticket);
-    }
-}
-
-struct Accept<'a> {
-    session: &'a Session,
-    ticket: Option<u64>,
-}
-
-impl Future for Accept<'_> {
-    type Output = Result<Option<Stream>, SessionEnd>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut ticket = self.ticket.take();
-        let polled = self.session.poll_accept(cx, &mut ticket);
-        self.ticket = ticket;
-        polled
-    }
-}
-
-impl Drop for Accept<'_> {
-    fn drop(&mut self) {
-        if self.ticket.is_some() {
-            self.session.stop_accepting(self.ticket);
-        }
-    }
-}
-
-struct Open<'a> {
-    session: &'a Session,
-    ticket: Option<u64>,
-}
-
-impl Future for Open<'_> {
-    type Output = Result<Stream, OpenError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let shared = self.session.shared();
-        let mut state = shared.lock();
-        // Those who waited before have their turn first.
-        if self.ticket.is_none() && state.opening.is_waiting() && state.engine.end().is_none() {
-            let mut ticket = None;
-            state.opening.wait(&mut ticket, cx.waker());
-            drop(state);
-            self.ticket = ticket;
-            return Poll::Pending;
-        }
-        match state.engine.open(now()) {
-            Ok(Opening::Blocked) => {
-                let mut ticket = self.ticket;
-                state.opening.wait(&mut ticket, cx.waker());
-                drop(state);
-                self.ticket = ticket;
-                Poll::Pending
-            }
-            Ok(Opening::Stream(key)) => {
-                let id = state.engine.stream_id(key);
-                state.opening.leave(self.ticket);
-                // One event may have made several places.
-                let next = if state.engine.may_open() {
-                    state.opening.next()
-                } else {
-                    // The event that announced this place was for all who wait.
-                    if state.opening.is_waiting() {
-                        state.engine.ask_for_openable();
-                    }
-                    None
-                };
-                let stream = self.session.stream(key, id);
-                shared.settle(state);
-                next.into_iter().for_each(std::task::Waker::wake);
-                self.ticket = None;
-                Poll::Ready(Ok(stream))
-            }
-            Err(error) => {
-                state.opening.leave(self.ticket);
-                let next = state.opening.next();
-                drop(state);
-                next.into_iter().for_each(std::task::Waker::wake);
-                self.ticket = None;
-                Poll::Ready(Err(error))
-            }
-        }
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        if self.ticket.is_none() {
-            return;
-        }
-        let mut state = self.session.shared().lock();
-        if state.opening.leave(self.ticket) {
-            // It had been woken: the place it would have taken is another's.
-            let next = state.opening.next();
-            drop(state);
-            next.into_iter().for_each(std::task::Waker::wake);
-        }
-    }
-}
-
-struct Ping<'a> {
-    session: &'a Session,
-    wait: u64,
-}
-
-impl Future for Ping<'_> {
-    type Output = Result<Duration, PingError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.session.shared().lock();
-        let end = state.engine.end().cloned();
-        let Some(wait) = state.pings.iter_mut().find(|wait| wait.wait == self.wait) else {
-            return Poll::Ready(Err(PingError::TimedOut));
-        };
-        match (wait.result, end) {
-            (Some(Some(took)), _) => Poll::Ready(Ok(took)),
-            (_, Some(end)) => Poll::Ready(Err(end.into())),
-            (Some(None), None) => Poll::Ready(Err(PingError::TimedOut)),
-            (None, None) => {
-                wait.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Ping<'_> {
-    fn drop(&mut self) {
-        let mut state = self.session.shared().lock();
-        state.pings.retain(|wait| wait.wait != self.wait);
     }
 }

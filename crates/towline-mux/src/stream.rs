@@ -1,26 +1,32 @@
 //! One stream.
 
+mod chunks;
+mod deadline;
+mod io;
+mod split;
+
 use std::{
     fmt,
-    io::{self, IoSlice},
-    pin::Pin,
+    io::IoSlice,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::{io::ReadBuf, time::Instant};
 
-use crate::{
+pub use self::{
     chunks::Chunks,
+    split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
+};
+use self::{
     deadline::Deadline,
+    io::{reading, writing},
+};
+use crate::{
     driver::now,
     proto::{ReadError, Reading, StreamKey, WriteError},
     session::{Session, SessionInner},
-    split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
 };
 
 /// Vectored writes of this much are gathered into one; longer ones are written slice by slice.
@@ -85,64 +91,6 @@ impl Stream {
         self.core.session.peer()
     }
 
-    /// The next bytes, as they came; `Ok(None)` at the peer's end of data.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`], after everything that had come before was read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    pub async fn read_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
-        std::future::poll_fn(|cx| self.poll_read_chunk(cx)).await
-    }
-
-    /// As [`read_chunk`](Self::read_chunk).
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`]
-    pub fn poll_read_chunk(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, ReadError>> {
-        self.core.poll_read_chunk(cx, &mut self.read_deadline)
-    }
-
-    /// Queues all of `chunk` without copying it.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`]; a part may have been queued then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses what was not queued yet; nothing tells how much that was. Use
-    /// [`poll_write_chunk`](Self::poll_write_chunk) where that matters.
-    pub async fn write_chunk(&mut self, mut chunk: Bytes) -> Result<(), WriteError> {
-        loop {
-            std::future::poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await?;
-            if chunk.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Queues as much of `chunk` as there is room for, at least a byte, and takes it off `chunk`.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`]
-    pub fn poll_write_chunk(
-        &mut self,
-        cx: &mut Context<'_>,
-        chunk: &mut Bytes,
-    ) -> Poll<Result<(), WriteError>> {
-        self.core
-            .poll_write_chunk(cx, chunk, &mut self.write_deadline)
-    }
-
     pub(crate) fn poll_flush_chunks(
         &mut self,
         cx: &mut Context<'_>,
@@ -155,21 +103,6 @@ impl Stream {
         Chunks::new(self)
     }
 
-    /// Ends this side's data: `CloseWrite`. Nothing is waited for. Again is nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError`], if the stream or the session has ended otherwise.
-    pub fn close_write(&mut self) -> Result<(), WriteError> {
-        self.core.shutdown()
-    }
-
-    /// Gives up reading: `CloseRead`. What comes is thrown away; a peer that goes on until its credit is
-    /// used up is told by a reset. Reads fail from now on.
-    pub fn close_read(&mut self) {
-        self.core.close_read();
-    }
-
     /// Ends this side's data and gives up reading; what was written still arrives.
     ///
     /// # Errors
@@ -177,12 +110,6 @@ impl Stream {
     /// [`WriteError`], if the stream or the session has ended otherwise.
     pub fn close(mut self) -> Result<(), WriteError> {
         self.close_write()
-    }
-
-    /// Ends the stream in both directions at once. What is queued is dropped; the peer's reads and writes
-    /// fail with the code. Peers older than go-yamux v5 do not see it.
-    pub fn reset(&mut self, code: u32) {
-        self.core.reset(code);
     }
 
     /// From then on reads fail with [`ReadError::TimedOut`] while nothing has come. The stream can still
@@ -377,96 +304,8 @@ impl Drop for StreamCore {
     }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.core
-            .poll_read(cx, buf, &mut this.read_deadline)
-            .map_err(io::Error::from)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.core
-            .poll_write(cx, buf, &mut this.write_deadline)
-            .map_err(io::Error::from)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.core
-            .poll_write_vectored(cx, bufs, &mut this.write_deadline)
-            .map_err(io::Error::from)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.core
-            .poll_flush(cx, &mut this.write_deadline)
-            .map_err(io::Error::from)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.core.shutdown().map_err(io::Error::from))
-    }
-}
-
-#[cfg(feature = "futures-io")]
-impl futures_io::AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut buf = ReadBuf::new(buf);
-        AsyncRead::poll_read(self, cx, &mut buf).map_ok(|()| buf.filled().len())
-    }
-}
-
-#[cfg(feature = "futures-io")]
-impl futures_io::AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(self, cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write_vectored(self, cx, bufs)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_flush(self, cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_shutdown(self, cx)
-    }
-}
+reading!(Stream, |this| (this.core, &mut this.read_deadline));
+writing!(Stream, |this| (this.core, &mut this.write_deadline));
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -63,6 +63,9 @@ pub(crate) async fn start(
     io.set_nodelay(true)?;
     Ok(match name {
         Mux::TowlineYamux => Box::new(peers::towline::yamux(io, role, options)?),
+        Mux::TowlineMuxado if options.heartbeat => {
+            Box::new(peers::towline::muxado_heartbeat(io, role, options)?)
+        }
         Mux::TowlineMuxado => Box::new(peers::towline::muxado(io, role, options)?),
         Mux::Yamux => Box::new(peers::yamux::start(io, role)),
         Mux::TokioYamux => Box::new(peers::tokio_yamux::start(io, role, options)),

@@ -8,7 +8,9 @@ use super::{MOST, Role};
 use crate::mux::stream::{Mux, Stream};
 
 pub(crate) fn yamux(io: TcpStream, role: Role) -> anyhow::Result<Session> {
-    let config = yamux::Config::default().max_incoming_streams(MOST);
+    let config = yamux::Config::default()
+        .max_incoming_streams(MOST)
+        .max_outgoing_streams(MOST);
     Ok(match role {
         Role::Client => yamux::client(io, config)?,
         Role::Server => yamux::server(io, config)?,
@@ -16,7 +18,10 @@ pub(crate) fn yamux(io: TcpStream, role: Role) -> anyhow::Result<Session> {
 }
 
 pub(crate) fn muxado(io: TcpStream, role: Role) -> anyhow::Result<Session> {
-    let config = muxado::Config::default();
+    let config = muxado::Config::default()
+        .max_incoming_streams(MOST)
+        .max_outgoing_streams(MOST)
+        .accept_backlog(MOST);
     Ok(match role {
         Role::Client => muxado::client(io, config)?,
         Role::Server => muxado::server(io, config)?,

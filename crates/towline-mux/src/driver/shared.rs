@@ -264,7 +264,7 @@ impl Shared {
 
     /// Something was queued: writes it, unless somebody else will.
     fn leave_writing(&self, state: MutexGuard<'_, State>) {
-        if state.blocked || (state.gathering && state.engine.queued() < WORTH_WRITING) {
+        if state.blocked || (state.driver_writes_soon() && state.engine.queued() < WORTH_WRITING) {
             return;
         }
         drop(state);
@@ -280,8 +280,7 @@ impl Shared {
         let mut woken = Vec::new();
         let direct = {
             let mut state = self.lock();
-            // Small writes of tasks that were woken together leave together.
-            if state.blocked || (state.gathering && buf.len() < WORTH_WRITING) {
+            if state.blocked || (state.driver_writes_soon() && buf.len() < WORTH_WRITING) {
                 return None;
             }
             let direct = state
@@ -364,10 +363,15 @@ impl Shared {
 }
 
 impl State {
+    /// True if small writes are better left to the driver: those of tasks that were woken together then
+    /// leave together, and so do the opening, the data and the end that one task sends in a row.
+    const fn driver_writes_soon(&self) -> bool {
+        self.gathering || (self.awake && self.coalesce)
+    }
+
     /// Tells everybody whom the engine's events are for. True if tasks were woken that may want to
     /// send together.
     pub(super) fn drain_events(&mut self, woken: &mut Vec<Waker>) -> bool {
-        let before = woken.len();
         let mut accepts = false;
         while let Some(event) = self.engine.poll_event() {
             match event {
@@ -390,7 +394,7 @@ impl State {
                 Event::Ended => self.wake_everybody(woken),
             }
         }
-        self.coalesce && (accepts || woken.len() > before + 1)
+        self.coalesce && (accepts || woken.len() > 1)
     }
 
     fn answer_ping(&mut self, number: u64, result: Option<Duration>, woken: &mut Vec<Waker>) {

@@ -101,6 +101,7 @@ impl Engine {
         if yamux {
             self.queue_control(slot);
             if let Some(timeout) = self.settings.open_timeout {
+                self.compact_opening();
                 self.opening.push_back((now + timeout, slot, id));
             }
         }

@@ -287,9 +287,7 @@ impl Engine {
 
     fn time_streams(&mut self, now: Instant) {
         while let Some(&(at, slot, id)) = self.opening.front() {
-            let waits = self
-                .stream(slot)
-                .is_some_and(|stream| stream.id == id && stream.bits.has(Bits::UNACKED));
+            let waits = self.waits_for_ack(slot, id);
             if waits && at > now {
                 break;
             }
@@ -315,6 +313,22 @@ impl Engine {
         self.stream(slot).is_some_and(|stream| {
             stream.id == id && stream.bits.has(Bits::LIVE) && !stream.bits.has(Bits::HANDLE)
         })
+    }
+
+    /// Keeps the list of streams that wait to be acknowledged in proportion to those that do.
+    pub(crate) fn compact_opening(&mut self) {
+        if self.opening.len() > 64 + 2 * self.unacked {
+            let opening = std::mem::take(&mut self.opening);
+            self.opening = opening
+                .into_iter()
+                .filter(|&(_, slot, id)| self.waits_for_ack(slot, id))
+                .collect();
+        }
+    }
+
+    fn waits_for_ack(&self, slot: u32, id: u32) -> bool {
+        self.stream(slot)
+            .is_some_and(|stream| stream.id == id && stream.bits.has(Bits::UNACKED))
     }
 
     /// Keeps the list of lingering streams in proportion to the streams that linger.

@@ -9,28 +9,9 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::{
-    CloseOutcome, ConfigError, Dialect, FrameInfo, FrameKind, RemoteGoAway, Role, SessionEnd,
-    StreamEnd,
-    chunks::Chunks,
-    close::Phase,
-    frame::{Inbound, Outbound},
-    hash::IdHasher,
-    memory::Reservation,
-    muxado,
-    ping::Pings,
-    receive::Body,
-    settings::Settings,
-    stream::{Bits, Stream},
-    transmit::Transmit,
-    yamux,
+    CloseOutcome, ConfigError, Dialect, RemoteGoAway, Role, SessionEnd, close::Phase,
+    hash::IdHasher, muxado, ping::Pings, receive::Body, settings::Settings, stream::Stream, yamux,
 };
-
-/// Bytes that one stream may have waiting to be written: enough for a few frames ahead.
-pub(crate) const STREAM_AHEAD: usize = 256 << 10;
-/// Resets that a peer may make us owe it before it has to take some.
-pub(crate) const OWED_RESETS: usize = 1024;
-/// Streams remembered after this side reset them (docs/wire U45).
-pub(crate) const TOMBSTONES: usize = 1024;
 
 /// Names a stream of an [`Engine`], until it is [released](Engine::release).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,9 +97,9 @@ pub struct Engine {
     pub(crate) role: Role,
     start: Instant,
     pub(crate) streams: Slab<Stream>,
-    ids: HashMap<u32, u32, IdHasher>,
+    pub(crate) ids: HashMap<u32, u32, IdHasher>,
     /// The stream of the last frame: most frames are for the same stream as the one before.
-    last_hit: (u32, u32),
+    pub(crate) last_hit: (u32, u32),
     /// The next id to give; 0 when all were given.
     pub(crate) next_id: u32,
     /// The last id that the peer gave.
@@ -142,6 +123,8 @@ pub struct Engine {
     pub(crate) after_go_away: bool,
     pub(crate) pongs: VecDeque<u32>,
     pub(crate) resets: VecDeque<(u32, u32)>,
+    /// Resets that the peer made us owe it since there were none to send.
+    pub(crate) owed: usize,
     pub(crate) control: VecDeque<u32>,
     /// Streams that have data to send: those that had none before, and those that have more.
     pub(crate) fresh: VecDeque<u32>,
@@ -242,6 +225,7 @@ impl Engine {
             after_go_away: false,
             pongs: VecDeque::new(),
             resets: VecDeque::new(),
+            owed: 0,
             control: VecDeque::new(),
             fresh: VecDeque::new(),
             ready: VecDeque::new(),
@@ -285,9 +269,15 @@ impl Engine {
         self.ids.len()
     }
 
-    /// As [`stream_count`](Self::stream_count), those that the peer opened.
-    pub fn inbound_count(&self) -> usize {
+    /// Streams that the peer opened and that count against `max_incoming_streams`: those that have not
+    /// ended, and those that have and still hold data that was not read.
+    pub const fn inbound_count(&self) -> usize {
         self.inbound
+    }
+
+    /// As [`inbound_count`](Self::inbound_count), those that this side opened.
+    pub const fn outbound_count(&self) -> usize {
+        self.outbound
     }
 
     /// What the session has done so far.
@@ -325,283 +315,10 @@ impl Engine {
         !self.events.is_empty()
     }
 
-    pub(crate) fn stream(&self, slot: u32) -> Option<&Stream> {
-        self.streams.get(slot as usize)
-    }
-
-    pub(crate) fn stream_mut(&mut self, slot: u32) -> Option<&mut Stream> {
-        self.streams.get_mut(slot as usize)
-    }
-
     /// Microseconds since the session began, for the little that is measured for each stream.
     pub(crate) fn micros(&self, now: Instant) -> u32 {
         // Wraps after 71 minutes: a window may then double once too early.
         now.saturating_duration_since(self.start).as_micros() as u32
-    }
-
-    pub(crate) fn lookup(&mut self, id: u32) -> Option<u32> {
-        if self.last_hit.0 == id && self.last_hit.1 != u32::MAX {
-            return Some(self.last_hit.1);
-        }
-        let slot = *self.ids.get(&id)?;
-        self.last_hit = (id, slot);
-        Some(slot)
-    }
-
-    /// Puts a new stream into the table.
-    pub(crate) fn insert(&mut self, id: u32, bits: Bits, memory: Option<Box<Reservation>>) -> u32 {
-        let (send_credit, recv_credit) = match self.settings.dialect {
-            // docs/wire Y37: both sides start with 256 KiB; this side's SYN or ACK adds the rest.
-            Dialect::Yamux if bits.has(Bits::OUTBOUND) => {
-                (yamux::FIRST_WINDOW, self.settings.initial_window)
-            }
-            Dialect::Yamux => (yamux::FIRST_WINDOW, yamux::FIRST_WINDOW),
-            Dialect::Muxado => (self.settings.initial_window, self.settings.initial_window),
-        };
-        if bits.has(Bits::OUTBOUND) {
-            self.outbound += 1;
-        } else {
-            self.inbound += 1;
-        }
-        let slot = self.streams.insert(Stream {
-            id,
-            bits: bits | Bits::LIVE | Bits::COUNTED,
-            send_credit,
-            queued: 0,
-            recv_credit,
-            unread: 0,
-            window: self.settings.initial_window,
-            credited: 0,
-            end: None,
-            inbox: Chunks::default(),
-            outbox: Chunks::default(),
-            memory,
-        }) as u32;
-        self.ids.insert(id, slot);
-        slot
-    }
-
-    /// Ends a stream before its time.
-    pub(crate) fn kill(&mut self, slot: u32, end: StreamEnd) {
-        let Some(stream) = self.stream_mut(slot) else {
-            return;
-        };
-        if stream.end.is_some() {
-            return;
-        }
-        stream.end = Some(end);
-        self.stats.streams_reset += 1;
-        self.leave_table(slot);
-    }
-
-    /// Forgets a stream whose both directions have ended, on the wire: frames for its id are then
-    /// frames for an unknown stream.
-    pub(crate) fn leave_table(&mut self, slot: u32) {
-        let Some(stream) = self.streams.get_mut(slot as usize) else {
-            return;
-        };
-        if stream.bits.take(Bits::LIVE) {
-            self.queued -= stream.queued as usize;
-            stream.queued = 0;
-            stream.outbox.clear();
-            self.ids.remove(&stream.id);
-            if self.last_hit.1 == slot {
-                self.last_hit = (0, u32::MAX);
-            }
-            if stream.bits.take(Bits::UNACKED) {
-                self.unacked -= 1;
-                self.note_openable();
-            }
-            if let Body::Data { slot: of, left, .. } = self.body
-                && of == slot
-            {
-                self.body = Body::Skip { left };
-            }
-        }
-        if let Some(stream) = self.stream(slot)
-            && stream.bits.has(Bits::BACKLOG)
-            && stream.end.is_some()
-        {
-            self.drop_from_backlog(slot);
-        }
-        self.wake_reader(slot);
-        self.wake_writer(slot);
-        self.settle(slot);
-    }
-
-    /// Gives back what an ended stream holds, as far as nothing is left to read, and its place when
-    /// nobody holds it.
-    pub(crate) fn settle(&mut self, slot: u32) {
-        let Some(stream) = self.streams.get_mut(slot as usize) else {
-            return;
-        };
-        if stream.bits.has(Bits::LIVE) {
-            return;
-        }
-        let held = stream.bits.has(Bits::HANDLE | Bits::BACKLOG);
-        if !held || stream.bits.has(Bits::DISCARDS) {
-            self.held -= u64::from(stream.unread);
-            stream.unread = 0;
-            stream.inbox.clear();
-        }
-        if stream.unread == 0 && stream.bits.take(Bits::COUNTED) {
-            stream.memory = None;
-            self.grown -= u64::from(stream.window.saturating_sub(self.settings.initial_window));
-            if stream.bits.has(Bits::OUTBOUND) {
-                self.outbound -= 1;
-                self.note_openable();
-            } else {
-                self.inbound -= 1;
-            }
-        }
-        if !held {
-            self.streams.remove(slot as usize);
-        }
-    }
-
-    /// A stream in the backlog has died: nobody will be given it.
-    fn drop_from_backlog(&mut self, slot: u32) {
-        let Some(stream) = self.stream_mut(slot) else {
-            return;
-        };
-        // Marked only: searching the queue for each would make a peer's resets expensive.
-        stream.bits.set(Bits::DISCARDS);
-        self.backlog_dead += 1;
-        if self.backlog_dead > 64 + self.backlog.len() / 2 {
-            let backlog = std::mem::take(&mut self.backlog);
-            for slot in backlog {
-                let dead = self
-                    .stream(slot)
-                    .is_none_or(|stream| stream.end.is_some() && stream.bits.has(Bits::DISCARDS));
-                if dead {
-                    self.forget_backlog_entry(slot);
-                } else {
-                    self.backlog.push_back(slot);
-                }
-            }
-        }
-    }
-
-    /// A dead entry was taken out of the backlog.
-    pub(crate) fn forget_backlog_entry(&mut self, slot: u32) {
-        self.backlog_dead = self.backlog_dead.saturating_sub(1);
-        if let Some(stream) = self.stream_mut(slot) {
-            stream.bits.clear(Bits::BACKLOG);
-        }
-        self.settle(slot);
-    }
-
-    pub(crate) fn note_openable(&mut self) {
-        if std::mem::take(&mut self.open_wait) {
-            self.events.push_back(Event::Openable);
-        }
-    }
-
-    pub(crate) fn wake_reader(&mut self, slot: u32) {
-        if let Some(stream) = self.streams.get_mut(slot as usize)
-            && stream.bits.take(Bits::READ_WAIT)
-        {
-            self.events.push_back(Event::Readable(StreamKey(slot)));
-        }
-    }
-
-    pub(crate) fn wake_writer(&mut self, slot: u32) {
-        if let Some(stream) = self.streams.get_mut(slot as usize)
-            && stream.bits.take(Bits::WRITE_WAIT)
-        {
-            self.events.push_back(Event::Writable(StreamKey(slot)));
-        }
-    }
-
-    /// Has a stream's turn come for what it has to say beside data.
-    pub(crate) fn queue_control(&mut self, slot: u32) {
-        if let Some(stream) = self.streams.get_mut(slot as usize)
-            && !stream.bits.has(Bits::IN_CONTROL)
-        {
-            stream.bits.set(Bits::IN_CONTROL);
-            self.control.push_back(slot);
-        }
-    }
-
-    /// Puts a frame's head behind what is to be written.
-    pub(crate) fn emit(&mut self, out: &mut Transmit, frame: Outbound) {
-        let before = out.len();
-        match self.settings.dialect {
-            Dialect::Yamux => out.push_inline(&yamux::Header::from_outbound(frame).encode()),
-            Dialect::Muxado => out.push_inline(muxado::encode(frame, &mut [0; 16])),
-        }
-        self.note_sent(frame);
-        self.stats.bytes_sent += (out.len() - before) as u64;
-    }
-
-    /// Counts and shows a frame that is about to be written.
-    pub(crate) fn note_sent(&mut self, frame: Outbound) {
-        self.stats.frames_sent += 1;
-        let Some(tap) = &self.settings.tap else {
-            return;
-        };
-        let (kind, stream, length) = match frame {
-            Outbound::Data { id, len, .. } => (FrameKind::Data, id, len),
-            Outbound::Fin { id } => (FrameKind::Data, id, 0),
-            Outbound::Open { id, credit }
-            | Outbound::Acknowledge { id, credit }
-            | Outbound::Credit { id, credit } => (FrameKind::Credit, id, credit),
-            Outbound::Reset { id, code } => (FrameKind::Reset, id, code),
-            Outbound::Ping { value } => (FrameKind::Ping, 0, value),
-            Outbound::Pong { value } => (FrameKind::Pong, 0, value),
-            Outbound::GoAway { code, .. } => (FrameKind::GoAway, 0, code),
-        };
-        let flags = match self.settings.dialect {
-            Dialect::Yamux => yamux::Header::from_outbound(frame).flags.0,
-            Dialect::Muxado => u16::from(muxado::encode(frame, &mut [0; 16])[3] & 15),
-        };
-        tap.frame(&FrameInfo {
-            sent: true,
-            kind,
-            stream,
-            flags,
-            length,
-        });
-    }
-
-    /// Counts and shows a frame that came.
-    pub(crate) fn note_received(&mut self, frame: &Inbound) {
-        self.stats.frames_received += 1;
-        let Some(tap) = &self.settings.tap else {
-            return;
-        };
-        let (kind, stream, flags, length) = match *frame {
-            Inbound::Stream(frame) => {
-                let (kind, length) = if let Some(code) = frame.reset {
-                    (FrameKind::Reset, code)
-                } else if frame.data {
-                    (FrameKind::Data, frame.body as u32)
-                } else {
-                    (FrameKind::Credit, frame.credit)
-                };
-                let flags = match self.settings.dialect {
-                    Dialect::Yamux => {
-                        u16::from(frame.syn)
-                            | u16::from(frame.ack) << 1
-                            | u16::from(frame.fin) << 2
-                            | u16::from(frame.reset.is_some()) << 3
-                    }
-                    Dialect::Muxado => u16::from(frame.fin) | u16::from(frame.syn) << 1,
-                };
-                (kind, frame.id, flags, length)
-            }
-            Inbound::Ping { value } => (FrameKind::Ping, 0, 1, value),
-            Inbound::Pong { value } => (FrameKind::Pong, 0, 2, value),
-            Inbound::GoAway { code, .. } => (FrameKind::GoAway, 0, 0, code),
-            Inbound::Unknown { body } => (FrameKind::Unknown, 0, 0, body as u32),
-        };
-        tap.frame(&FrameInfo {
-            sent: false,
-            kind,
-            stream,
-            flags,
-            length,
-        });
     }
 }
 

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 
-use super::Violation;
+use super::{Dialect, Violation};
 
 /// Why a session is over. The first reason counts; every later call returns it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -117,14 +117,16 @@ pub enum StreamEnd {
 }
 
 impl StreamEnd {
-    /// The code on the wire that stands for it.
-    pub const fn code(self) -> u32 {
-        match self {
-            Self::ResetByPeer(code) | Self::ResetHere(code) => code,
-            Self::WindowExceeded => 3,
-            Self::DataAfterEnd => 4,
-            Self::OutOfBudget | Self::OpenTimeout => 0,
-            Self::RemoteGoneAway => 11,
+    /// The code on the wire that stands for it. yamux has none for what this side finds.
+    pub const fn code_in(self, dialect: Dialect) -> u32 {
+        match (self, dialect) {
+            (Self::ResetByPeer(code) | Self::ResetHere(code), _) => code,
+            (Self::WindowExceeded, _) => 3,
+            (Self::DataAfterEnd, _) => 4,
+            (Self::RemoteGoneAway, _) => 11,
+            (Self::OutOfBudget | Self::OpenTimeout, Dialect::Yamux) => 0,
+            (Self::OutOfBudget, Dialect::Muxado) => 10,
+            (Self::OpenTimeout, Dialect::Muxado) => 6,
         }
     }
 }

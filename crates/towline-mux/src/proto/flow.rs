@@ -4,7 +4,7 @@
 //! may still send come to no more. As the application reads, credit is *missing*; it is given back
 //! when enough of it is missing to be worth a frame.
 //!
-//! yamux windows grow: when half a window was read within a few round trips, the window is what holds
+//! yamux windows grow: when half a window is read within a few round trips, the window may be what holds
 //! the peer up, and it is doubled (docs/wire Y44). The whole difference is given as credit at once. A
 //! window that has grown gives back a quarter at a time, so that three quarters of it, less what is on
 //! its way, keep the sender going.
@@ -48,12 +48,14 @@ impl Window {
         }
     }
 
-    /// The size that the window should grow to, if it should: `age` since the last credit, `round_trip`
-    /// and `factor` as configured.
+    /// The size that the window should grow to, if it should: what is missing was read within `age`;
+    /// `round_trip` and `factor` as configured.
     pub(crate) fn grown(self, age: u32, round_trip: u32, factor: u32, max: u32) -> Option<u32> {
         let size = self.size.saturating_mul(2).min(max);
-        (size > self.size && u64::from(age) < u64::from(round_trip) * u64::from(factor))
-            .then_some(size)
+        // The time of half a window at the rate of what is missing.
+        let half = u64::from(age) * u64::from(self.size / 2);
+        let limit = u128::from(round_trip) * u128::from(factor) * u128::from(self.missing());
+        (size > self.size && u128::from(half) < limit).then_some(size)
     }
 }
 
@@ -112,18 +114,26 @@ mod tests {
         fn windows_double_up_to_the_largest(
             size in 1_u32.., age: u32, round_trip: u32, factor in 0_u32..100, max: u32,
         ) {
-            let window = Window { size, credit: 0, unread: 0 };
+            // Half of it is missing.
+            let window = Window { size, credit: size - size / 2, unread: 0 };
+            let in_time = u64::from(age) < u64::from(round_trip) * u64::from(factor);
             match window.grown(age, round_trip, factor, max) {
                 Some(grown) => {
                     prop_assert!(grown > size && grown <= max && grown <= size.saturating_mul(2));
-                    prop_assert!(u64::from(age) < u64::from(round_trip) * u64::from(factor));
+                    prop_assert!(in_time);
                 }
-                None => prop_assert!(
-                    max <= size
-                        || size == u32::MAX
-                        || u64::from(age) >= u64::from(round_trip) * u64::from(factor)
-                ),
+                None => prop_assert!(max <= size || size == u32::MAX || size == 1 || !in_time),
             }
+        }
+
+        /// A quarter of a window in half the time says the same of the rate as half a window.
+        #[test]
+        fn what_counts_is_the_rate(age in 0_u32..1 << 30, round_trip: u32, factor in 0_u32..100) {
+            let window = |missing: u32| Window { size: 1 << 20, credit: (1 << 20) - missing, unread: 0 };
+            prop_assert_eq!(
+                window(1 << 19).grown(age * 2, round_trip, factor, u32::MAX),
+                window(1 << 18).grown(age, round_trip, factor, u32::MAX)
+            );
         }
 
         /// Whatever is due, credit and unread bytes never come to more than the window.

@@ -66,9 +66,38 @@ pub struct FrameInfo {
     pub length: u32,
 }
 
+impl fmt::Display for FrameInfo {
+    /// One line, such as `write DATA stream 3 length 5 flags 0x2`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.sent { "write" } else { "read" };
+        let kind = match self.kind {
+            FrameKind::Data => "DATA",
+            FrameKind::Credit => "CREDIT",
+            FrameKind::Reset => "RESET",
+            FrameKind::Ping => "PING",
+            FrameKind::Pong => "PONG",
+            FrameKind::GoAway => "GO_AWAY",
+            FrameKind::Unknown => "UNKNOWN",
+        };
+        write!(
+            f,
+            "{way} {kind} stream {} length {} flags {:#x}",
+            self.stream, self.length, self.flags
+        )
+    }
+}
+
 /// Sees every frame of a session, as the original's `NewFramer` hook and debug framer do.
 ///
 /// It is called with the session's lock held: it must be quick and must not use the session.
+///
+/// ```
+/// use std::sync::Arc;
+/// use towline_mux::{FrameInfo, proto::muxado::Config};
+///
+/// let config = Config::default().tap(Arc::new(|frame: &FrameInfo| eprintln!("{frame}")));
+/// # let _ = config;
+/// ```
 pub trait FrameTap: Send + Sync {
     /// A frame was decoded, or is about to be written.
     fn frame(&self, frame: &FrameInfo);

@@ -6,6 +6,33 @@ use std::{error::Error, sync::Arc};
 ///
 /// It is called with the session's lock held: it must be quick and must not use the session.
 /// Everything reserved is released exactly once, by whatever way a stream ends.
+///
+/// One for all sessions of a program, which lets windows grow into half of what there is:
+///
+/// ```
+/// use std::{error::Error, sync::{Arc, Mutex}};
+/// use towline_mux::{MemoryManager, proto::yamux::Config};
+///
+/// struct Pool { free: Mutex<usize>, size: usize }
+///
+/// impl MemoryManager for Pool {
+///     fn reserve(&self, bytes: usize, priority: u8) -> Result<(), Box<dyn Error + Send + Sync>> {
+///         let mut free = self.free.lock().map_err(|_| "the pool is broken")?;
+///         let kept = self.size / 256 * usize::from(255 - priority);
+///         if bytes + kept > *free { return Err("the pool is used up".into()) }
+///         *free -= bytes;
+///         Ok(())
+///     }
+///
+///     fn release(&self, bytes: usize) {
+///         if let Ok(mut free) = self.free.lock() { *free += bytes }
+///     }
+/// }
+///
+/// let size = 256 << 20;
+/// let config = Config::default().memory_manager(Arc::new(Pool { free: Mutex::new(size), size }));
+/// # let _ = config;
+/// ```
 pub trait MemoryManager: Send + Sync {
     /// Reserves `bytes`. `priority` is 255 for a new stream and 128 for the growth of a window: the
     /// higher, the closer to its limit a manager may go.

@@ -7,11 +7,12 @@
 //! │      length      │ type │ flags │     stream id     │
 //! ```
 
+mod code;
 mod config;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-pub use self::config::Config;
+pub use self::{code::ErrorCode, config::Config};
 use super::{
     Violation,
     frame::{Inbound, Outbound, StreamFrame},
@@ -55,6 +56,18 @@ impl Flags {
     /// True if all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// With the bits of `other` as well.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Without the bits of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
 
 use super::Event;
 
+/// Round trips measured in a row when a session begins: the first has both ends' start in it.
+const AT_THE_START: u8 = 3;
 /// The application's pings on their way at a time; one more shares the last one's answer.
 const MOST: usize = 64;
 
@@ -39,8 +41,10 @@ pub(crate) struct Pings {
     next_value: u32,
     next_number: u64,
     rtt: Option<Duration>,
+    base: Option<Duration>,
     measured: Option<Instant>,
-    measure_first: bool,
+    /// Measurements of the start that are still to be made.
+    at_start: u8,
 }
 
 impl Pings {
@@ -52,8 +56,9 @@ impl Pings {
             next_value: 0,
             next_number: 0,
             rtt: None,
+            base: None,
             measured: None,
-            measure_first: measure,
+            at_start: if measure { AT_THE_START } else { 0 },
         }
     }
 
@@ -61,12 +66,18 @@ impl Pings {
         self.rtt
     }
 
+    /// The round trip of the path, without what waits in queues on it: the shortest that was measured.
+    /// Longer ones count little by little, as a path may change.
+    pub(crate) const fn base(&self) -> Option<Duration> {
+        self.base
+    }
+
     pub(crate) const fn measured(&self) -> Option<Instant> {
         self.measured
     }
 
     pub(crate) const fn has_unsent(&self) -> bool {
-        self.unsent > 0 || self.measure_first
+        self.unsent > 0 || self.at_start == AT_THE_START
     }
 
     pub(crate) fn want(&mut self, now: Instant, purpose: Purpose) {
@@ -106,7 +117,8 @@ impl Pings {
 
     /// The value of the next ping to send.
     pub(crate) fn next_unsent(&mut self, now: Instant) -> Option<u32> {
-        if std::mem::take(&mut self.measure_first) {
+        if self.at_start == AT_THE_START {
+            self.at_start -= 1;
             self.want(now, Purpose::Measure);
         }
         if self.unsent == 0 {
@@ -134,11 +146,24 @@ impl Pings {
             .position(|ping| ping.value == value && ping.sent.is_some())?;
         let ping = self.pings.remove(at)?;
         let took = now.saturating_duration_since(ping.sent?);
-        self.rtt = Some(self.rtt.map_or(took, |old| (old + took) / 2));
+        self.note_round_trip(took);
+        if ping.purpose == Purpose::Measure && self.at_start > 0 {
+            self.at_start -= 1;
+            self.want(now, Purpose::Measure);
+        }
         if let Purpose::User(number) = ping.purpose {
             events.push_back(Event::Pong(number, took));
         }
         Some(ping.purpose == Purpose::Close)
+    }
+
+    fn note_round_trip(&mut self, took: Duration) {
+        self.rtt = Some(self.rtt.map_or(took, |old| (old + took) / 2));
+        self.base = Some(match self.base {
+            // Behind data a ping measures the queues, and larger windows make them longer.
+            Some(base) if took > base => took.min(base + base / 32),
+            _ => took,
+        });
     }
 
     /// Something came: the peer lives, whatever became of the ping that was to show it.
@@ -182,6 +207,6 @@ impl Pings {
     pub(crate) fn clear(&mut self) {
         self.pings.clear();
         self.unsent = 0;
-        self.measure_first = false;
+        self.at_start = 0;
     }
 }

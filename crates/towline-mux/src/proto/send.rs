@@ -13,6 +13,8 @@ use super::{
     stream::Bits, yamux,
 };
 
+/// Bytes that one stream may have waiting to be written: enough for a few frames ahead.
+const STREAM_AHEAD: usize = 256 << 10;
 /// A stream's turn while others have data as well. A long frame would hold them up.
 const TURN: u32 = 16 << 10;
 /// Streams served out of turn before one in turn.
@@ -178,6 +180,9 @@ impl Engine {
         {
             self.emit(out, Outbound::Reset { id, code });
         }
+        if self.resets.is_empty() {
+            self.owed = 0;
+        }
         while out.len() < limit
             && let Some(slot) = self.control.pop_front()
         {
@@ -287,7 +292,7 @@ impl Engine {
             return;
         }
         // docs/wire Y44.
-        if let Some(rtt) = self.pings.rtt()
+        if let Some(rtt) = self.pings.base()
             && let Some(size) = window.grown(
                 micros.wrapping_sub(stream.credited),
                 u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX),
@@ -448,6 +453,6 @@ impl Engine {
 
     /// How much one stream may have waiting.
     pub(crate) fn stream_ahead(&self) -> usize {
-        super::engine::STREAM_AHEAD.min(self.settings.send_budget / 2)
+        STREAM_AHEAD.min(self.settings.send_budget / 2)
     }
 }

@@ -169,7 +169,9 @@ fn resets_are_told_with_their_code() {
             .unwrap();
         let (data, end) = server.read_all(stream);
         assert_eq!(data, b"hi");
-        assert!(matches!(end, Err(towline_mux::ReadError::Ended(end)) if end.code() == code));
+        assert!(
+            matches!(end, Err(towline_mux::ReadError::Ended(end)) if end.code_in(towline_mux::Dialect::Muxado) == code)
+        );
         assert!(matches!(
             server.write(stream, b"x"),
             Err(WriteError::Ended(StreamEnd::ResetByPeer(told))) if told == code
@@ -191,6 +193,12 @@ fn floods_are_bounded() {
     assert_eq!(result, Err(Violation::Flood(1024)));
     assert!(server.said_hex().starts_with("0000"));
     let (result, _) = flood(&|number| format!("00000012{:08x}", 2 * number + 3));
+    assert_eq!(result, Err(Violation::Flood(1024)));
+    // Streams that break off by the peer's fault.
+    let (result, _) = flood(&|number| {
+        let id = 2 * number + 3;
+        format!("00000013{id:08x}00000110{id:08x}78")
+    });
     assert_eq!(result, Err(Violation::Flood(1024)));
     // These are ignored however many they are.
     for frame in [

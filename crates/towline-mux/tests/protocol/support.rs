@@ -146,6 +146,17 @@ impl Side {
         Ok(written)
     }
 
+    /// Has its first pings answered, each after this time: the round trip that it then knows.
+    pub(crate) fn measure(&mut self, round_trip: Duration) {
+        for number in 0..3 {
+            assert_eq!(self.said_hex(), format!("0002000100000000{number:08x}"));
+            self.wait(round_trip);
+            self.hear_hex(&format!("0002000200000000{number:08x}"))
+                .unwrap();
+        }
+        assert!(self.said().is_empty());
+    }
+
     /// Lets time pass, and what is due happen.
     pub(crate) fn wait(&mut self, time: Duration) {
         let until = self.now + time;

@@ -390,7 +390,7 @@ fn read_outcome(result: Result<Reading, ReadError>) -> String {
         }
         Ok(Reading::End) => "code=255".to_owned(),
         Ok(Reading::Blocked) => "blocked".to_owned(),
-        Err(ReadError::Ended(end)) => format!("code={}", end.code()),
+        Err(ReadError::Ended(end)) => format!("code={}", end.code_in(towline_mux::Dialect::Muxado)),
         Err(ReadError::Closed) => "code=4".to_owned(),
         Err(_) => "code=14".to_owned(),
     }

@@ -69,9 +69,7 @@ fn busy(config: yamux::Config, rtt: Option<Duration>) -> (Side, Side, StreamKey,
     let mut client = Side::client();
     let mut server = Side::yamux(Role::Server, config);
     if let Some(rtt) = rtt {
-        server.said();
-        server.wait(rtt);
-        server.hear_hex("000200020000000000000000").unwrap();
+        server.measure(rtt);
     }
     let a = client.open();
     client.now = server.now;

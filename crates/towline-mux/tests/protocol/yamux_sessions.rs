@@ -108,6 +108,38 @@ fn a_flood_of_refused_streams_ends_the_session() {
     assert_eq!(server.said_yamux(), ["GOAWAY[] sid=0 len=1"]);
 }
 
+/// docs/wire Y72: an application that turns streams away, and a peer that opens and does not read.
+#[test]
+fn a_flood_of_streams_that_are_turned_away_ends_the_session() {
+    // Each is reset as it is let go of; or the peer resets it, and only its acknowledgement waits.
+    for by_peer in [false, true] {
+        let config = quiet().max_incoming_streams(10).max_outgoing_streams(10);
+        let mut server = Side::yamux(Role::Server, config);
+        let result = (0..10_000_u32).try_for_each(|number| {
+            let id = 2 * number + 1;
+            server.hear_hex(&format!("00010001{id:08x}00000000"))?;
+            let stream = server.accept();
+            if by_peer {
+                server.hear_hex(&format!("00010008{id:08x}00000000"))?;
+            }
+            server.engine.release(server.now, stream);
+            server.events();
+            Ok(())
+        });
+        assert_eq!(result, Err(Violation::Flood(1024 + 40)));
+    }
+    // A peer that reads may go on for ever.
+    let mut server = Side::server();
+    for number in 0..10_000_u32 {
+        server
+            .hear_hex(&format!("00010001{:08x}00000000", 2 * number + 1))
+            .unwrap();
+        let stream = server.accept();
+        server.engine.release(server.now, stream);
+        server.said();
+    }
+}
+
 /// docs/wire Y58, Y59: who goes away refuses, and goes on; who is told opens nothing, and accepts.
 #[test]
 fn going_away_ends_opening_and_nothing_else() {

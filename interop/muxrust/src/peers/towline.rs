@@ -3,7 +3,10 @@
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use tokio::net::TcpStream;
-use towline_mux::{muxado, yamux};
+use towline_mux::{
+    muxado::{self, Heartbeat, HeartbeatConfig, StreamType, TypedSession, TypedStream},
+    yamux,
+};
 
 use crate::session::{Options, Role, Session, Stream};
 
@@ -28,6 +31,45 @@ pub(crate) fn muxado(io: TcpStream, role: Role, options: Options) -> Result<towl
         Role::Server => muxado::server(io, config)?,
     })
 }
+
+/// muxado with typed streams and a heartbeat, its stand-in for a ping.
+pub(crate) fn muxado_heartbeat(
+    io: TcpStream,
+    role: Role,
+    options: Options,
+) -> Result<impl Session> {
+    let typed = TypedSession::new(muxado(io, role, options)?);
+    let heartbeat = Heartbeat::new(typed, HeartbeatConfig::default(), |_| {})?;
+    heartbeat.start()?;
+    Ok(Beating(heartbeat))
+}
+
+struct Beating(Heartbeat);
+
+#[async_trait]
+impl Session for Beating {
+    async fn open(&self) -> Result<Box<dyn Stream>> {
+        Ok(Box::new(self.0.typed().open_typed(StreamType(1)).await?))
+    }
+
+    async fn accept(&self) -> Result<Box<dyn Stream>> {
+        let stream = self.0.typed().accept_typed().await?.context("closed")?;
+        Ok(Box::new(stream))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.0.typed().session().ping().await?;
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.typed().session().close().await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Stream for TypedStream {}
 
 #[async_trait]
 impl Session for towline_mux::Session {

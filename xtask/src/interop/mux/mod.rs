@@ -141,6 +141,9 @@ fn converse(lab: &Lab, programs: &Programs, peer: &Peer, end: End, play: Play) -
         if peer.close_late(play) {
             command.arg("--close-late");
         }
+        if peer.heartbeat(play) {
+            command.arg("--heartbeat");
+        }
     }
     server.args(["--listen", "127.0.0.1:0"]);
     if play == Play::Refused {

@@ -195,9 +195,6 @@ impl Peer {
             Play::ResetByPeer | Play::Refused if connects && !self.survives_resets => {
                 Some(ENDED_BY_RESETS)
             }
-            Play::Ping | Play::PingByPeer if self.dialect == Dialect::Muxado => {
-                Some("the wire format has no ping")
-            }
             Play::Ping if connects && !self.pings => Some("it has no ping"),
             Play::PingByPeer if !connects && !self.pings => Some("it has no ping"),
             Play::GoAway | Play::GoAwayByPeer => {
@@ -213,6 +210,11 @@ impl Peer {
             }
             _ => None,
         }
+    }
+
+    /// Whether this play needs muxado's heartbeats: the format itself has no ping.
+    pub(super) fn heartbeat(&self, play: Play) -> bool {
+        self.dialect == Dialect::Muxado && matches!(play, Play::Ping | Play::PingByPeer)
     }
 
     /// Whether streams of this play must end only when all of their echo is there.

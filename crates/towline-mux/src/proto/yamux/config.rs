@@ -1,8 +1,11 @@
 //! What a yamux session allows itself and its peer.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use crate::proto::{AckPolicy, ConfigError, Dialect, FrameTap, MemoryManager, settings::Settings};
+use crate::proto::{
+    AckPolicy, Dialect,
+    settings::{Settings, shared_setters},
+};
 
 /// What a session allows itself and its peer. The defaults are the original's, except where a setter
 /// says otherwise; they suit a few hundred streams over the internet.
@@ -44,7 +47,7 @@ impl Config {
         self
     }
 
-    /// A window is doubled when a share of it was read within so many round trips. Default: 4. More lets
+    /// A window is doubled when half of it is read within so many round trips. Default: 4. More lets
     /// windows grow for slower readers; 0 keeps them as they are.
     #[must_use]
     pub const fn growth_rtt_factor(mut self, round_trips: u32) -> Self {
@@ -52,8 +55,8 @@ impl Config {
         self
     }
 
-    /// How often the round trip is measured while bytes come; windows grow by it. Default: at the
-    /// start, and then every 30 s. None: never, and windows do not grow.
+    /// How often the round trip is measured while bytes come; windows grow by the shortest. Default:
+    /// 30 s, and three times in a row at the start. None: never, and windows do not grow.
     #[must_use]
     pub const fn rtt_interval(mut self, interval: Option<Duration>) -> Self {
         self.0.rtt_interval = interval;
@@ -108,120 +111,5 @@ impl Config {
         self
     }
 
-    /// Streams of the peer that may be open at a time; above that they are refused. Default: 1000. Each
-    /// promises the peer a window of memory. Peers built on the Rust crate `yamux` do not go above 512
-    /// in both directions together.
-    #[must_use]
-    pub const fn max_incoming_streams(mut self, streams: usize) -> Self {
-        self.0.max_incoming = streams;
-        self
-    }
-
-    /// Streams of this side that may be open at a time; above that opening fails. Default: 1000. Each
-    /// promises the peer a window of memory.
-    #[must_use]
-    pub const fn max_outgoing_streams(mut self, streams: usize) -> Self {
-        self.0.max_outgoing = streams;
-        self
-    }
-
-    /// Bytes that the session may hold unread for its application, over all streams. Default: what
-    /// the first windows of all allowed streams come to, and 64 MiB for windows to grow by.
-    #[must_use]
-    pub const fn receive_budget(mut self, bytes: u64) -> Self {
-        self.0.receive_budget = Some(bytes);
-        self
-    }
-
-    /// Promises more than the budget holds: streams may be many and idle. When the session really holds
-    /// more than [`receive_budget`](Self::receive_budget), the stream that holds most is reset. Default:
-    /// not.
-    #[must_use]
-    pub const fn overcommit(mut self, overcommit: bool) -> Self {
-        self.0.overcommit = overcommit;
-        self
-    }
-
-    /// Bytes written by the application that may wait for the transport, over all streams; above that
-    /// writers wait their turn. Default: 1 MiB. More costs memory on every connection whose peer reads
-    /// slowly, and gains nothing that the transport's own buffer does not give.
-    #[must_use]
-    pub const fn send_budget(mut self, bytes: usize) -> Self {
-        self.0.send_budget = bytes;
-        self
-    }
-
-    /// What the first read of a burst asks the transport for; it grows with what comes. Default: 4 KiB.
-    #[must_use]
-    pub const fn read_buffer(mut self, bytes: usize) -> Self {
-        self.0.read_buffer = bytes;
-        self
-    }
-
-    /// Lets the small writes of tasks that were woken together leave in one system call. They never wait
-    /// for time to pass. Default: true.
-    #[must_use]
-    pub const fn write_coalescing(mut self, coalesce: bool) -> Self {
-        self.0.coalesce = coalesce;
-        self
-    }
-
-    /// Ends the session when the transport takes nothing of what waits for it for this long. Pings,
-    /// too, are given up after so long.
-    /// Default: 10 s.
-    #[must_use]
-    pub const fn connection_write_timeout(mut self, timeout: Duration) -> Self {
-        self.0.write_timeout = timeout;
-        self
-    }
-
-    /// How long closing may take. Default: 10 s.
-    #[must_use]
-    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.0.close_timeout = timeout;
-        self
-    }
-
-    /// How long a stream that was ended and dropped here waits for the peer's end before it is reset.
-    /// Default: 30 s.
-    #[must_use]
-    pub const fn linger(mut self, time: Duration) -> Self {
-        self.0.linger = time;
-        self
-    }
-
-    /// Streams that the peer may open in a second; above that they are refused. Default: no limit. A
-    /// limit makes opening and resetting streams without end useless to a hostile peer.
-    #[must_use]
-    pub const fn max_stream_rate(mut self, streams: Option<u32>) -> Self {
-        self.0.max_stream_rate = streams;
-        self
-    }
-
-    /// Asks `manager` before memory is promised to the peer. Default: nobody is asked.
-    #[must_use]
-    pub fn memory_manager(mut self, manager: Arc<dyn MemoryManager>) -> Self {
-        self.0.memory = Some(manager);
-        self
-    }
-
-    /// Shows every frame to `tap`. Default: to nobody.
-    #[must_use]
-    pub fn tap(mut self, tap: Arc<dyn FrameTap>) -> Self {
-        self.0.tap = Some(tap);
-        self
-    }
-
-    /// Checks that the numbers go together. Every constructor of a session does.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`], which names the numbers.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        self.0.validate()
-    }
-
-    pub(crate) const fn settings(&self) -> &Settings {
-        &self.0
-    }
+    shared_setters!();
 }

@@ -9,10 +9,8 @@ use bytes::Bytes;
 use futures_core::Stream as FuturesStream;
 use futures_sink::Sink;
 
-use crate::{
-    proto::{ReadError, WriteError},
-    stream::Stream,
-};
+use super::Stream;
+use crate::proto::{ReadError, WriteError};
 
 /// A [`Stream`] as a [`futures_core::Stream`] and a [`futures_sink::Sink`] of [`Bytes`]; made by
 /// [`Stream::into_chunks`]. Chunks are not messages: the peer may get them in other pieces.
