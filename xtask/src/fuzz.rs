@@ -6,8 +6,9 @@ use clap::Args;
 use crate::{process, tools};
 
 /// Every target in `fuzz/`.
-pub(crate) const TARGETS: [&str; 7] = [
+pub(crate) const TARGETS: [&str; 8] = [
     "frame",
+    "framing",
     "greenpack",
     "known_keys",
     "mux_frames",
