@@ -13,13 +13,13 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use towline_codec::framing::{FramingError, FramingProtocol, PacketCodec, Received};
 
-pub struct Vector {
-    pub name: String,
-    pub bytes: Bytes,
-    pub decoded: Value,
+pub(crate) struct Vector {
+    pub(crate) name: String,
+    pub(crate) bytes: Bytes,
+    pub(crate) decoded: Value,
 }
 
-pub fn load(name: &str) -> Vec<Vector> {
+pub(crate) fn load(name: &str) -> Vec<Vector> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/vectors")
         .join(name);
@@ -35,11 +35,11 @@ pub fn load(name: &str) -> Vec<Vector> {
 }
 
 /// A text; absent is empty.
-pub fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-pub fn hex(text: &str) -> Bytes {
+pub(crate) fn hex(text: &str) -> Bytes {
     let digits: Vec<u8> = text
         .chars()
         .map(|digit| digit.to_digit(16).unwrap() as u8)
@@ -51,7 +51,7 @@ pub fn hex(text: &str) -> Bytes {
 }
 
 /// What comes out of a stream that arrives in these reads: packets, and why it stopped.
-pub fn receive<P: FramingProtocol>(
+pub(crate) fn receive<P: FramingProtocol>(
     mut codec: PacketCodec<P>,
     reads: &[Bytes],
 ) -> (Vec<Bytes>, Result<(), FramingError>) {
@@ -71,14 +71,14 @@ pub fn receive<P: FramingProtocol>(
 }
 
 /// Brings one byte at a time, and is not ready before each.
-pub struct Dribble {
+pub(crate) struct Dribble {
     bytes: Bytes,
     len: usize,
     ready: bool,
 }
 
 impl Dribble {
-    pub fn new(bytes: Bytes) -> Self {
+    pub(crate) fn new(bytes: Bytes) -> Self {
         let len = bytes.len();
         Self {
             bytes,
@@ -87,7 +87,7 @@ impl Dribble {
         }
     }
 
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.len - self.bytes.len()
     }
 }
@@ -112,9 +112,9 @@ impl AsyncRead for Dribble {
 
 /// Takes everything, and counts the writes.
 #[derive(Default)]
-pub struct Sink {
-    pub bytes: BytesMut,
-    pub writes: usize,
+pub(crate) struct Sink {
+    pub(crate) bytes: BytesMut,
+    pub(crate) writes: usize,
 }
 
 impl AsyncWrite for Sink {
