@@ -143,17 +143,19 @@ proptest! {
     /// Nothing panics, whatever the bytes are.
     #[test]
     fn any_bytes_are_read_or_refused(bytes in any::<Vec<u8>>(), max in 0usize..300) {
-        type Reader = fn(&mut Bytes, usize);
+        type Reader = fn(&mut Bytes, usize) -> bool;
         let readers: [Reader; 6] = [
-            |input, _| drop(input.read_var_int_strict()),
-            |input, _| drop(input.read_var_long_strict()),
-            |input, _| drop(input.read_float64()),
-            |input, max| drop(input.read_bytes(max)),
-            |input, max| drop(input.read_byte_array(max)),
-            |input, max| drop(input.read_string(max)),
+            |input, _| input.read_var_int_strict().is_ok(),
+            |input, _| input.read_var_long_strict().is_ok(),
+            |input, _| input.read_float64().is_ok(),
+            |input, max| input.read_bytes(max).is_ok_and(|read| read.len() == max),
+            |input, max| input.read_byte_array(max).is_ok_and(|read| read.len() <= max),
+            |input, max| input.read_string(max).is_ok_and(|read| read.len() <= max),
         ];
         for read in readers {
-            read(&mut Bytes::from(bytes.clone()), max);
+            let mut input = Bytes::from(bytes.clone());
+            let read = read(&mut input, max);
+            prop_assert!(!read || input.len() < bytes.len() || max == 0);
         }
     }
 }
