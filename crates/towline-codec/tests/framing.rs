@@ -232,7 +232,7 @@ fn pipelined_packets_are_all_delivered_whatever_they_add_up_to() {
     let stream: Bytes = "12345678\n".repeat(100).into();
     for policy in [Oversize::Skip, Oversize::Close] {
         let lines = PacketCodec::new(Framing::separator("\n").unwrap(), 8).oversize(policy);
-        let (packets, end) = receive(lines, &[stream.clone()]);
+        let (packets, end) = receive(lines, std::slice::from_ref(&stream));
         assert_eq!((packets.len(), end), (100, Ok(())));
     }
 }
