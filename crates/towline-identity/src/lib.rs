@@ -50,7 +50,7 @@ mod passphrase;
 mod peer;
 mod profile;
 mod protected;
-mod psk;
+pub mod psk;
 mod public_key;
 mod reload;
 mod renew;

@@ -1,98 +1,65 @@
-//! Pre-shared keys: files of random bytes that two machines share (docs/wire I32).
+//! The pre-shared-key layer, without I/O: keys from files, the handshake, and sealed records (docs/wire
+//! R1 to R17).
+//!
+//! A second lock beside TLS: whoever does not have the file understands nothing, even with a stolen
+//! authority. [`Layer`] is made once for each end; every connection then exchanges one [hello](Hello)
+//! in each direction, which gives a [`SessionKey`], and after that records only, made by a [`Sealer`]
+//! and read by an [`Opener`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::SystemTime;
+//! use towline_identity::{psk, Authorisation, Authority, AuthorityOptions, LeafOptions, PreSharedKey, Trust};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("psk.binary");
+//! PreSharedKey::create(&path)?;
+//! let authority = Authority::generate(&AuthorityOptions::new())?;
+//! let layer = |name: &str| -> Result<psk::Layer, Box<dyn std::error::Error>> {
+//!     let identity = Arc::new(authority.issue(&LeafOptions::new(name))?);
+//!     Ok(psk::Layer::new(PreSharedKey::load(&path)?, identity, &Trust::authority(), &Authorisation::anyone())?)
+//! };
+//! let (client, server) = (layer("client")?, layer("server")?);
+//!
+//! // In earnest the 32 bytes are random.
+//! # #[expect(clippy::disallowed_methods, reason = "an example has to start somewhere")]
+//! let now = SystemTime::now();
+//! let (dialling, hello) = client.dial([1; 32], now)?;
+//! let (accepted, reply) = server.accept("tcp://192.0.2.1:4000", &hello, [2; 32], now)?;
+//! let dialled = dialling.finish("tcp://192.0.2.2:8443", &reply, now)?;
+//!
+//! let mut sealer = psk::Sealer::new(&dialled.key, psk::Role::Client, [3; 12]);
+//! let mut opener = psk::Opener::new(&accepted.key, psk::Role::Client, psk::MAX_RECORD);
+//! let mut record = vec![0; psk::BEFORE];
+//! record.extend_from_slice(b"\xb3\x5d\x18\x39\xac\x8e\x1d\x00a body");
+//! record.extend_from_slice(&[0; psk::BEHIND]);
+//! sealer.seal(&mut record)?;
+//! let (length, rest) = record.split_first_chunk_mut::<8>().ok_or("too short")?;
+//! assert_eq!(opener.length(*length)?, rest.len());
+//! assert_eq!(&opener.open(rest)?[8..], b"a body");
+//! # Ok(())
+//! # }
+//! ```
 
-use std::fmt;
-use std::path::Path;
+mod handshake;
+mod hello;
+mod key;
+mod nonce;
+mod record;
 
-use hkdf::Hkdf;
-use sha2::Sha256;
-use zeroize::Zeroizing;
-
-use crate::error::{LoadError, SaveError};
-use crate::files;
-use crate::secret::random;
-
-/// How long a new file is, and the least that is accepted.
-pub const PSK_BYTES: usize = 32;
-
-/// The original's salt: 43 and zeros.
-const SALT: [u8; 32] = {
-    let mut salt = [0; 32];
-    salt[0] = 0x2b;
-    salt
+pub use handshake::{Dialling, HandshakeError, Layer, Session};
+pub use hello::{Hello, HelloError, MAX_HELLO};
+pub use key::{PSK_BYTES, PreSharedKey};
+pub use record::{
+    BEFORE, BEHIND, MAX_RECORD, MIN_RECORD, Opener, RecordError, SealError, Sealer, SessionKey,
 };
 
-/// A key that both ends of a connection have beforehand, derived from a file.
-///
-/// Erased when dropped, never in `Debug` output.
-///
-/// ```
-/// use towline_identity::PreSharedKey;
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let dir = tempfile::tempdir()?;
-/// let path = dir.path().join("psk.binary");
-/// PreSharedKey::create(&path)?;
-/// let key = PreSharedKey::load(&path)?;
-/// assert_eq!(key.as_bytes().len(), 32);
-/// assert!(PreSharedKey::load(dir.path().join("missing")).is_err());
-/// # Ok(())
-/// # }
-/// ```
-pub struct PreSharedKey(Box<Zeroizing<[u8; 32]>>);
-
-impl PreSharedKey {
-    /// Writes a new file of 32 random bytes, mode 0600, into a directory that is made (mode 0700) if
-    /// missing. Of several callers at once exactly one succeeds.
-    ///
-    /// # Errors
-    ///
-    /// [`SaveError::Exists`] if there is anything of that name; there is no way to overwrite.
-    pub fn create(path: impl AsRef<Path>) -> Result<(), SaveError> {
-        let path = path.as_ref();
-        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            files::private_dir(dir)?;
-        }
-        let mut bytes = Zeroizing::new([0; PSK_BYTES]);
-        random(&mut bytes[..]).map_err(|_| SaveError::Write {
-            path: path.to_owned(),
-            source: std::io::Error::other("the system's random number generator failed"),
-        })?;
-        files::write(path, &bytes[..], false)
-    }
-
-    /// Reads a file and derives the key from all of its bytes: 32 at least, a megabyte at most.
-    ///
-    /// # Errors
-    ///
-    /// [`LoadError`]: a missing, short or too large file, or one that other users may read. There is
-    /// no key then, and nothing may be sent without one.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let path = path.as_ref();
-        let bytes = files::read_secret(path)?;
-        if bytes.len() < PSK_BYTES {
-            return Err(LoadError::ShortPreSharedKey {
-                path: path.to_owned(),
-                found: bytes.len(),
-            });
-        }
-        let mut key = Box::new(Zeroizing::new([0; 32]));
-        Hkdf::<Sha256>::new(Some(&SALT), &bytes)
-            .expand(&[], &mut key[..])
-            .map_err(|_| LoadError::ShortPreSharedKey {
-                path: path.to_owned(),
-                found: bytes.len(),
-            })?;
-        Ok(Self(key))
-    }
-
-    /// The derived key. Copies of it are the caller's to erase.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PreSharedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PreSharedKey").finish_non_exhaustive()
-    }
+/// Which end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The one that dialled, and speaks first.
+    Client,
+    /// The one that was dialled.
+    Server,
 }

@@ -11,6 +11,7 @@
 //! [`Attempt`] of its own from it.
 
 mod attempt;
+mod judge;
 mod problem;
 mod provider;
 mod sign;
@@ -25,6 +26,8 @@ use rustls::{ClientConfig, ServerConfig, version};
 use rustls_pki_types::CertificateDer;
 
 pub use attempt::{Attempt, Refusal};
+pub(crate) use judge::Judge;
+pub use judge::Unvouched;
 pub use problem::TlsProblem;
 pub use signed::{VerifyError, verify_certificate, verify_certificate_at};
 
