@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use towline_transport::{AcceptError, Authorisation, Connection, Verdict};
+use towline_transport::{AcceptError, Authorisation, Connection, Peer, PublicKey, Verdict};
 
 use crate::accept::{Accept, Handshake};
 use crate::complaints::{Journal, now};
@@ -113,11 +113,10 @@ impl AcceptLoop {
                 Ok(connection) => {
                     if let Verdict::Refuse(why) = authorisation.check(connection.peer()) {
                         counters.not_authorised();
-                        return Ended::NotAuthorised(format!(
-                            "{} was refused: {}",
-                            connection.peer(),
-                            why.escape_debug()
-                        ));
+                        return Ended::NotAuthorised(
+                            connection.peer().public_key(),
+                            not_authorised(connection.peer(), &why),
+                        );
                     }
                     tracing::debug!(peer = %connection.peer(), "connected");
                     let outcome = handler(connection, stopping).await.into();
@@ -163,10 +162,12 @@ impl AcceptLoop {
         let error = match ended {
             Ok(Ended::Served(Outcome::Done)) => return,
             Ok(Ended::Served(Outcome::Failed(text))) => return journal.ended_badly.note(text),
-            Ok(Ended::NotShaken(error @ AcceptError::NotAdmitted { .. })) => {
-                return journal.refused_peers.note(error.to_string());
+            Ok(Ended::NotShaken(AcceptError::NotAdmitted { remote, refusal })) => {
+                let key = refusal.peer().public_key();
+                let error = AcceptError::NotAdmitted { remote, refusal };
+                return journal.refused_peers.note(key, error.to_string());
             }
-            Ok(Ended::NotAuthorised(text)) => return journal.refused_peers.note(text),
+            Ok(Ended::NotAuthorised(key, text)) => return journal.refused_peers.note(key, text),
             Ok(Ended::NotShaken(error)) => {
                 return journal.failed_handshakes.note(error.to_string());
             }
@@ -195,7 +196,16 @@ impl AcceptLoop {
 enum Ended {
     Served(Outcome),
     NotShaken(AcceptError),
-    NotAuthorised(String),
+    NotAuthorised(Option<PublicKey>, String),
+}
+
+/// For the log: who it was, in a form that two people can compare too.
+fn not_authorised(peer: &Peer, why: &str) -> String {
+    let why = why.escape_debug();
+    match peer.fingerprint() {
+        Some(fingerprint) => format!("{peer} (fingerprint {fingerprint}) was refused: {why}"),
+        None => format!("{peer} was refused: {why}"),
+    }
 }
 
 /// How long to wait before the next accept.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use towline_identity::Peer;
+use towline_identity::{Authorisation, Authority, AuthorityOptions, LeafOptions, Peer};
 use towline_server::{Accept, Handshake, Outcome, Server};
 use towline_transport::{AcceptError, Connection};
 use tracing::subscriber::DefaultGuard;
@@ -29,6 +29,8 @@ enum Does {
     Nothing,
     /// Shakes hands, and then breaks rules.
     Misbehaves,
+    /// Proves the key of this certificate.
+    ShowsKey(Vec<u8>),
 }
 
 impl Handshake for Stranger {
@@ -44,6 +46,11 @@ impl Handshake for Stranger {
             Does::Misbehaves => {
                 let (io, _) = tokio::io::duplex(1);
                 let peer = Peer::unauthenticated(remote.as_str());
+                Ok(Connection::new(Box::new(io), peer, "door", remote))
+            }
+            Does::ShowsKey(leaf) => {
+                let (io, _) = tokio::io::duplex(1);
+                let peer = Peer::from_verified_certificate(&leaf, remote.as_str()).unwrap();
                 Ok(Connection::new(Box::new(io), peer, "door", remote))
             }
         }
@@ -187,6 +194,75 @@ async fn connections_that_end_badly_are_told_once_a_second() {
     assert!(lines.len() <= 7, "{lines:#?}");
     assert!(lines[0].contains("stranger 0 broke a rule"), "{lines:#?}");
     assert_eq!(told(&lines), 500, "{lines:#?}");
+}
+
+/// docs/wire I46: the line about a key says how to admit it, so a crowd hides no one.
+#[tokio::test(start_paused = true)]
+async fn each_refused_key_is_told_however_many_others_come() {
+    let log = Log::default();
+    let _collecting = log.collect();
+    let (knock, door) = mpsc::unbounded_channel();
+    let server = Server::builder()
+        .authorise(Authorisation::keys([]))
+        .serve([Door(door)], |_, _| async {})
+        .unwrap();
+    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let leaf = |number: u32| {
+        authority
+            .issue(&LeafOptions::new(format!("n{number}")))
+            .unwrap()
+    };
+    let strangers: Vec<_> = (0..100).map(leaf).collect();
+    let keys: Vec<_> = strangers
+        .iter()
+        .map(|one| one.public_key().to_string())
+        .collect();
+    let send = |number: usize| {
+        let leaf = strangers[number].certificate_der().to_vec();
+        assert!(
+            knock
+                .send(Stranger(number as u32, Does::ShowsKey(leaf)))
+                .is_ok()
+        );
+    };
+    let is_told = |lines: &[String], number: usize| {
+        let about = |line: &&String| line.contains(&keys[number]) && !line.contains("more refused");
+        lines.iter().any(|line| about(&line))
+    };
+    // Twenty in the same second, one of them again and again.
+    for number in 0..20 {
+        send(number);
+        send(0);
+        sleep(MS).await;
+    }
+    sleep(1500 * MS).await;
+    let lines = log.lines();
+    assert!((0..20).all(|number| is_told(&lines, number)), "{lines:#?}");
+    assert!(lines.len() < 24, "{lines:#?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| !line.contains("n0@") || line.contains("fingerprint"))
+    );
+    assert_eq!(told(&lines), 40, "{lines:#?}");
+
+    // More than fit into a second: all that come again are told, one after the other.
+    for _ in 0..10 {
+        (20..100).for_each(send);
+        sleep(1001 * MS).await;
+    }
+    let lines = log.lines();
+    assert!((0..100).all(|number| is_told(&lines, number)), "{lines:#?}");
+    assert!(lines.len() < 130, "{lines:#?}");
+    sleep(1500 * MS).await;
+    assert_eq!(told(&log.lines()), 840);
+
+    // After a minute a key is told anew.
+    sleep(60_000 * MS).await;
+    send(5);
+    sleep(MS).await;
+    assert!(log.lines().last().unwrap().contains(&keys[5]));
+    server.shutdown(Duration::ZERO).await;
 }
 
 /// How many complaints the lines stand for.

@@ -55,7 +55,7 @@ pub use endpoint::{Endpoint, EndpointProblem, Multiplexer, ParseEndpointError, S
 pub use listen::{AcceptError, Incoming, ListenError, ListenOptions, Listener};
 pub use session::connect_session;
 pub use towline_identity::tls::TlsProblem;
-pub use towline_identity::{Authorisation, Trust, Verdict};
+pub use towline_identity::{Authorisation, Peer, PublicKey, Trust, Verdict};
 
 /// What an I/O error of an established connection says about TLS, if it says anything.
 ///
