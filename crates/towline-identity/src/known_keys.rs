@@ -9,6 +9,7 @@
 mod error;
 mod file;
 mod list;
+mod mark;
 mod update;
 
 pub use error::{KnownKeysError, KnownKeysProblem};

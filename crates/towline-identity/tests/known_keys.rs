@@ -299,3 +299,88 @@ fn a_list_that_is_full_takes_no_more() {
     assert!(matches!(error, KnownKeysError::TooLarge { .. }), "{error}");
     assert_eq!(fs::read(&path).unwrap(), text);
 }
+
+/// docs/wire I43: a lock outlives the file, however it was made.
+#[test]
+fn a_lock_is_not_undone_by_losing_the_file() {
+    type Locks = fn(&Path);
+    let by_command: Locks = |path| KnownKeys::lock(path).unwrap();
+    let by_chmod: Locks = |path| {
+        chmod(path, 0o444);
+        // Whoever only looks leaves nothing behind.
+        let looking = KnownKeys::open_for_inspection(path);
+        assert!(looking.is_locked().unwrap());
+        assert!(!path.with_extension("locked").exists());
+        // A server has seen it.
+        assert!(KnownKeys::open(path).unwrap().is_locked().unwrap());
+    };
+    for lock in [by_command, by_chmod] {
+        let (_dir, path) = room();
+        KnownKeys::add(&path, entry(1)).unwrap();
+        lock(&path);
+        let text = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        for error in [
+            KnownKeys::if_there(&path).unwrap_err(),
+            KnownKeys::open(&path).unwrap_err(),
+            KnownKeys::unlock(&path).unwrap_err(),
+        ] {
+            let said = error.to_string();
+            assert!(matches!(error, KnownKeysError::LockedGone { .. }), "{said}");
+            assert!(
+                said.contains("known add") && said.contains("unlock --anew"),
+                "{said}"
+            );
+        }
+        assert!(!path.exists(), "it was made");
+
+        // Restored, it is what it was.
+        fs::write(&path, &text).unwrap();
+        chmod(&path, 0o444);
+        assert!(KnownKeys::if_there(&path).unwrap().is_locked().unwrap());
+        // What is named again is a locked list from the first key on.
+        fs::remove_file(&path).unwrap();
+        KnownKeys::add(&path, entry(2)).unwrap();
+        assert_eq!(mode(&path), 0o400);
+        let known = KnownKeys::if_there(&path).unwrap();
+        assert!(matches!(
+            known.record(entry(3)),
+            Err(KnownKeysError::Locked { .. })
+        ));
+        assert_eq!(numbers(&path), [key(2)].into());
+        // Who unlocks it, or says so, begins anew.
+        fs::remove_file(&path).unwrap();
+        KnownKeys::unlock_anew(&path).unwrap();
+        assert!(!KnownKeys::if_there(&path).unwrap().is_locked().unwrap());
+        fs::remove_file(&path).unwrap();
+        KnownKeys::if_there(&path).unwrap();
+        KnownKeys::unlock(&path).unwrap();
+    }
+}
+
+/// docs/wire I41: a process that is stopped with the lock in its hand stops no other for long.
+#[test]
+fn a_lock_that_is_not_let_go_of_is_waited_for_a_while() {
+    let (_dir, path) = room();
+    let known = KnownKeys::open(&path).unwrap();
+    known.record(entry(1)).unwrap();
+    let held = fs::File::open(&path).unwrap();
+    held.lock().unwrap();
+    // Those that wait together have waited together.
+    thread::scope(|scope| {
+        for number in 2..20 {
+            let known = &known;
+            scope.spawn(move || {
+                let error = known.record(entry(number)).unwrap_err();
+                let said = error.to_string();
+                assert!(matches!(error, KnownKeysError::Busy { .. }), "{said}");
+                assert!(said.contains("known_client_keys for 3 seconds"), "{said}");
+            });
+        }
+        // Meanwhile what is there is read.
+        assert_eq!(known.list().unwrap().keys().len(), 1);
+    });
+    held.unlock().unwrap();
+    known.record(entry(30)).unwrap();
+    assert_eq!(numbers(&path), [key(1), key(30)].into());
+}

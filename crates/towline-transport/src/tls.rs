@@ -179,8 +179,14 @@ async fn admit(attempt: Attempt) -> Result<Peer, HandshakeError> {
     if !attempt.must_record() {
         return attempt.admit().map_err(HandshakeError::Refused);
     }
-    let _place = RECORDERS.acquire().await;
-    spawn_blocking(move || attempt.admit())
+    let place = RECORDERS.acquire().await;
+    // The place is the thread's, which goes on when the client's time is over.
+    let record = move || {
+        let admitted = attempt.admit();
+        drop(place);
+        admitted
+    };
+    spawn_blocking(record)
         .await
         .map_err(|_| HandshakeError::Stopping)?
         .map_err(HandshakeError::Refused)

@@ -34,6 +34,28 @@ pub enum KnownKeysError {
         /// The file.
         path: PathBuf,
     },
+    /// It was locked, and is gone: whom it refused is not known any more, so nobody is admitted.
+    #[error(
+        "the known keys in {} were locked, and the file is gone: restore it (perhaps from {}.old), name the keys \
+         again with `tow keys known add KEY --file {}`, or begin with an empty list that learns with \
+         `tow keys known unlock --anew --file {}`",
+        path.display(), path.display(), path.display(), path.display()
+    )]
+    LockedGone {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process holds the file.
+    #[error(
+        "another process has held {} for {seconds} seconds and not let go of it: see which one it is with `fuser {}`",
+        path.display(), path.display()
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// For how long it was tried.
+        seconds: u64,
+    },
     /// A directory, a device, a pipe.
     #[error("{} is not a file, and cannot hold known keys: move it away", path.display())]
     NotAFile {

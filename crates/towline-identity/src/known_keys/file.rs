@@ -5,13 +5,13 @@ use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::error::KnownKeysError;
 use super::list::{KnownKey, KnownKeyList};
-use super::{KNOWN_CLIENT_KEYS, KNOWN_SERVER_KEYS};
+use super::{KNOWN_CLIENT_KEYS, KNOWN_SERVER_KEYS, mark};
 use crate::certificate;
 use crate::public_key::PublicKey;
 
@@ -71,6 +71,11 @@ pub(super) struct Shared {
     pub(super) waiting: Mutex<Vec<KnownKey>>,
     /// Held by the one thread of this process that records.
     pub(super) recording: Mutex<()>,
+    /// How often another process kept one of them from it.
+    pub(super) kept_waiting: AtomicU64,
+    warn_on_address_reuse: AtomicBool,
+    /// Nothing is written, not even a mark.
+    inspecting: bool,
 }
 
 struct Cached {
@@ -120,6 +125,11 @@ impl Snapshot {
             None => Lookup::New,
         }
     }
+
+    /// Another key that was met first where this one comes from.
+    pub(crate) fn other_at(&self, key: &KnownKey) -> Option<&KnownKey> {
+        self.list.as_ref()?.other_at(key)
+    }
 }
 
 impl KnownKeys {
@@ -130,7 +140,8 @@ impl KnownKeys {
     ///
     /// [`KnownKeysError`]: no such file, not a file, unreadable, a line that cannot be understood, or
     /// locked and empty. After this any of them refuses everybody until it is mended, a file that is
-    /// gone too (docs/wire I43).
+    /// gone too. Once a list was seen to be locked, `FILE.locked` beside it says so, and a file that is
+    /// gone is an error at the next start as well (docs/wire I43).
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, KnownKeysError> {
         Self::open_with(path, KnownKeysPolicy::FileMode)
     }
@@ -160,7 +171,22 @@ impl KnownKeys {
     /// A file to look at, with nothing checked: [`list`](Self::list) and
     /// [`is_locked`](Self::is_locked) then say what is wrong with it, if anything is.
     pub fn open_for_inspection(path: impl Into<PathBuf>) -> Self {
-        Self::unchecked(path.into(), KnownKeysPolicy::FileMode)
+        Self::made(path.into(), KnownKeysPolicy::FileMode, true)
+    }
+
+    /// Whether to warn, in the log and in refusals, about an unknown key that comes from an address from
+    /// which another key of the list came: a key that was renewed, or somebody in between. Off unless
+    /// told otherwise: many clients may share an address. For servers that are dialled it is worth it.
+    #[must_use]
+    pub fn warn_on_address_reuse(self, warn: bool) -> Self {
+        self.shared
+            .warn_on_address_reuse
+            .store(warn, Ordering::Relaxed);
+        self
+    }
+
+    pub(crate) fn warns_on_address_reuse(&self) -> bool {
+        self.shared.warn_on_address_reuse.load(Ordering::Relaxed)
     }
 
     /// `known_client_keys` in the current directory, where servers look: asked as soon as it is there,
@@ -196,6 +222,10 @@ impl KnownKeys {
     }
 
     pub(super) fn unchecked(path: PathBuf, policy: KnownKeysPolicy) -> Self {
+        Self::made(path, policy, false)
+    }
+
+    fn made(path: PathBuf, policy: KnownKeysPolicy, inspecting: bool) -> Self {
         Self {
             shared: Arc::new(Shared {
                 path,
@@ -204,6 +234,9 @@ impl KnownKeys {
                 cache: Mutex::default(),
                 waiting: Mutex::default(),
                 recording: Mutex::default(),
+                kept_waiting: AtomicU64::new(0),
+                warn_on_address_reuse: AtomicBool::new(false),
+                inspecting,
             }),
         }
     }
@@ -235,6 +268,11 @@ impl KnownKeys {
     /// The list and its policy as of now; read only if the file has changed.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, KnownKeysError> {
         let found = match self.metadata() {
+            Err(KnownKeysError::NotFound { .. }) if self.was_locked() => {
+                return Err(KnownKeysError::LockedGone {
+                    path: self.path().to_owned(),
+                });
+            }
             Err(KnownKeysError::NotFound { .. }) if self.is_absent() => {
                 return Ok(Snapshot {
                     list: None,
@@ -259,6 +297,9 @@ impl KnownKeys {
             list: Some(list),
             locked: self.locked_by(&metadata),
         };
+        if snapshot.locked {
+            self.mark();
+        }
         let stamp = Stamp::of(&metadata);
         if stamp.is_settled() {
             *cache = Some(Cached {
@@ -267,6 +308,22 @@ impl KnownKeys {
             });
         }
         Ok(snapshot)
+    }
+
+    /// Whether the file's mode decides, and it said that the list was locked when it was last seen.
+    pub(super) fn was_locked(&self) -> bool {
+        self.shared.policy == KnownKeysPolicy::FileMode && mark::is_set(self.path())
+    }
+
+    /// Notes beside the file that it is locked, if that can be done here: whoever locked it by `chmod`
+    /// left no mark.
+    fn mark(&self) {
+        if self.shared.policy == KnownKeysPolicy::FileMode
+            && !self.shared.inspecting
+            && let Err(error) = mark::set(self.path())
+        {
+            tracing::debug!(path = %self.path().display(), %error, "the lock cannot be marked beside the file");
+        }
     }
 
     /// Whether there is no list because there never was one. A dangling link is a mistake, not an

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::KnownKeysProblem;
+use crate::escape::is_hidden;
 use crate::peer::Peer;
 use crate::public_key::PublicKey;
 
@@ -124,6 +125,15 @@ impl KnownKeyList {
             .and_then(|at| self.keys.get(*at))
     }
 
+    /// The first other key that was met at the same address.
+    pub(crate) fn other_at(&self, key: &KnownKey) -> Option<&KnownKey> {
+        let same = |known: &&KnownKey| known.address == key.address && known.key != key.key;
+        self.keys
+            .iter()
+            .find(same)
+            .filter(|known| known.address != "-")
+    }
+
     /// Appends a key, after the usual first line if the text was empty; false if it is there already.
     pub fn insert(&mut self, mut key: KnownKey) -> bool {
         if self.index.contains_key(&key.key) {
@@ -215,7 +225,7 @@ fn field(text: &str) -> String {
         .take(FIELD_CHARS)
         .map(|c| {
             // A `#` in front would make a comment of the line.
-            if c.is_whitespace() || c.is_control() || c == '#' {
+            if c.is_whitespace() || is_hidden(c) || c == '#' {
                 '?'
             } else {
                 c

@@ -1,16 +1,24 @@
 //! Changing a known-keys file: all of it or nothing, by one process at a time.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use super::error::KnownKeysError;
 use super::file::{KnownKeys, KnownKeysPolicy, lock};
 use super::list::{KnownKey, KnownKeyList};
+use super::mark;
 use crate::public_key::PublicKey;
 
 /// How often another process may replace the file while this one waits for its lock.
 const ATTEMPTS: u32 = 1000;
+/// How often the lock is tried, and the pause between: three seconds in all, far more than anybody
+/// needs who holds it to write a list.
+const LOCK_TRIES: u32 = 600;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 impl KnownKeys {
     /// Records a key that a peer has proven, unless it is there (docs/wire I41). Keys that several
@@ -18,11 +26,18 @@ impl KnownKeys {
     ///
     /// # Errors
     ///
-    /// [`KnownKeysError`]: the file is gone, damaged, locked by now, or cannot be written. The key is
-    /// then not recorded, and its peer must not be admitted.
+    /// [`KnownKeysError`]: the file is gone, damaged, locked by now, held by another process for
+    /// seconds, or cannot be written. The key is then not recorded, and its peer must not be admitted.
     pub fn record(&self, key: KnownKey) -> Result<(), KnownKeysError> {
         lock(&self.shared.waiting).push(key.clone());
+        let kept_waiting = || self.shared.kept_waiting.load(Ordering::Relaxed);
+        let before = kept_waiting();
         let _recording = lock(&self.shared.recording);
+        // The thread before has waited for both: together they do not wait longer than one.
+        if kept_waiting() != before {
+            lock(&self.shared.waiting).retain(|waits| *waits != key);
+            return Err(self.busy());
+        }
         let mut batch = std::mem::take(&mut *lock(&self.shared.waiting));
         // Another thread took it along: it has written it, or has failed and told only its own peer.
         if !batch.contains(&key) {
@@ -38,13 +53,15 @@ impl KnownKeys {
     }
 
     /// Adds a key by the word of an administrator, whether the file is locked or not, and makes the
-    /// file (mode 0600) if there is none. False if the key was there.
+    /// file (mode 0600; locked, if one that was locked is gone) if there is none. False if the key was
+    /// there.
     ///
     /// # Errors
     ///
     /// [`KnownKeysError`]: the file is damaged or cannot be written.
     pub fn add(path: impl Into<PathBuf>, key: KnownKey) -> Result<bool, KnownKeysError> {
-        let known = Self::create(path.into())?;
+        let known = Self::unchecked(path.into(), KnownKeysPolicy::FileMode);
+        known.create(if known.was_locked() { 0o400 } else { 0o600 })?;
         let mut added = false;
         known.update(false, |list| {
             added = list.insert(key);
@@ -82,6 +99,7 @@ impl KnownKeys {
                 path: known.path().to_owned(),
             });
         }
+        mark::set(known.path()).map_err(|source| known.write_failed(source))?;
         let mut permissions = held.metadata.permissions();
         permissions.set_readonly(true);
         held.file
@@ -90,31 +108,54 @@ impl KnownKeys {
     }
 
     /// Lets the file learn: its owner may write to it (docs/wire I42). Makes it, empty and with mode
-    /// 0600, if there is none.
+    /// 0600, if there is none and none was locked.
     ///
     /// # Errors
     ///
-    /// [`KnownKeysError`]: damaged, or the system refused.
+    /// [`KnownKeysError::LockedGone`] if one was: to make an empty one then lets everybody in whom the
+    /// authority knows. Else: damaged, or the system refused.
     pub fn unlock(path: impl Into<PathBuf>) -> Result<(), KnownKeysError> {
-        let known = Self::create(path.into())?;
+        let known = Self::unchecked(path.into(), KnownKeysPolicy::FileMode);
+        if known.was_locked() {
+            known.metadata().map_err(|error| match error {
+                KnownKeysError::NotFound { path } => KnownKeysError::LockedGone { path },
+                error => error,
+            })?;
+        } else {
+            known.create(0o600)?;
+        }
         let mut held = known.hold()?;
         let text = known.read(&mut held.file)?;
         known.parse(&text)?;
         held.file
             .set_permissions(writable(&held.metadata))
+            .and_then(|()| mark::clear(known.path()))
             .map_err(|source| known.write_failed(source))
     }
 
-    fn create(path: PathBuf) -> Result<Self, KnownKeysError> {
-        let known = Self::unchecked(path, KnownKeysPolicy::FileMode);
+    /// [`unlock`](Self::unlock), even if a locked list is gone: whom it refused is then forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`KnownKeysError`]: damaged, or the system refused.
+    pub fn unlock_anew(path: impl Into<PathBuf>) -> Result<(), KnownKeysError> {
+        let known = Self::unchecked(path.into(), KnownKeysPolicy::FileMode);
+        known.create(0o600)?;
+        Self::unlock(known.path())
+    }
+
+    /// Makes the file, empty, if there is none.
+    fn create(&self, mode: u32) -> Result<(), KnownKeysError> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(known.path()) {
-            Ok(_) => Ok(known),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(known),
-            Err(source) => Err(known.write_failed(source)),
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+        #[cfg(not(unix))]
+        let _no_modes = mode;
+        match options.open(self.path()) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(source) => Err(self.write_failed(source)),
         }
     }
 
@@ -148,7 +189,7 @@ impl KnownKeys {
             self.metadata()?;
             let path = fs::canonicalize(self.path()).map_err(failed)?;
             let (file, writable) = open(&path).map_err(failed)?;
-            file.lock().map_err(failed)?;
+            self.wait_for_lock(&file)?;
             let metadata = file.metadata().map_err(failed)?;
             if fs::metadata(&path).is_ok_and(|there| is_same(&there, &metadata)) {
                 return Ok(Held {
@@ -160,6 +201,26 @@ impl KnownKeys {
             }
         }
         Err(failed(io::ErrorKind::ResourceBusy.into()))
+    }
+
+    /// For a while: a process that is stopped while it holds the file must not stop this one.
+    fn wait_for_lock(&self, file: &File) -> Result<(), KnownKeysError> {
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(source)) => return Err(self.write_failed(source)),
+            }
+        }
+        self.shared.kept_waiting.fetch_add(1, Ordering::Relaxed);
+        Err(self.busy())
+    }
+
+    fn busy(&self) -> KnownKeysError {
+        KnownKeysError::Busy {
+            path: self.path().to_owned(),
+            seconds: (LOCK_PAUSE * LOCK_TRIES).as_secs(),
+        }
     }
 
     fn write_failed(&self, source: io::Error) -> KnownKeysError {
