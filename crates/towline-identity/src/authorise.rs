@@ -72,9 +72,9 @@ impl Authorisation {
         let keys: BTreeSet<_> = keys.into_iter().collect();
         Self::by_peer(move |peer| match peer.public_key() {
             Some(key) if keys.contains(&key) => Verdict::Allow,
-            Some(key) => Verdict::refuse(format!(
-                "its key {key} is not among those that are allowed here"
-            )),
+            Some(_) => {
+                Verdict::refuse("only certain keys are allowed here, and it is none of them")
+            }
             None => Verdict::refuse("it has proven no key, and only certain keys are allowed here"),
         })
     }

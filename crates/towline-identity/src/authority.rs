@@ -7,12 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use zeroize::Zeroizing;
+
 use crate::certificate::{self, Facts, date};
+use crate::changes::Changes;
 use crate::error::{IssueError, LoadError, SaveError};
 use crate::files;
 use crate::identity::Identity;
 use crate::passphrase::{NoPassphrase, PassphraseSource};
 use crate::profile::{Issuer, Leaf, Profile};
+use crate::protected::Protection;
 use crate::public_key::PublicKey;
 use crate::save::SaveOptions;
 use crate::secret::SecretKey;
@@ -285,7 +289,7 @@ impl Authority {
         let dir = private_dir.as_ref();
         let (key_path, path) = (dir.join(KEY_FILE), dir.join(CERTIFICATE_FILE));
         // `load` returns at least one.
-        let mut certificates = certificate::load(&path)?;
+        let mut certificates = certificate::load_trusted(&path)?;
         let certificate = certificates.remove(0);
         let facts = certificate::facts(&certificate, &path)?;
         for other in &certificates {
@@ -338,15 +342,22 @@ impl Authority {
             files::check_absent(&key_path)?;
             files::check_absent(&path)?;
         }
-        let key = self.key.to_file(options.protection.as_ref(), &key_path)?;
+        let key = self.sealed(&key_path, options.protection.as_ref())?;
         files::private_dir(dir)?;
-        files::write(&key_path, &key, options.overwrite)?;
+        let mut changes = Changes::default();
+        changes.put(&key_path, &key, options.overwrite)?;
         let pem = certificate::to_pem(&self.trusted());
-        files::write(&path, pem.as_bytes(), options.overwrite).inspect_err(|_| {
-            if !options.overwrite {
-                files::remove(&key_path);
-            }
-        })
+        changes.put(&path, pem.as_bytes(), options.overwrite)?;
+        changes.commit()
+    }
+
+    /// What the key file will hold.
+    pub(crate) fn sealed(
+        &self,
+        key_path: &Path,
+        protection: Option<&Protection>,
+    ) -> Result<Zeroizing<Vec<u8>>, SaveError> {
+        self.key.to_file(protection, key_path)
     }
 
     /// Makes a new identity: a random key, and a certificate for it that is valid for servers and

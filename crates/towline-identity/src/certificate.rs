@@ -63,6 +63,17 @@ impl Facts {
         })
     }
 
+    /// What is wrong with the certificate's time at `now`, in words that follow its name.
+    pub(crate) fn outside(&self, now: SystemTime) -> Option<String> {
+        if now > self.not_after {
+            Some(format!("expired on {}", date(self.not_after)))
+        } else if now < self.not_before {
+            Some(format!("is not valid before {}", date(self.not_before)))
+        } else {
+            None
+        }
+    }
+
     /// Fails if `now` is outside the certificate's time; `path` is for the error.
     pub(crate) fn check_time(&self, now: SystemTime, path: &Path) -> Result<(), LoadError> {
         if now > self.not_after {
@@ -85,6 +96,11 @@ impl Facts {
 /// file is a certificate.
 pub(crate) fn load(path: &Path) -> Result<Vec<Vec<u8>>, LoadError> {
     parse(&files::read(path)?, path)
+}
+
+/// [`load`] of a file that says whom to trust: nobody else may be able to change it (docs/wire I34).
+pub(crate) fn load_trusted(path: &Path) -> Result<Vec<Vec<u8>>, LoadError> {
+    parse(&files::read_trusted(path)?, path)
 }
 
 /// [`load`] of a text; `path` is for errors.

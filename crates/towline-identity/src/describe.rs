@@ -12,6 +12,7 @@ use x509_parser::x509::X509Name;
 
 use crate::certificate::Facts;
 use crate::error::CertificateError;
+use crate::escape::escape;
 use crate::profile::Profile;
 use crate::protected::hex_text;
 use crate::public_key::PublicKey;
@@ -20,7 +21,7 @@ use crate::secret::tlv;
 /// Everything a certificate says that a person may want to see.
 ///
 /// Its `Display` is the listing of the original, without the public key's other forms at its end.
-/// Control characters of texts are escaped.
+/// What cannot be seen in texts is escaped.
 ///
 /// ```
 /// use towline_identity::{Authority, AuthorityOptions, Description};
@@ -259,21 +260,16 @@ fn escaped_value(value: &str) -> String {
             text.push('\\');
             text.push(c);
         } else {
-            push_visible(&mut text, c);
+            text.push(c);
         }
     }
-    text
+    escape(&text)
 }
 
 fn alt_name(name: &GeneralName<'_>) -> Option<String> {
-    let visible = |text: &str| {
-        let mut shown = String::with_capacity(text.len());
-        text.chars().for_each(|c| push_visible(&mut shown, c));
-        shown
-    };
     match name {
-        GeneralName::DNSName(name) => Some(format!("DNS:{}", visible(name))),
-        GeneralName::RFC822Name(email) => Some(format!("email:{}", visible(email))),
+        GeneralName::DNSName(name) => Some(format!("DNS:{}", escape(name))),
+        GeneralName::RFC822Name(email) => Some(format!("email:{}", escape(email))),
         GeneralName::IPAddress(bytes) => {
             let address = match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
                 (Ok(four), _) => Ipv4Addr::from(four).to_string(),
@@ -283,15 +279,6 @@ fn alt_name(name: &GeneralName<'_>) -> Option<String> {
             Some(format!("IP Address:{address}"))
         }
         _ => None,
-    }
-}
-
-/// Nothing in a certificate may command the terminal it is shown on.
-fn push_visible(text: &mut String, c: char) {
-    if c.is_control() {
-        text.extend(c.escape_default());
-    } else {
-        text.push(c);
     }
 }
 

@@ -63,6 +63,14 @@ pub enum LoadError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Other users may change the file, which says whom to trust.
+    #[error("{} may be changed by other users (mode {mode:03o}), so it is not trusted: run `chmod go-w {}`", path.display(), path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// The key is protected, and there is no passphrase to open it with.
     #[error("the key in {} is protected by a passphrase: {source}", path.display())]
     Passphrase {
@@ -152,6 +160,20 @@ pub enum LoadError {
         /// From when it is valid, for people.
         not_before: String,
     },
+    /// No authority that is trusted beside it has signed the certificate, or its time is over.
+    #[error(
+        "{} is not vouched for by {} ({why}), so nobody who trusts the same authorities would believe it: \
+         add the certificate of the authority that signed it there, or renew it where that authority is",
+        certificate.display(), authorities.display()
+    )]
+    NotVouched {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The file with the authorities.
+        authorities: PathBuf,
+        /// Why none of them vouches for it.
+        why: String,
+    },
     /// A certificate that may not sign others.
     #[error("{} is not the certificate of an authority (basicConstraints CA is absent)", path.display())]
     NotAnAuthority {
@@ -181,12 +203,23 @@ pub enum SaveError {
     /// The directory serves another authority's identities.
     #[error(
         "{} is the certificate of another authority: identities of two authorities do not share a directory; \
-         choose another directory, or use --force to replace it",
+         choose another directory, or use --force to trust both there",
         path.display()
     )]
     OtherAuthority {
         /// The authority's certificate found there.
         path: PathBuf,
+    },
+    /// The file with the trusted authorities cannot be used, so nothing is added to it.
+    #[error(transparent)]
+    Authorities(LoadError),
+    /// As many copies of older versions as are kept are there already.
+    #[error("there are {limit} older versions of {} already: move some of them away", path.display())]
+    TooManyOld {
+        /// The file.
+        path: PathBuf,
+        /// How many are kept.
+        limit: usize,
     },
     /// The key could not be protected.
     #[error("the key for {} cannot be protected: {source}", path.display())]

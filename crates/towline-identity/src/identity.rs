@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::authority::CERTIFICATE_FILE;
 use crate::certificate::{self, Facts, date};
+use crate::changes::Changes;
 use crate::error::{LoadError, SaveError};
 use crate::files;
 use crate::passphrase::{NoPassphrase, PassphraseSource};
@@ -17,6 +18,7 @@ use crate::protected::Protection;
 use crate::public_key::PublicKey;
 use crate::save::{Roots, SaveOptions};
 use crate::secret::SecretKey;
+use crate::tls::{Purpose, vouched};
 
 /// A program's own key and certificate, and the certificates of the authorities it trusts.
 ///
@@ -57,8 +59,9 @@ impl Identity {
     /// # Errors
     ///
     /// [`LoadError`]: unreadable, damaged or passphrase-protected files, a key that others may read, a
-    /// key or certificate that is not Ed25519, a key of another certificate, a certificate outside its
-    /// time, a clock before 2020.
+    /// `ca.crt` that others may change, a key or certificate that is not Ed25519, a key of another
+    /// certificate, a certificate outside its time, one for which no valid authority of `ca.crt`
+    /// vouches, a clock before 2020.
     pub fn load(dir: impl AsRef<Path>, name: &str) -> Result<Self, LoadError> {
         Self::load_at(dir, name, certificate::now())
     }
@@ -108,7 +111,8 @@ impl Identity {
     /// alone, with a warning in the log if others may look into it.
     ///
     /// A `ca.crt` of the same authority, or of one that it succeeds, may be there already: identities
-    /// of one authority share a directory.
+    /// of one authority share a directory. What is missing from it is added, and what it was is kept
+    /// as `ca.crt.old`.
     ///
     /// # Errors
     ///
@@ -161,7 +165,7 @@ impl Identity {
             files::check_absent(&files.certificate)?;
             files::check_absent(&files.key)?;
         }
-        Roots::plan(&files.roots, &self.roots, options.overwrite).map(drop)
+        Roots::plan(&files.roots, &self.roots, &[], options.overwrite).map(drop)
     }
 
     /// What the key file will hold.
@@ -173,7 +177,7 @@ impl Identity {
         self.key.to_file(protection, key_path)
     }
 
-    /// Writes the three files, or none if nothing may be overwritten.
+    /// Writes the three files, or none of them.
     pub(crate) fn write(
         &self,
         dir: &Path,
@@ -183,19 +187,13 @@ impl Identity {
     ) -> Result<(), SaveError> {
         let files = Files::unchecked(dir, name);
         files::private_dir(dir)?;
-        let roots = Roots::plan(&files.roots, &self.roots, overwrite)?;
-        let undo = |paths: &[&Path]| {
-            if !overwrite {
-                paths.iter().for_each(|path| files::remove(path));
-            }
-        };
-        files::write(&files.key, sealed, overwrite)?;
+        let roots = Roots::plan(&files.roots, &self.roots, &[], overwrite)?;
         let pem = certificate::to_pem(std::slice::from_ref(&self.certificate));
-        files::write(&files.certificate, pem.as_bytes(), overwrite)
-            .inspect_err(|_| undo(&[&files.key]))?;
-        roots
-            .write(&files.roots, &self.roots)
-            .inspect_err(|_| undo(&[&files.key, &files.certificate]))
+        let mut changes = Changes::default();
+        changes.put(&files.key, sealed, overwrite)?;
+        changes.put(&files.certificate, pem.as_bytes(), overwrite)?;
+        roots.stage(&files.roots, &mut changes)?;
+        changes.commit()
     }
 
     /// The public key others know this identity by.
@@ -278,11 +276,19 @@ impl Files {
         let leaf = certificate::load(&self.certificate)?.swap_remove(0);
         let facts = certificate::facts(&leaf, &self.certificate)?;
         facts.check_time(now, &self.certificate)?;
-        let roots = certificate::load(&self.roots)?;
+        let roots = certificate::load_trusted(&self.roots)?;
         for root in &roots {
             if !certificate::facts(root, &self.roots)?.is_authority {
                 return Err(LoadError::NotAnAuthority { path: self.roots });
             }
+        }
+        // docs/wire I15: the other end's authorities are these, as a rule.
+        if let Err(why) = vouched(&leaf, &roots, now, Purpose::Either) {
+            return Err(LoadError::NotVouched {
+                certificate: self.certificate,
+                authorities: self.roots,
+                why,
+            });
         }
         let key = match known.filter(|key| key.public_key() == facts.public_key) {
             Some(key) => Arc::clone(key),

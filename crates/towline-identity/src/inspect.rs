@@ -68,13 +68,7 @@ fn look(
     path: &Path,
     passphrases: Option<&mut dyn PassphraseSource>,
 ) -> Result<Vec<Inspected>, LoadError> {
-    let text = files::read(path)?;
-    let text = if is_key(&text) {
-        files::read_secret(path)?
-    } else {
-        text
-    };
-    read(&text, path, passphrases)
+    read(&files::read_either(path, is_key)?, path, passphrases)
 }
 
 fn is_key(text: &[u8]) -> bool {

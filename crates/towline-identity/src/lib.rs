@@ -37,14 +37,17 @@
 mod authorise;
 mod authority;
 mod certificate;
+mod changes;
 mod cipher;
 mod describe;
 mod error;
+mod escape;
 mod files;
 mod find;
 mod fingerprint;
 mod identity;
 mod inspect;
+mod key_file;
 mod known_keys;
 mod passphrase;
 mod peer;
@@ -67,10 +70,12 @@ pub use authority::{
 pub use cipher::{CipherSuite, ParseCipherSuiteError};
 pub use describe::Description;
 pub use error::{CertificateError, IssueError, LoadError, ProtectionError, SaveError};
+pub use escape::escape;
 pub use find::{FindError, find_certs_dir};
 pub use fingerprint::Fingerprint;
 pub use identity::Identity;
 pub use inspect::{Inspected, format_date, inspect, inspect_pem, inspect_with};
+pub use key_file::KeyFile;
 pub use known_keys::{
     KNOWN_CLIENT_KEYS, KNOWN_SERVER_KEYS, KnownKey, KnownKeyList, KnownKeys, KnownKeysError,
     KnownKeysPolicy, KnownKeysProblem,

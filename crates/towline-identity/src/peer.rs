@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::certificate::Facts;
 use crate::error::CertificateError;
+use crate::escape::escape;
 use crate::fingerprint::Fingerprint;
 use crate::public_key::PublicKey;
 
@@ -127,7 +128,7 @@ impl fmt::Display for Peer {
         }
         if !self.emails.is_empty() {
             // A certificate may hold any character, a log line may not.
-            write!(f, " <{}>", self.emails.join(",").escape_debug())?;
+            write!(f, " <{}>", escape(&self.emails.join(",")))?;
         }
         write!(f, " at {}", self.address)
     }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::certificate::{self, Facts};
+use crate::changes::Changes;
 use crate::error::SaveError;
-use crate::files;
 use crate::protected::Protection;
+use crate::public_key::PublicKey;
 
 /// How keys are written. The default overwrites nothing and protects nothing: file modes guard the
 /// key.
@@ -23,7 +24,11 @@ impl SaveOptions {
         Self::default()
     }
 
-    /// Whether files that are there already are replaced. A key that is replaced is lost.
+    /// Whether files that are there already are replaced. A key that is replaced is lost. The file of
+    /// trusted authorities is not: ours join those that are there, and what it was is kept beside it.
+    ///
+    /// With [`Authority::save_over`](crate::Authority::save_over): whether certificates may become
+    /// worthless.
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;
         self
@@ -36,73 +41,89 @@ impl SaveOptions {
     }
 }
 
-/// What to do about the file of trusted authorities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What to do about a file of trusted authorities.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Roots {
     /// It says what is needed, or more.
     Keep,
     /// There is none.
-    Create,
-    /// It is an older one of the same authorities, or may be replaced.
-    Replace,
+    Create(Vec<Vec<u8>>),
+    /// It gets these, and what it was is kept.
+    Replace(Vec<Vec<u8>>),
 }
 
 impl Roots {
-    /// Compares the file that is there with the authorities that shall be trusted.
+    /// Compares the file that is there with the authorities that shall be trusted, and with those that
+    /// shall not be any longer.
     ///
-    /// A file that trusts others besides stays as it is: somebody joined two authorities.
-    pub(crate) fn plan(path: &Path, ours: &[Vec<u8>], overwrite: bool) -> Result<Self, SaveError> {
+    /// Authorities that are neither stay trusted: somebody joined two. A file that has foreign ones
+    /// alone is touched with `force` only, and one that cannot be used is replaced by it.
+    pub(crate) fn plan(
+        path: &Path,
+        ours: &[Vec<u8>],
+        retired: &[Vec<u8>],
+        force: bool,
+    ) -> Result<Self, SaveError> {
         match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Create),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::Create(ours.to_vec()));
+            }
             _ => {}
         }
-        let found = certificate::load(path).unwrap_or_default();
-        let key = |der: &Vec<u8>| Facts::read(der).ok().map(|facts| facts.public_key);
-        let our_keys: Vec<_> = ours.iter().filter_map(key).collect();
-        let is_ours = |der| key(der).is_some_and(|key| our_keys.contains(&key));
-        if ours.iter().all(|der| found.contains(der)) {
-            Ok(Self::Keep)
-        } else if overwrite || (!found.is_empty() && found.iter().all(is_ours)) {
-            Ok(Self::Replace)
-        } else {
-            Err(SaveError::OtherAuthority {
+        let found = match certificate::load_trusted(path) {
+            Ok(found) => found,
+            Err(_) if force => return Ok(Self::Replace(ours.to_vec())),
+            Err(error) => return Err(SaveError::Authorities(error)),
+        };
+        let is_retired = |der: &Vec<u8>| retired.contains(der) && !ours.contains(der);
+        if ours.iter().all(|der| found.contains(der)) && !found.iter().any(is_retired) {
+            return Ok(Self::Keep);
+        }
+        let our_names: Vec<_> = ours.iter().filter_map(name).collect();
+        let is_our_key = |der: &Vec<u8>| {
+            name(der).is_some_and(|(key, _)| our_names.iter().any(|(our_key, _)| *our_key == key))
+        };
+        if !force
+            && !found
+                .iter()
+                .any(|der| is_our_key(der) || retired.contains(der))
+        {
+            return Err(SaveError::OtherAuthority {
                 path: path.to_owned(),
-            })
+            });
+        }
+        // The same key under the same name is an older certificate of one that is trusted anyway.
+        let is_replaced =
+            |der: &Vec<u8>| ours.contains(der) || name(der).is_some_and(|n| our_names.contains(&n));
+        let others = found
+            .into_iter()
+            .filter(|der| !is_retired(der) && !is_replaced(der));
+        Ok(Self::Replace(ours.iter().cloned().chain(others).collect()))
+    }
+
+    /// The authorities that the file will hold; `None` if it stays as it is.
+    pub(crate) fn new_content(&self) -> Option<&[Vec<u8>]> {
+        match self {
+            Self::Keep => None,
+            Self::Create(roots) | Self::Replace(roots) => Some(roots),
         }
     }
 
-    /// Carries the plan out.
-    pub(crate) fn write(self, path: &Path, ours: &[Vec<u8>]) -> Result<(), SaveError> {
-        let pem = certificate::to_pem(ours);
+    /// Makes the plan part of what will change.
+    pub(crate) fn stage(&self, path: &Path, changes: &mut Changes) -> Result<(), SaveError> {
         match self {
             Self::Keep => Ok(()),
-            Self::Replace => files::write(path, pem.as_bytes(), true),
-            Self::Create => match files::write(path, pem.as_bytes(), false) {
-                // Somebody else wrote it meanwhile: fine if it says the same.
-                Err(SaveError::Exists { .. }) if Self::plan(path, ours, false)? == Self::Keep => {
-                    Ok(())
-                }
-                result => result,
-            },
+            Self::Create(roots) => changes.share(path, certificate::to_pem(roots).as_bytes()),
+            Self::Replace(roots) => {
+                changes.keep(path)?;
+                changes.replace(path, certificate::to_pem(roots).as_bytes())
+            }
         }
     }
 }
 
-/// Keeps a copy of a file, as `FILE.old`, before it is replaced; there may be none.
-pub(crate) fn keep_old(path: &Path) -> Result<Option<PathBuf>, SaveError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => zeroize::Zeroizing::new(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(SaveError::Write {
-                path: path.to_owned(),
-                source,
-            });
-        }
-    };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".old");
-    let old = PathBuf::from(name);
-    files::write(&old, &bytes, true)?;
-    Ok(Some(old))
+/// What tells authorities apart to those who look for a leaf's: key and subject.
+fn name(der: &Vec<u8>) -> Option<(PublicKey, Vec<u8>)> {
+    let key = Facts::read(der).ok()?.public_key;
+    Some((key, certificate::subject(der)?))
 }

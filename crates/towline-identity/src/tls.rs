@@ -29,6 +29,7 @@ pub use attempt::{Attempt, Refusal};
 pub(crate) use judge::Judge;
 pub use judge::Unvouched;
 pub use problem::TlsProblem;
+pub(crate) use signed::{Purpose, vouched};
 pub use signed::{VerifyError, verify_certificate, verify_certificate_at};
 
 use self::verify::{Rules, Verifier};
@@ -60,7 +61,7 @@ pub enum TlsConfigError {
     #[error("{0}")]
     KnownKeys(Arc<KnownKeysError>),
     /// rustls refused the parts.
-    #[error("the TLS configuration cannot be made: {0}")]
+    #[error("the TLS configuration cannot be made: {}", problem::plain(.0))]
     Tls(#[from] rustls::Error),
     /// The verifier could not be made.
     #[error("no certificate verifier can be made from the trusted authorities: {0}")]

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, NamedGroup, ServerConfig, ServerConnection};
-use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::{PrivateKeyDer, UnixTime};
 use towline_identity::tls::{self, TlsProblem};
-use towline_identity::{Authority, AuthorityOptions, CipherSuite, Identity, LeafOptions};
+use towline_identity::{Authority, AuthorityOptions, CipherSuite, Identity, LeafOptions, Profile};
 
 use support::*;
 
@@ -108,6 +109,70 @@ fn a_peer_that_offers_every_suite_gets_ours() {
     assert_eq!((done.client, done.server), (Ok(()), Ok(())));
     let suite = done.server_end.negotiated_cipher_suite().unwrap().suite();
     assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+}
+
+/// The clock of a connection.
+#[derive(Debug)]
+struct At(SystemTime);
+
+impl TimeProvider for At {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Some(UnixTime::since_unix_epoch(since))
+    }
+}
+
+/// docs/wire I10: a listener may run for longer than the authority lasts, and a configuration is made
+/// once.
+#[test]
+fn an_authority_counts_in_its_own_time_only() {
+    let day = Duration::from_secs(24 * 3600);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "configurations are made by this clock"
+    )]
+    let now = SystemTime::now();
+    let options = AuthorityOptions::new().days(10).at(now + 2 * day);
+    let authority = Authority::generate(&options).unwrap();
+    // The original's leaves may outlive their authority.
+    let leaf = |name| {
+        let options = LeafOptions::new(name).profile(Profile::Selfy).at(now);
+        authority.issue(&options).unwrap()
+    };
+    let (node, ada) = (leaf("node"), leaf("ada"));
+    let server = tls::server_config(&node, CHACHA).unwrap();
+    let client = tls::client_config(&ada, CHACHA).unwrap();
+    let shake_at = |seen_by_client: SystemTime, seen_by_server: SystemTime| {
+        let (mut client, mut server) = ((*client).clone(), (*server).clone());
+        client.time_provider = Arc::new(At(seen_by_client));
+        server.time_provider = Arc::new(At(seen_by_server));
+        shake(&Arc::new(client), &Arc::new(server))
+    };
+    let within = now + 5 * day;
+    let done = shake_at(within, within);
+    assert_eq!((done.client, done.server), (Ok(()), Ok(())));
+    for (moment, why) in [
+        (now + day, "is not valid before"),
+        (now + 13 * day, "expired on"),
+    ] {
+        let done = shake_at(moment, within);
+        assert!(
+            certificate_refused(&done.client).contains(why),
+            "{:?}",
+            done.client
+        );
+        let done = shake_at(within, moment);
+        assert!(
+            certificate_refused(&done.server).contains(why),
+            "{:?}",
+            done.server
+        );
+        assert!(
+            refused(&done.client).contains("authority"),
+            "{:?}",
+            done.client
+        );
+    }
 }
 
 #[test]

@@ -10,8 +10,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use towline_identity::{
-    Authority, AuthorityOptions, Identity, IssueError, LeafOptions, LoadError, Passphrase,
-    PassphraseError, PreSharedKey, Protection, SaveError, SaveOptions,
+    Authority, AuthorityOptions, Identity, Inspected, IssueError, KeyFile, LeafOptions, LoadError,
+    NoPassphrase, Passphrase, PassphraseError, PreSharedKey, Protection, SaveError, SaveOptions,
+    inspect, verify_certificate,
 };
 
 fn authority() -> Authority {
@@ -101,9 +102,7 @@ fn secrets_that_others_may_read_are_refused() {
             Authority::load(path("private")).unwrap_err().to_string(),
             PreSharedKey::load(path("psk")).unwrap_err().to_string(),
             Passphrase::from_file(path("word")).unwrap_err().to_string(),
-            towline_identity::inspect(path("node.key"))
-                .unwrap_err()
-                .to_string(),
+            inspect(path("node.key")).unwrap_err().to_string(),
         ];
         for error in errors {
             assert!(error.contains("chmod 600 "), "{error}");
@@ -291,4 +290,102 @@ fn a_clock_before_2020_makes_and_loads_nothing() {
     assert!(matches!(error, LoadError::Clock { .. }), "{error}");
     assert!(error.to_string().contains("2019"), "{error}");
     Identity::load_at(dir.path(), "node", first).unwrap();
+}
+
+/// docs/wire I34: who can change `ca.crt` says whom to trust.
+#[cfg(unix)]
+#[test]
+fn a_file_of_authorities_that_others_may_change_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let authority = authority();
+    authority.save(dir.path().join("private"), false).unwrap();
+    let identity = authority.issue(&LeafOptions::new("node")).unwrap();
+    identity.save(dir.path(), "node", false).unwrap();
+    let set =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let path = dir.path().join("ca.crt");
+    for (mode, fine) in [(0o644, true), (0o602, false), (0o660, false), (0o400, true)] {
+        set(&path, mode);
+        let loaded = Identity::load(dir.path(), "node");
+        assert_eq!(loaded.is_ok(), fine, "{mode:o}");
+        if let Err(error) = loaded {
+            let command = format!("chmod go-w {}", path.display());
+            assert!(error.to_string().contains(&command), "{error}");
+        }
+    }
+    let path = dir.path().join("private/ca.crt");
+    set(&path, 0o666);
+    let error = Authority::load(dir.path().join("private")).unwrap_err();
+    assert!(matches!(error, LoadError::Writable { .. }), "{error}");
+    verify_certificate(dir.path().join("node.crt"), &path).unwrap_err();
+}
+
+/// A key that comes through a pipe, as from a shell's `<(...)`, is read once.
+#[cfg(unix)]
+#[test]
+fn a_key_in_a_pipe_is_inspected() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = authority().issue(&LeafOptions::new("node")).unwrap();
+    identity.save(dir.path(), "node", false).unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let key = fs::read(dir.path().join("node.key")).unwrap();
+    let writer = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || fs::write(pipe, key).unwrap())
+    };
+    let found = inspect(&pipe).unwrap();
+    writer.join().unwrap();
+    let public_key = identity.public_key();
+    assert_eq!(found, [Inspected::PrivateKey { public_key }]);
+}
+
+/// docs/wire I30
+#[test]
+fn a_passphrase_is_set_changed_and_taken_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = authority().issue(&LeafOptions::new("node")).unwrap();
+    identity.save(dir.path(), "node", false).unwrap();
+    let path = dir.path().join("node.key");
+    let plain = fs::read(&path).unwrap();
+
+    let key = KeyFile::open(&path, &mut NoPassphrase).unwrap();
+    assert!(!key.is_protected());
+    key.rewrite(Some(&cheap("one"))).unwrap();
+    KeyFile::open(&path, &mut NoPassphrase).unwrap_err();
+    let before = fs::read(&path).unwrap();
+    KeyFile::open(&path, &mut Passphrase::new("two")).unwrap_err();
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let key = KeyFile::open(&path, &mut Passphrase::new("one")).unwrap();
+    assert!(key.is_protected());
+    assert_eq!(key.public_key(), identity.public_key());
+    key.rewrite(Some(&cheap("two"))).unwrap();
+    KeyFile::open(&path, &mut Passphrase::new("one")).unwrap_err();
+    let key = KeyFile::open(&path, &mut Passphrase::new("two")).unwrap();
+    key.rewrite(Some(&cheap(""))).unwrap_err();
+    key.rewrite(None).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), plain);
+    // No copy that the passphrase of before would open.
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+}
+
+/// docs/wire I32: a name is no path.
+#[test]
+fn a_pre_shared_key_has_a_name_and_no_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let inner = dir.path().join("inner");
+    for name in [
+        "../p1", "/p1", "a/b", "a b", "", "..", ".p", "ca.key", "CA.CRT",
+    ] {
+        let error = PreSharedKey::create_in(&inner, name).unwrap_err();
+        assert!(matches!(error, SaveError::Name { .. }), "{name}: {error}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    let path = PreSharedKey::create_in(&inner, "psk.binary").unwrap();
+    assert_eq!(path, inner.join("psk.binary"));
+    PreSharedKey::load(path).unwrap();
 }

@@ -5,6 +5,7 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -90,9 +91,14 @@ fn a_renewed_authority_has_its_key_and_everything_it_signed() {
     let key_before = fs::read(private.join("ca.key")).unwrap();
     let later = node.not_after() + 20 * DAY;
     let renewed = authority.renew(&AuthorityOptions::new().at(later)).unwrap();
-    renewed.save_over(&private, &SaveOptions::new()).unwrap();
-    assert!(renewed.publish(&certs, false).unwrap());
-    assert!(!renewed.publish(&certs, false).unwrap());
+    let dirs = [certs.clone()];
+    // It begins after the leaf's end, and until then nobody would vouch for the leaf.
+    let save = SaveOptions::new();
+    let error = renewed.save_over(&private, &dirs, &save).unwrap_err();
+    assert!(matches!(error, RenewError::Orphans { .. }), "{error}");
+    let save = save.overwrite(true);
+    assert_eq!(renewed.save_over(&private, &dirs, &save).unwrap(), dirs);
+    assert!(!renewed.publish(&certs).unwrap());
     assert_eq!(fs::read(private.join("ca.key")).unwrap(), key_before);
     let loaded = Authority::load(&private).unwrap();
     assert_eq!(loaded.public_key(), authority.public_key());
@@ -114,8 +120,9 @@ fn an_authority_renewed_under_another_name_keeps_everything_it_signed() {
     let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
     let options = AuthorityOptions::new().profile(Profile::Selfy);
     let renewed = authority.renew(&options).unwrap();
-    renewed.save_over(&private, &SaveOptions::new()).unwrap();
-    assert!(renewed.publish(&certs, false).unwrap());
+    let dirs = [certs.clone()];
+    let save = SaveOptions::new();
+    assert_eq!(renewed.save_over(&private, &dirs, &save).unwrap(), dirs);
     for name in ["ca.crt", "node.crt"] {
         assert!(certs.join(name).exists());
     }
@@ -132,7 +139,7 @@ fn an_authority_with_a_new_key_overlaps_with_the_old_one() {
     let (dir, old, node) = place();
     let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
     let new = old.succeed(&AuthorityOptions::new()).unwrap();
-    new.save_over(&private, &SaveOptions::new()).unwrap();
+    new.save_over(&private, &[], &SaveOptions::new()).unwrap();
     assert_ne!(new.public_key(), old.public_key());
     let kept = tempfile::tempdir().unwrap();
     fs::copy(private.join("ca.key.old"), kept.path().join("ca.key")).unwrap();
@@ -140,7 +147,7 @@ fn an_authority_with_a_new_key_overlaps_with_the_old_one() {
     let kept = Authority::load(kept.path()).unwrap();
     assert_eq!(kept.public_key(), old.public_key());
 
-    assert!(new.publish(&certs, false).unwrap());
+    assert!(new.publish(&certs).unwrap());
     let reloaded = node.reload(&certs, "node", &mut NoPassphrase).unwrap();
     let roots = |identity: &Identity| -> Vec<PublicKey> {
         let key = |der: &Vec<u8>| PublicKey::from_certificate_der(der).unwrap();
@@ -159,8 +166,10 @@ fn an_authority_with_a_new_key_overlaps_with_the_old_one() {
 
     renew_certificate(&certs, "node", &new, &LeafOptions::new("node")).unwrap();
     let alone = new.without_predecessors();
-    alone.save_over(&private, &SaveOptions::new()).unwrap();
-    assert!(alone.publish(&certs, true).unwrap());
+    let dirs = [certs.clone()];
+    // The client's certificate is the new one's already.
+    let published = alone.save_over(&private, &dirs, &SaveOptions::new());
+    assert_eq!(published.unwrap(), dirs);
     let node = Identity::load(&certs, "node").unwrap();
     assert_eq!(roots(&node), [alone.public_key()]);
     verify_certificate(certs.join("node.crt"), certs.join("ca.crt")).unwrap();
@@ -196,7 +205,7 @@ fn nothing_is_renewed_by_a_stranger() {
             "{error}"
         );
     }
-    assert!(stranger.publish(&certs, false).is_err());
+    assert!(stranger.publish(&certs).is_err());
     for (name, bytes) in ["node.crt", "node.key", "ca.crt"].iter().zip(before) {
         assert_eq!(fs::read(certs.join(name)).unwrap(), bytes);
     }
@@ -299,4 +308,266 @@ fn verification_judges_signature_time_and_purpose() {
     let second = authority.issue(&LeafOptions::new("x")).unwrap();
     second.save(dir.path().join("x"), "x", false).unwrap();
     why(&dir.path().join("x/x.crt"), &leaf);
+}
+
+/// Every file of a directory and what it holds.
+fn content(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .collect()
+}
+
+/// Adds an authority to a `ca.crt`, as somebody does who trusts two.
+fn join(path: &Path, other: &Authority) {
+    let mut text = fs::read(path).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    other.save(dir.path(), false).unwrap();
+    text.extend(fs::read(dir.path().join("ca.crt")).unwrap());
+    fs::write(path, text).unwrap();
+}
+
+fn roots(certs: &Path) -> Vec<PublicKey> {
+    let key = |der: &Vec<u8>| PublicKey::from_certificate_der(der).unwrap();
+    let node = Identity::load(certs, "node").unwrap();
+    node.roots_der().iter().map(key).collect()
+}
+
+/// docs/wire I36: whatever is renewed, an authority that somebody else added stays trusted.
+#[test]
+fn foreign_authorities_stay_and_every_version_is_kept() {
+    let (dir, authority, _) = place();
+    let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
+    let foreign = Authority::generate(&AuthorityOptions::new()).unwrap();
+    join(&certs.join("ca.crt"), &foreign);
+    let joined = fs::read(certs.join("ca.crt")).unwrap();
+    let dirs = [certs.clone()];
+    let save = SaveOptions::new();
+
+    let renewed = authority.renew(&AuthorityOptions::new()).unwrap();
+    renewed.save_over(&private, &dirs, &save).unwrap();
+    assert_eq!(
+        roots(&certs),
+        [authority.public_key(), foreign.public_key()]
+    );
+    assert_eq!(fs::read(certs.join("ca.crt.old")).unwrap(), joined);
+
+    let next = renewed.succeed(&AuthorityOptions::new()).unwrap();
+    next.save_over(&private, &dirs, &save).unwrap();
+    let all = [
+        next.public_key(),
+        authority.public_key(),
+        foreign.public_key(),
+    ];
+    assert_eq!(roots(&certs), all);
+    assert_eq!(fs::read(certs.join("ca.crt.old")).unwrap(), joined);
+    assert!(certs.join("ca.crt.old.2").exists());
+    let first = fs::read(private.join("ca.crt.old")).unwrap();
+    assert!(private.join("ca.crt.old.2").exists());
+
+    renew_certificate(&certs, "node", &next, &LeafOptions::new("node")).unwrap();
+    let alone = next.without_predecessors();
+    alone.save_over(&private, &dirs, &save).unwrap();
+    assert_eq!(roots(&certs), [alone.public_key(), foreign.public_key()]);
+    assert_eq!(fs::read(private.join("ca.crt.old")).unwrap(), first);
+
+    // A new key of another authority beside them, with the user's consent.
+    let third = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let leaf = third.issue(&LeafOptions::new("leaf")).unwrap();
+    let before = content(&certs);
+    let error = leaf.save(&certs, "leaf", false).unwrap_err();
+    assert!(matches!(error, SaveError::OtherAuthority { .. }), "{error}");
+    assert_eq!(content(&certs), before);
+    leaf.save(&certs, "leaf", true).unwrap();
+    let all = [third.public_key(), alone.public_key(), foreign.public_key()];
+    assert_eq!(roots(&certs), all);
+    assert_eq!(
+        fs::read(certs.join("ca.crt.old.4")).unwrap(),
+        before["ca.crt"]
+    );
+    // Two renewals of one certificate keep two older ones.
+    let kept = |_| {
+        let options = LeafOptions::new("leaf");
+        renew_certificate(&certs, "leaf", &third, &options)
+            .unwrap()
+            .kept
+    };
+    let kept: Vec<_> = (0..2).map(kept).collect();
+    assert_eq!(
+        kept,
+        [certs.join("leaf.crt.old"), certs.join("leaf.crt.old.2")]
+    );
+}
+
+/// docs/wire I36: a second directory that cannot be changed leaves everything as it was.
+#[test]
+fn nothing_is_renewed_unless_all_of_it_can_be() {
+    let (dir, authority, _) = place();
+    let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
+    let strangers = dir.path().join("strangers");
+    let stranger = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let leaf = stranger.issue(&LeafOptions::new("x")).unwrap();
+    leaf.save(&strangers, "x", false).unwrap();
+    let before = [content(&private), content(&certs), content(&strangers)];
+    let new = authority.succeed(&AuthorityOptions::new()).unwrap();
+    let dirs = [certs.clone(), strangers.clone()];
+    let error = new
+        .save_over(&private, &dirs, &SaveOptions::new())
+        .unwrap_err();
+    assert!(
+        matches!(error, RenewError::Save(SaveError::OtherAuthority { .. })),
+        "{error}"
+    );
+    // A place that cannot be written to.
+    fs::create_dir(private.join("ca.crt.old")).unwrap();
+    fs::remove_file(private.join("ca.key")).unwrap();
+    fs::create_dir(private.join("ca.key")).unwrap();
+    new.save_over(&private, &dirs[..1], &SaveOptions::new())
+        .unwrap_err();
+    fs::remove_dir(private.join("ca.crt.old")).unwrap();
+    fs::remove_dir(private.join("ca.key")).unwrap();
+    fs::write(private.join("ca.key"), &before[0]["ca.key"]).unwrap();
+    let after = [content(&private), content(&certs), content(&strangers)];
+    assert_eq!(after, before);
+}
+
+/// docs/wire I36: who depends on an authority is looked at before it is retired.
+#[test]
+fn an_authority_is_not_retired_while_certificates_depend_on_it() {
+    let (dir, old, _) = place();
+    let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
+    let other = dir.path().join("other");
+    let client = old.issue(&LeafOptions::new("client")).unwrap();
+    client.save(&other, "client", false).unwrap();
+    let new = old.succeed(&AuthorityOptions::new()).unwrap();
+    let dirs = [certs.clone(), other.clone()];
+    let save = SaveOptions::new();
+    new.save_over(&private, &dirs, &save).unwrap();
+    renew_certificate(&certs, "node", &new, &LeafOptions::new("node")).unwrap();
+
+    let alone = new.without_predecessors();
+    let before = content(&private);
+    let error = alone.save_over(&private, &dirs, &save).unwrap_err();
+    let RenewError::Orphans { files } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(files[..], [other.join("client.crt")]);
+    assert!(error.to_string().contains("client.crt"), "{error}");
+    assert_eq!(content(&private), before);
+
+    let forced = save.overwrite(true);
+    // The same directory by two names is one.
+    let twice = [certs.clone(), other.clone(), other.join("../other")];
+    let changed = alone.save_over(&private, &twice, &forced).unwrap();
+    assert_eq!(changed, dirs);
+    let error = Identity::load(&other, "client").unwrap_err();
+    assert!(matches!(error, LoadError::NotVouched { .. }), "{error}");
+    // A directory that was not named then can be told later.
+    fs::copy(certs.join("ca.crt.old.2"), other.join("ca.crt"))
+        .or_else(|_| fs::copy(certs.join("ca.crt.old"), other.join("ca.crt")))
+        .unwrap();
+    alone.save_over(&private, &dirs, &forced).unwrap();
+    let left = fs::read(other.join("ca.crt")).unwrap();
+    assert_eq!(left, fs::read(private.join("ca.crt")).unwrap());
+}
+
+/// docs/wire I15
+#[test]
+fn an_identity_needs_an_authority_beside_it_that_vouches_for_it() {
+    let (dir, _, node) = place();
+    let certs = dir.path().join("certs");
+    let foreign = Authority::generate(&AuthorityOptions::new()).unwrap();
+    foreign.save(dir.path().join("foreign"), false).unwrap();
+    fs::copy(dir.path().join("foreign/ca.crt"), certs.join("ca.crt")).unwrap();
+    for error in [
+        Identity::load(&certs, "node").unwrap_err(),
+        node.reload(&certs, "node", &mut NoPassphrase).unwrap_err(),
+    ] {
+        assert!(matches!(error, LoadError::NotVouched { .. }), "{error}");
+        for part in ["node.crt", "ca.crt", "another authority signed it"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    // An authority that has ended vouches for nobody, and one that has not begun as little.
+    let now = node.not_after() - 10 * DAY;
+    for (at, days, why) in [
+        (now - 20 * DAY, 10, "expired"),
+        (now + DAY, 10, "not valid before"),
+    ] {
+        let options = AuthorityOptions::new().at(at).days(days);
+        let authority = Authority::generate(&options).unwrap();
+        // The original's leaves may outlive their authority.
+        let options = LeafOptions::new("node").profile(Profile::Selfy);
+        let leaf = authority.issue(&options.at(at - DAY)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        leaf.save(dir.path(), "node", false).unwrap();
+        let error = Identity::load_at(dir.path(), "node", now).unwrap_err();
+        assert!(matches!(error, LoadError::NotVouched { .. }), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+/// docs/wire I39
+#[test]
+fn another_authority_of_the_file_that_has_ended_does_not_matter() {
+    let (dir, authority, node) = place();
+    let (certs, private) = (dir.path().join("certs"), dir.path().join("private"));
+    let options = AuthorityOptions::new();
+    let then = node.not_after() - 400 * DAY;
+    let ended = Authority::generate(&options.days(10).at(then)).unwrap();
+    for file in [certs.join("ca.crt"), private.join("ca.crt")] {
+        join(&file, &ended);
+    }
+    verify_certificate(certs.join("node.crt"), private.join("ca.crt")).unwrap();
+    // In whatever order they stand.
+    let mut blocks = Vec::new();
+    for authority in [&ended, &authority] {
+        let dir = tempfile::tempdir().unwrap();
+        authority.save(dir.path(), false).unwrap();
+        blocks.extend(fs::read(dir.path().join("ca.crt")).unwrap());
+    }
+    fs::write(private.join("ca.crt"), blocks).unwrap();
+    verify_certificate(certs.join("node.crt"), private.join("ca.crt")).unwrap();
+    Identity::load(&certs, "node").unwrap();
+
+    let leaf = LeafOptions::new("x").profile(Profile::Selfy).at(then);
+    let leaf = ended.issue(&leaf).unwrap();
+    leaf.save(dir.path().join("x"), "x", false).unwrap();
+    let error = verify_certificate(dir.path().join("x/x.crt"), private.join("ca.crt")).unwrap_err();
+    let why = "the authority that signed it expired on";
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+/// docs/wire I36: who keeps keys elsewhere and links to them goes on doing so.
+#[cfg(unix)]
+#[test]
+fn renewing_writes_through_links() {
+    use std::os::unix::fs::symlink;
+
+    let (dir, authority, _) = place();
+    let certs = dir.path().join("certs");
+    let real = dir.path().join("real");
+    fs::create_dir(&real).unwrap();
+    let names = ["node.crt", "node.key", "ca.crt"];
+    for name in names {
+        fs::rename(certs.join(name), real.join(name)).unwrap();
+        symlink(Path::new("../real").join(name), certs.join(name)).unwrap();
+    }
+    let renewed = renew_certificate(&certs, "node", &authority, &LeafOptions::new("node")).unwrap();
+    assert_eq!(renewed.kept, certs.join("node.crt.old"));
+    let options = LeafOptions::new("node");
+    renew_key(&certs, "node", &authority, options, SaveOptions::new()).unwrap();
+    for name in names {
+        assert!(certs.join(name).is_symlink(), "{name}");
+    }
+    let direct = Identity::load(&real, "node").unwrap();
+    let linked = Identity::load(&certs, "node").unwrap();
+    assert_eq!(direct.public_key(), linked.public_key());
+    fs::remove_file(real.join("node.crt")).unwrap();
+    renew_certificate(&certs, "node", &authority, &LeafOptions::new("node")).unwrap_err();
 }

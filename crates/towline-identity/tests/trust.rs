@@ -330,6 +330,38 @@ fn anyone_is_unauthenticated_on_both_sides() {
     assert!(tls::Connector::new(None, &Trust::authority(), CHACHA).is_err());
 }
 
+/// docs/wire I46: an address proves nothing, but a change there is worth a look.
+#[test]
+fn an_unknown_key_from_a_known_address_is_pointed_out() {
+    let authority = authority();
+    let (node, ada) = (identity(&authority, "node"), identity(&authority, "ada"));
+    let (_dir, path, known) = known();
+    KnownKeys::add(&path, KnownKey::new(ada.public_key(), "10.9.9.9", "")).unwrap();
+    KnownKeys::lock(&path).unwrap();
+    let said = |known: KnownKeys, from: &str| {
+        let server = acceptor(&node, &Trust::authority());
+        let client = connector(&ada, &Trust::known_keys(known));
+        let (server_config, _) = server.begin(CLIENT).unwrap();
+        let (client_config, attempt) = client.begin(from).unwrap();
+        assert!(shake(&client_config, &server_config).client.is_err());
+        attempt.refusal().unwrap().to_string()
+    };
+    let part = format!(
+        "10.9.9.9 was the address of another key, {}",
+        ada.public_key()
+    );
+    let quiet = said(known, SERVER);
+    assert!(!quiet.contains("another key"), "{quiet}");
+    let warning = || KnownKeys::open(&path).unwrap().warn_on_address_reuse(true);
+    let told = said(warning(), SERVER);
+    assert!(
+        told.contains(&part) && told.contains("to admit it: tow"),
+        "{told}"
+    );
+    let elsewhere = said(warning(), "tcp://10.9.9.8:443");
+    assert!(!elsewhere.contains("another key"), "{elsewhere}");
+}
+
 /// docs/wire I45
 #[test]
 fn the_hook_sees_the_proven_peer_and_refuses_within_the_handshake() {
@@ -351,7 +383,11 @@ fn the_hook_sees_the_proven_peer_and_refuses_within_the_handshake() {
     let meeting = meet(&server, &connector(&eve, &Trust::authority()));
     assert_denied(&meeting.done.client);
     let refusal = meeting.server.refusal().unwrap();
-    assert_eq!(refusal.to_string(), r"it is not\nada");
+    // Whom an administrator may want to admit has to be named.
+    let (key, text) = (eve.public_key(), refusal.to_string());
+    let fingerprint = key.fingerprint();
+    let start = format!("its key {key} (fingerprint {fingerprint}, <eve@localhost>) ");
+    assert_eq!(text, start + r"is not let in: it is not\nada");
 
     let far = Authorisation::keys([allowed]).and_address(|ip| {
         if ip.to_string() == "10.1.2.3" {
@@ -363,7 +399,8 @@ fn the_hook_sees_the_proven_peer_and_refuses_within_the_handshake() {
     let server = tls::Acceptor::new(&node, &Trust::authority(), &far, CHACHA).unwrap();
     let meeting = meet(&server, &connector(&ada, &Trust::authority()));
     assert_denied(&meeting.done.client);
-    assert_eq!(meeting.server.refusal().unwrap().to_string(), "too far");
+    let text = meeting.server.refusal().unwrap().to_string();
+    assert!(text.ends_with("is not let in: too far"), "{text}");
 }
 
 /// docs/wire I45: a refused key is not recorded on the way.

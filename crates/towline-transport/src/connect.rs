@@ -220,6 +220,9 @@ impl ConnectError {
             Self::RefusedByPeer { .. } => {
                 "both sides need keys of the same authority; check the server's log"
             }
+            Self::PeerCertificate { why, .. } if why.contains("the authority that signed it") => {
+                "renew the authority with `tow keys renew --ca` where it is, and copy ca.crt here"
+            }
             Self::PeerCertificate { why, .. } if why.contains("expired") => {
                 "its operator has to make it a new one; if the date is wrong here, set the clock"
             }

@@ -127,7 +127,10 @@ async fn a_foreign_client_is_refused_and_reads_why() {
         .unwrap();
     let root = tempfile::tempdir().unwrap();
     ours.save(root.path(), false).unwrap();
-    std::fs::copy(root.path().join("ca.crt"), dir.path().join("ca.crt")).unwrap();
+    let roots = dir.path().join("ca.crt");
+    let mut text = std::fs::read(&roots).unwrap();
+    text.extend(std::fs::read(root.path().join("ca.crt")).unwrap());
+    std::fs::write(&roots, text).unwrap();
     let eve = Arc::new(Identity::load(dir.path(), "eve").unwrap());
 
     let listener = bind("tls://127.0.0.1:0", &as_server(&node)).await;

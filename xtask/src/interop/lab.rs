@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -227,11 +228,15 @@ impl Lab {
     }
 }
 
-/// Makes keys with an authority of their own, and then has them trust the other one.
+/// Makes keys with an authority of their own, and then has them trust the other one as well.
 fn foreign_to(tow: &Path, folder: &Path, trusted: &Path) -> Result<PathBuf> {
     let certs = keys::by_tow(tow, folder)?;
-    fs::remove_file(certs.join("ca.crt"))
-        .and_then(|()| fs::copy(trusted.join("ca.crt"), certs.join("ca.crt")))
-        .context("cannot exchange the authority of the foreign keys")?;
+    let roots = certs.join("ca.crt");
+    let join = || -> io::Result<()> {
+        let mut text = fs::read(&roots)?;
+        text.extend(fs::read(trusted.join("ca.crt"))?);
+        fs::write(&roots, text)
+    };
+    join().context("cannot add an authority to that of the foreign keys")?;
     Ok(certs)
 }

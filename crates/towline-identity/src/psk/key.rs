@@ -1,12 +1,13 @@
 //! Pre-shared keys: files of random bytes that two machines share (docs/wire I32).
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::authority::{CERTIFICATE_FILE, KEY_FILE};
 use crate::error::{LoadError, SaveError};
 use crate::files;
 use crate::secret::random;
@@ -41,6 +42,33 @@ const SALT: [u8; 32] = {
 pub struct PreSharedKey(Box<Zeroizing<[u8; 32]>>);
 
 impl PreSharedKey {
+    /// [`create`](Self::create) for a file of this name in this directory, and nowhere else. Returns
+    /// its path.
+    ///
+    /// # Errors
+    ///
+    /// [`SaveError::Name`] for a name with a separator or white space, or one of an authority's files;
+    /// those of [`create`](Self::create).
+    pub fn create_in(dir: impl AsRef<Path>, name: &str) -> Result<PathBuf, SaveError> {
+        let refused = |why| SaveError::Name {
+            name: name.to_owned(),
+            why,
+        };
+        files::check_name(name).map_err(refused)?;
+        if name.chars().any(char::is_whitespace) {
+            return Err(refused("it contains a space"));
+        }
+        if [KEY_FILE, CERTIFICATE_FILE]
+            .iter()
+            .any(|file| name.eq_ignore_ascii_case(file))
+        {
+            return Err(refused("it is the name of an authority's file"));
+        }
+        let path = dir.as_ref().join(name);
+        Self::create(&path)?;
+        Ok(path)
+    }
+
     /// Writes a new file of 32 random bytes, mode 0600, into a directory that is made (mode 0700) if
     /// missing. Of several callers at once exactly one succeeds.
     ///

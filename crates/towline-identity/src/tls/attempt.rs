@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::verify::Rules;
 use crate::authorise::{Authorisation, Verdict};
+use crate::escape::escape;
 use crate::known_keys::{KnownKey, KnownKeys, KnownKeysError, Lookup, Snapshot};
 use crate::peer::{FirstSeen, Peer};
 use crate::public_key::PublicKey;
@@ -48,7 +49,8 @@ struct Refused {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
-    NotKnown(String),
+    /// The file, and another key that was met at the same address.
+    NotKnown(String, Option<String>),
     NotPinned,
     NotAllowed(String),
     NotRecorded(String),
@@ -106,8 +108,9 @@ impl Attempt {
                 Lookup::Known(address) => Some(FirstSeen::Before { address }),
                 Lookup::New => Some(FirstSeen::Now),
                 Lookup::Refused => {
-                    let file = shown(file.path());
-                    return Err(Refusal::new(peer, Why::NotKnown(file)));
+                    let other = other_at(file, snapshot, &peer);
+                    let why = Why::NotKnown(shown(file.path()), other);
+                    return Err(Refusal::new(peer, why));
                 }
             },
         };
@@ -145,7 +148,8 @@ impl Attempt {
             None if self.0.anonymous => return self.authorise(nobody()),
             None => return Err(Refusal::new(nobody(), Why::NoCertificate)),
         };
-        let (Some((file, _)), Some(FirstSeen::Now)) = (&self.0.known, peer.first_seen()) else {
+        let (Some((file, snapshot)), Some(FirstSeen::Now)) = (&self.0.known, peer.first_seen())
+        else {
             return Ok(peer);
         };
         let recorded = KnownKey::of_peer(&peer).map(|key| file.record(key));
@@ -153,6 +157,9 @@ impl Attempt {
             Some(Err(error)) => Err(Refusal::new(peer, Why::NotRecorded(error.to_string()))),
             _ => {
                 tracing::info!(%peer, file = %file.path().display(), "recorded a new key");
+                if let Some(other) = other_at(file, snapshot, &peer) {
+                    tracing::warn!(%peer, "a new key was recorded, and {other}");
+                }
                 Ok(peer)
             }
         }
@@ -204,7 +211,7 @@ impl Refusal {
     pub fn remedy(&self) -> Option<String> {
         let key = self.0.peer.public_key()?;
         match &self.0.why {
-            Why::NotKnown(file) => Some(format!("tow keys known add {key} --file {file}")),
+            Why::NotKnown(file, _) => Some(format!("tow keys known add {key} --file {file}")),
             _ => None,
         }
     }
@@ -213,7 +220,9 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.why {
-            Why::NotAllowed(reason) => return write!(f, "{}", reason.escape_debug()),
+            Why::NotAllowed(reason) if self.0.peer.public_key().is_none() => {
+                return write!(f, "{}", escape(reason));
+            }
             Why::NoCertificate => return write!(f, "it presented no certificate"),
             _ => {}
         }
@@ -222,13 +231,19 @@ impl fmt::Display for Refusal {
         {
             write!(f, "its key {key} (fingerprint {fingerprint}")?;
             if !self.0.peer.emails().is_empty() {
-                write!(f, ", <{}>", self.0.peer.emails().join(",").escape_debug())?;
+                write!(f, ", <{}>", escape(&self.0.peer.emails().join(",")))?;
             }
             write!(f, ") ")?;
         }
         match &self.0.why {
-            Why::NotKnown(file) => write!(f, "is not in {file}, which is locked")?,
+            Why::NotKnown(file, other) => {
+                write!(f, "is not in {file}, which is locked")?;
+                if let Some(other) = other {
+                    write!(f, ", and {other}")?;
+                }
+            }
             Why::NotRecorded(why) => write!(f, "is new and could not be recorded: {why}")?,
+            Why::NotAllowed(reason) => write!(f, "is not let in: {}", escape(reason))?,
             _ => write!(f, "is not one of those that are trusted here")?,
         }
         match self.remedy() {
@@ -239,6 +254,21 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+/// What to say about another key that was met where this one comes from, if that is to be said.
+fn other_at(file: &KnownKeys, snapshot: &Snapshot, peer: &Peer) -> Option<String> {
+    if !file.warns_on_address_reuse() {
+        return None;
+    }
+    let key = KnownKey::of_peer(peer)?;
+    let other = snapshot.other_at(&key)?;
+    Some(format!(
+        "{} was the address of another key, {}: the key there was renewed, or somebody is in between; \
+         compare fingerprints",
+        escape(&other.address),
+        escape(&other.key)
+    ))
+}
 
 /// A path as it can be typed into a shell.
 fn shown(path: &Path) -> String {

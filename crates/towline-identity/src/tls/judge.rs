@@ -9,6 +9,7 @@ use rustls::{CertificateError as TlsCertificateError, Error, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::attempt::{Attempt, Decision, Refusal};
+use super::problem::plain;
 use super::provider::provider;
 use super::verify::Rules;
 use super::{TlsConfigError, begin};
@@ -89,7 +90,7 @@ impl Judge {
         }
         let der = CertificateDer::from(leaf);
         let parsed = ParsedCertificate::try_from(&der)
-            .map_err(|error| Unvouched::Invalid(error.to_string()))?;
+            .map_err(|error| Unvouched::Invalid(plain(&error)))?;
         let mut why = Unvouched::UnknownAuthority;
         for root in &self.roots {
             match self.signed_by(&parsed, root, now) {
@@ -115,7 +116,7 @@ impl Judge {
         let mut store = RootCertStore::empty();
         store
             .add(CertificateDer::from(root))
-            .map_err(|error| Unvouched::Invalid(error.to_string()))?;
+            .map_err(|error| Unvouched::Invalid(plain(&error)))?;
         let unix = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -154,7 +155,7 @@ impl fmt::Debug for Judge {
 fn unvouched(error: Error) -> Unvouched {
     use TlsCertificateError as Found;
     let Error::InvalidCertificate(found) = error else {
-        return Unvouched::Invalid(error.to_string());
+        return Unvouched::Invalid(plain(&error));
     };
     match found {
         // A foreign authority with the name of ours looks like a bad signature.
@@ -164,6 +165,6 @@ fn unvouched(error: Error) -> Unvouched {
         | Found::NotValidYet
         | Found::NotValidYetContext { .. } => Unvouched::Time,
         Found::InvalidPurpose | Found::InvalidPurposeContext { .. } => Unvouched::Purpose,
-        other => Unvouched::Invalid(format!("{other:?}")),
+        other => Unvouched::Invalid(plain(&Error::InvalidCertificate(other))),
     }
 }

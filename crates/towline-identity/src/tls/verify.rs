@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,10 +17,10 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::TlsConfigError;
 use super::attempt::{Attempt, Decision};
+use super::problem::plain;
 use crate::authorise::Authorisation;
 use crate::certificate::{self, Facts};
 use crate::identity::Identity;
-use crate::public_key::PublicKey;
 use crate::trust::{Rule, Trust};
 
 /// What every handshake of a listener, or of a dialled endpoint, is judged by.
@@ -32,7 +33,7 @@ pub(super) struct Rules {
 }
 
 struct Authority {
-    key: PublicKey,
+    facts: Facts,
     servers: Arc<WebPkiServerVerifier>,
     clients: Arc<dyn ClientCertVerifier>,
 }
@@ -58,7 +59,8 @@ impl Rules {
     }
 }
 
-/// The authorities whose time is not over: webpki does not look at an anchor's own dates, Go does.
+/// All authorities of an identity. Their time is judged at each handshake: a listener may run for
+/// longer than any of them lasts. With none that will ever be valid again there is no use in one.
 fn authorities(
     identity: &Identity,
     provider: &Arc<CryptoProvider>,
@@ -66,15 +68,11 @@ fn authorities(
     let refused = |error: &dyn fmt::Display| TlsConfigError::Verifier(error.to_string());
     let now = certificate::now();
     let mut authorities = Vec::new();
-    let mut last = None;
     for der in identity.roots_der() {
         let facts = Facts::read(der).map_err(|error| refused(&error))?;
-        if facts.not_after < now {
-            last = last.max(Some(facts.not_after));
-            continue;
-        }
         let mut root = RootCertStore::empty();
-        root.add(CertificateDer::from(der.clone()))?;
+        root.add(CertificateDer::from(der.clone()))
+            .map_err(|error| refused(&plain(&error)))?;
         let root = Arc::new(root);
         let servers =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&root), Arc::clone(provider))
@@ -84,16 +82,34 @@ fn authorities(
             .build()
             .map_err(|error| refused(&error))?;
         authorities.push(Authority {
-            key: facts.public_key,
+            facts,
             servers,
             clients,
         });
     }
+    let last = authorities.iter().map(|one| one.facts.not_after).max();
     match last {
-        Some(last) if authorities.is_empty() => {
+        Some(last) if last < now => {
             Err(TlsConfigError::AuthoritiesExpired(certificate::date(last)))
         }
         _ => Ok(authorities),
+    }
+}
+
+/// That an authority signed a certificate, and what is wrong with the authority's own time.
+#[derive(Debug, thiserror::Error)]
+#[error("the authority that signed it {0}: bring ca.crt up to date, and check the clocks")]
+struct AuthorityOutsideItsTime(String);
+
+/// webpki does not look at an anchor's own dates, Go does (docs/wire I10).
+fn check_time(facts: &Facts, now: UnixTime) -> Result<(), Error> {
+    let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(now.as_secs()));
+    match moment.and_then(|moment| facts.outside(moment)) {
+        None => Ok(()),
+        Some(outside) => {
+            let why = Arc::new(AuthorityOutsideItsTime(outside));
+            Err(CertificateError::Other(OtherError(why)).into())
+        }
     }
 }
 
@@ -114,6 +130,7 @@ impl Verifier {
         &self,
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
+        now: UnixTime,
         verify: impl Fn(&Authority) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if matches!(self.rules.trust.0, Rule::Anyone) {
@@ -125,9 +142,10 @@ impl Verifier {
         }
         let mut reason = None;
         for authority in &self.rules.authorities {
-            match verify(authority).map_err(name_the_authority) {
+            let judged = verify(authority).map_err(name_the_authority);
+            match judged.and_then(|()| check_time(&authority.facts, now)) {
                 Ok(()) => {
-                    self.attempt.vouched_by(authority.key);
+                    self.attempt.vouched_by(authority.facts.public_key);
                     return Ok(());
                 }
                 // Of several reasons the one of the authority that did sign it says most.
@@ -180,7 +198,7 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check_chain(leaf, rest, |authority| {
+        self.check_chain(leaf, rest, now, |authority| {
             authority
                 .servers
                 .verify_server_cert(leaf, rest, name, ocsp, now)
@@ -225,7 +243,7 @@ impl ClientCertVerifier for Verifier {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.check_chain(leaf, rest, |authority| {
+        self.check_chain(leaf, rest, now, |authority| {
             authority
                 .clients
                 .verify_client_cert(leaf, rest, now)
