@@ -21,15 +21,21 @@ const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
   6  refused: no trust, or no permission, at either end
 
 Environment:
-  TOW_CERTS            the directory with the keys, as --certs
-  TOW_KEY              the name of our own key, as --key
-  TOW_PASSPHRASE       the passphrase of our own key
-  TOW_PASSPHRASE_FILE  a file with it, as --passphrase-file, which wins
-  TOW_CA_PASSPHRASE    the passphrase of the authority's key
-  TOW_LOG              what is logged to stderr: error, warn (the default), info,
-                       debug or trace, or part by part:
-                       `warn,towline_rpc=debug`; it wins over -v
-  NO_COLOR             set to anything: no colours";
+  TOW_CERTS               the directory with the keys, as --certs
+  TOW_KEY                 the name of our own key, as --key
+  TOW_KNOWN               the file of known keys, as --known and --file
+  TOW_PASSPHRASE_FILE     a file with the passphrase of our own key, as
+                          --passphrase-file, which wins
+  TOW_PASSPHRASE          the passphrase itself, if no file is named
+  TOW_CA_PASSPHRASE_FILE  a file with the passphrase of the authority's key, as
+                          --ca-passphrase-file, which wins
+  TOW_CA_PASSPHRASE       the passphrase itself, if no file is named
+  TOW_NEW_PASSPHRASE_FILE, TOW_NEW_PASSPHRASE
+                          the same for the new one of `tow keys passphrase`
+  TOW_LOG                 what is logged to stderr: error, warn (the default),
+                          info, debug or trace, or part by part:
+                          `warn,towline_rpc=debug`; it wins over -v
+  NO_COLOR                set to anything: no colours";
 
 /// Move files and make calls over connections authenticated by Ed25519 keys.
 #[derive(Debug, Parser)]
@@ -86,7 +92,8 @@ pub(crate) enum Command {
 /// Which keys to use.
 #[derive(Debug, Args)]
 pub(crate) struct KeyArgs {
-    /// Directory with ca.crt, NAME.crt and NAME.key [default: certs here, then ~/.config/towline/certs]
+    /// Directory with ca.crt, NAME.crt and NAME.key [default: certs here, then ~/.config/towline/certs,
+    /// then ~/.config/rpc25519/certs]
     #[arg(long, value_name = "DIR", env = "TOW_CERTS", value_hint = ValueHint::DirPath)]
     pub(crate) certs: Option<PathBuf>,
 
@@ -99,9 +106,9 @@ pub(crate) struct KeyArgs {
     #[arg(long, value_name = "FILE", env = "TOW_KNOWN", value_hint = ValueHint::FilePath)]
     pub(crate) known: Option<PathBuf>,
 
-    /// First line of this file is the passphrase of our key, if it has one [else TOW_PASSPHRASE, else
-    /// the terminal is asked]
-    #[arg(long, value_name = "FILE", env = "TOW_PASSPHRASE_FILE", value_hint = ValueHint::FilePath)]
+    /// First line of this file is the passphrase of our key, if it has one [else that of the file
+    /// TOW_PASSPHRASE_FILE, else TOW_PASSPHRASE, else the terminal is asked]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
@@ -182,6 +189,10 @@ pub(crate) struct Serve {
     /// trusted]
     #[arg(long, value_name = "KEY")]
     pub(crate) allow: Vec<PublicKey>,
+
+    /// Warn when an unknown key comes from the address of another key of the list, as clients always do
+    #[arg(long)]
+    pub(crate) warn_on_address_reuse: bool,
 
     /// Compression until a client has shown its own: none, s2, lz4, zstd:01, zstd:03, zstd:07 or zstd:11
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]

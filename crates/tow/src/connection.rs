@@ -75,7 +75,7 @@ pub(crate) async fn identity(
                 passphrases,
             })),
             // No other end would trust it.
-            Err(error @ LoadError::Expired { .. }) => {
+            Err(error @ (LoadError::Expired { .. } | LoadError::NotVouched { .. })) => {
                 Err(Failure::new(Exit::Refused, error.to_string()))
             }
             Err(error @ LoadError::Passphrase { .. }) => {
@@ -88,16 +88,19 @@ pub(crate) async fn identity(
 }
 
 /// Who is trusted at the other end: those of our authority, and of them those on the list of known
-/// keys if there is one. `usual` is where the list is looked for.
+/// keys if there is one. `usual` is where the list is looked for; `warn` whether an unknown key from a
+/// known address is worth a warning.
 pub(crate) fn trust(
     keys: &KeyArgs,
     usual: impl FnOnce() -> Result<KnownKeys, KnownKeysError>,
+    warn: bool,
 ) -> Result<Trust, Failure> {
     let known = match &keys.known {
         Some(file) => KnownKeys::open(file),
         None => usual(),
     };
-    known.map(Trust::known_keys).map_err(failed)
+    let known = known.map_err(failed)?;
+    Ok(Trust::known_keys(known.warn_on_address_reuse(warn)))
 }
 
 /// Refuses to move files over a connection that anybody could read and answer.
@@ -153,7 +156,7 @@ pub(crate) async fn connect(
         .call_timeout(Some(args.timeout));
     if let Some(loaded) = identity(endpoint, &args.keys, "client").await? {
         let trust = if args.server_key.is_empty() {
-            trust(&args.keys, KnownKeys::for_client)?
+            trust(&args.keys, KnownKeys::for_client, true)?
         } else {
             Trust::keys(args.server_key.iter().copied())
         };

@@ -8,6 +8,9 @@ use towline::{
     transport,
 };
 
+/// Names and errors that come from elsewhere must not forge lines or command the terminal.
+pub(crate) use towline::identity::escape;
+
 /// Exit codes. 0 is success, 2 is for wrong usage, which clap reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -91,20 +94,6 @@ impl Failure {
     pub(crate) fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
-}
-
-/// A text without control characters: names and errors that come from elsewhere must not forge lines
-/// or command the terminal.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            escaped.extend(c.escape_default());
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
 }
 
 /// Any error without a better description.

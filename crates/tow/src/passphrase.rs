@@ -1,42 +1,86 @@
-//! Where passphrases come from: a file, an environment variable, a terminal, in this order. Never the
-//! command line, which others can see.
+//! Where passphrases come from, docs/wire I50: a file named on the command line, a file named by an
+//! environment variable, the value of another, a terminal, in this order, whether a key is made or
+//! opened. Never the command line itself, which others can see.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use towline::identity::{Passphrase, PassphraseError, PassphraseSource, Protection};
 
 use crate::failure::{Exit, Failure};
 
-/// The passphrase of our own key.
-pub(crate) const OWN: &str = "TOW_PASSPHRASE";
-/// The passphrase of the authority's key.
-pub(crate) const AUTHORITY: &str = "TOW_CA_PASSPHRASE";
+/// Of which key, and what its passphrase is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Names {
+    /// The option that names a file.
+    option: &'static str,
+    /// The environment variable that names a file.
+    file: &'static str,
+    /// The environment variable that is one.
+    value: &'static str,
+}
+
+const OWN: Names = Names {
+    option: "--passphrase-file",
+    file: "TOW_PASSPHRASE_FILE",
+    value: "TOW_PASSPHRASE",
+};
+const NEW: Names = Names {
+    option: "--new-passphrase-file",
+    file: "TOW_NEW_PASSPHRASE_FILE",
+    value: "TOW_NEW_PASSPHRASE",
+};
+const AUTHORITY: Names = Names {
+    option: "--ca-passphrase-file",
+    file: "TOW_CA_PASSPHRASE_FILE",
+    value: "TOW_CA_PASSPHRASE",
+};
 
 /// Gives the passphrases of one kind of key.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Passphrases {
     file: Option<PathBuf>,
-    variable: &'static str,
+    names: Names,
     may_ask: bool,
+    /// What came out of a pipe, which gives it once.
+    piped: Arc<Mutex<Option<Passphrase>>>,
 }
 
 impl Passphrases {
+    fn of(names: Names, file: Option<PathBuf>) -> Self {
+        let variable = || std::env::var_os(names.file).filter(|name| !name.is_empty());
+        Self {
+            file: file.or_else(|| variable().map(PathBuf::from)),
+            names,
+            may_ask: true,
+            piped: Arc::default(),
+        }
+    }
+
     /// For keys that programs of ours use.
     pub(crate) fn own(file: Option<PathBuf>) -> Self {
-        Self {
-            file,
-            variable: OWN,
-            may_ask: true,
-        }
+        Self::of(OWN, file)
+    }
+
+    /// For what takes the place of another passphrase.
+    pub(crate) fn new_one(file: Option<PathBuf>) -> Self {
+        Self::of(NEW, file)
     }
 
     /// For the key of an authority.
     pub(crate) fn authority(file: Option<PathBuf>) -> Self {
-        Self {
-            variable: AUTHORITY,
-            ..Self::own(file)
-        }
+        Self::of(AUTHORITY, file)
+    }
+
+    /// The same, where the option for it has no `ca` in its name.
+    pub(crate) fn of_the_authority_alone(file: Option<PathBuf>) -> Self {
+        let names = Names {
+            option: OWN.option,
+            ..AUTHORITY
+        };
+        Self::of(names, file)
     }
 
     /// The same, but for when nobody sits at the terminal any more.
@@ -49,19 +93,20 @@ impl Passphrases {
 
     /// How a new key is to be protected; `what` names it.
     pub(crate) fn protection(&self, what: &str) -> Result<Protection, Failure> {
-        let passphrase = match self.silent() {
-            Some(given) => given,
-            None => self.ask(&format!("New passphrase for {what}: ")),
+        let refused = |error| self.failure(what, &error);
+        let (passphrase, was_typed) = match self.silent() {
+            Some(given) => (given.map_err(refused)?, false),
+            None => {
+                let typed = self.ask(&format!("New passphrase for {what}: "));
+                (typed.map_err(refused)?, true)
+            }
         };
-        let passphrase = passphrase.map_err(|error| self.failure(what, &error))?;
         let protection = Protection::new(passphrase.clone());
         protection
             .validate()
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        if self.silent().is_none() {
-            let again = self
-                .ask("The same passphrase again: ")
-                .map_err(|error| self.failure(what, &error))?;
+        if was_typed {
+            let again = self.ask("The same passphrase again: ").map_err(refused)?;
             if again != passphrase {
                 return Err(Failure::new(
                     Exit::Failed,
@@ -72,13 +117,29 @@ impl Passphrases {
         Ok(protection)
     }
 
-    /// From the file or the variable, if either is there.
+    /// From a file or the environment, if it is there.
     fn silent(&self) -> Option<Result<Passphrase, PassphraseError>> {
-        if let Some(file) = &self.file {
-            return Some(Passphrase::from_file(file));
+        match &self.file {
+            Some(file) => Some(self.read(file)),
+            None => {
+                let value = std::env::var_os(self.names.value)?;
+                Some(Ok(Passphrase::new(value.into_encoded_bytes())))
+            }
         }
-        let value = std::env::var_os(self.variable)?;
-        Some(Ok(Passphrase::new(value.into_encoded_bytes())))
+    }
+
+    /// A file is read whenever it is needed: it may have changed. A pipe, such as a shell's `<(…)`, is
+    /// read once: to open it again would wait for another writer for ever.
+    fn read(&self, file: &Path) -> Result<Passphrase, PassphraseError> {
+        if file.metadata().is_ok_and(|found| found.is_file()) {
+            return Passphrase::from_file(file);
+        }
+        let mut piped = self.piped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(passphrase) = &*piped {
+            return Ok(passphrase.clone());
+        }
+        let passphrase = Passphrase::from_file(file)?;
+        Ok(piped.insert(passphrase).clone())
     }
 
     /// From the terminal, unseen. As the original, only where standard input is one.
@@ -103,15 +164,24 @@ impl Passphrases {
 
     /// How to give one.
     pub(crate) fn hint(&self) -> String {
-        let option = if self.variable == AUTHORITY {
-            "--ca-passphrase-file"
-        } else {
-            "--passphrase-file"
-        };
+        let Names {
+            option,
+            file,
+            value,
+        } = self.names;
         format!(
-            "give it with {option} FILE or in the environment variable {}, or run from a terminal",
-            self.variable
+            "give it with {option} FILE, in a file that the environment variable {file} names, or in the \
+             environment variable {value}, or run from a terminal"
         )
+    }
+}
+
+impl fmt::Debug for Passphrases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passphrases")
+            .field("file", &self.file)
+            .field("value", &self.names.value)
+            .finish_non_exhaustive()
     }
 }
 

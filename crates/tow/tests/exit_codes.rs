@@ -333,8 +333,13 @@ fn help_tells_exit_codes_and_environment() {
     for name in [
         "TOW_CERTS",
         "TOW_KEY",
+        "TOW_KNOWN",
         "TOW_PASSPHRASE",
+        "TOW_PASSPHRASE_FILE",
         "TOW_CA_PASSPHRASE",
+        "TOW_CA_PASSPHRASE_FILE",
+        "TOW_NEW_PASSPHRASE",
+        "TOW_NEW_PASSPHRASE_FILE",
         "TOW_LOG",
         "NO_COLOR",
     ] {

@@ -263,3 +263,53 @@ fn every_command_has_a_manual_page() {
     let output = place.tow(&["man", "nothing"]).output().expect("runs");
     assert_eq!(exit_code(&output), 2);
 }
+
+/// docs/wire I37
+#[cfg(unix)]
+#[test]
+fn a_listener_takes_a_renewed_key_without_a_restart() {
+    let place = Place::with_keys();
+    let mut child = place
+        .tow(&["listen", "tls://127.0.0.1:0", "--echo", "--verbose"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let url = first_line(child.stdout.take().expect("piped"));
+    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let listening = Listening { child, url };
+    let connect = || {
+        let mut child = place
+            .tow(&["connect", &listening.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        // One that is refused may be gone already.
+        stdin.write_all(b"hello").ok();
+        drop(stdin);
+        child.wait_with_output().expect("ends")
+    };
+    assert_eq!(stdout(&connect()), "hello");
+    for name in ["node", "client"] {
+        for args in [["keys", "new", name, "--ca-dir", "next", "-o", "new"]] {
+            let made = place.tow(&args).output().expect("runs");
+            assert_eq!(exit_code(&made), 0, "{}", stderr(&made));
+        }
+    }
+    for name in ["ca.crt", "node.crt", "node.key", "client.crt", "client.key"] {
+        let new = place.path("new").join(name);
+        std::fs::rename(new, place.path("certs").join(name)).expect("moved");
+    }
+    assert_eq!(exit_code(&connect()), 6);
+    let sent = std::process::Command::new("kill")
+        .args(["-HUP", &listening.child.id().to_string()])
+        .status();
+    assert!(sent.expect("runs").success());
+    let loaded =
+        |line: std::io::Result<String>| line.expect("readable").contains("were loaded again");
+    assert!(log.any(loaded));
+    assert_eq!(stdout(&connect()), "hello");
+}

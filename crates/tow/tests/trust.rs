@@ -121,7 +121,8 @@ fn only_allowed_keys_are_served() {
     let called = call(&place, &server.url, &["--key", "eve"]);
     assert_eq!(exit_code(&called), 6, "{}", stderr(&called));
     let line = server.wait_for_log("was refused");
-    assert!(line.contains(&key(&place, "eve")), "{line}");
+    let eve = format!("its key {} (fingerprint ", key(&place, "eve"));
+    assert!(line.contains(&eve), "{line}");
     let wrong = place
         .tow(&["serve", "srv", "--allow", "9abc"])
         .output()
@@ -323,4 +324,63 @@ fn the_demo_leaves_the_users_list_alone() {
     run(&place, &["demo", "small.bin", "--calls", "10"]);
     let text = fs::read_to_string(place.path("known_client_keys")).expect("readable");
     assert_eq!(text, "");
+}
+
+/// docs/wire I43: a lock is not undone by losing the list.
+#[test]
+fn a_locked_list_that_is_gone_stops_the_start() {
+    let place = place();
+    run(&place, &["keys", "known", "add", &key(&place, "client")]);
+    run(&place, &["keys", "known", "lock"]);
+    let server = place.serve(&[]);
+    assert_eq!(exit_code(&call(&place, &server.url, &["--key", "eve"])), 6);
+    let list = place.path("known_client_keys");
+    fs::remove_file(&list).expect("removed");
+    assert_eq!(exit_code(&call(&place, &server.url, &["--key", "eve"])), 6);
+    drop(server);
+    for args in [
+        &["serve", "srv", "--listen", "tls://127.0.0.1:0"][..],
+        &["listen", "tls://127.0.0.1:0", "--echo"],
+        &["keys", "known", "unlock"],
+        &["keys", "known", "list"],
+    ] {
+        let output = place.tow(args).output().expect("runs");
+        assert_eq!(exit_code(&output), 1, "{args:?}: {}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("were locked, and the file is gone"), "{said}");
+        assert!(!list.exists());
+    }
+    run(&place, &["keys", "known", "add", &key(&place, "client")]);
+    let server = place.serve(&[]);
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+    assert_eq!(exit_code(&call(&place, &server.url, &["--key", "eve"])), 6);
+    drop(server);
+    fs::remove_file(&list).expect("removed");
+    run(&place, &["keys", "known", "unlock", "--anew"]);
+    let server = place.serve(&[]);
+    assert_eq!(exit_code(&call(&place, &server.url, &["--key", "eve"])), 0);
+}
+
+/// docs/wire I46
+#[test]
+fn a_client_points_out_an_unknown_server_at_a_known_address() {
+    let place = place();
+    run(&place, &["keys", "known", "unlock", "--servers"]);
+    let server = place.serve(&[]);
+    assert_eq!(exit_code(&call(&place, &server.url, &[])), 0);
+    drop(server);
+    let other = place.serve(&["--key", "eve"]);
+    let called = call(&place, &other.url, &[]);
+    assert_eq!(exit_code(&called), 0, "{}", stderr(&called));
+    let warning = format!(
+        "127.0.0.1 was the address of another key, {}",
+        key(&place, "node")
+    );
+    assert!(stderr(&called).contains(&warning), "{}", stderr(&called));
+    let again = call(&place, &other.url, &[]);
+    assert!(
+        !stderr(&again).contains("another key"),
+        "{}",
+        stderr(&again)
+    );
 }

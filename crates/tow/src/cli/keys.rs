@@ -28,6 +28,8 @@ pub(crate) enum Keys {
     List(List),
     /// Make a new certificate for a key, or for the authority, that overlaps with the old one
     Renew(Renew),
+    /// Set, change or take off the passphrase of a private key
+    Passphrase(Passphrase),
     /// See and change the list of known keys
     #[command(subcommand)]
     Known(Known),
@@ -40,8 +42,8 @@ pub(crate) struct AuthorityArgs {
     #[arg(long, default_value = PRIVATE_DIR, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) ca_dir: PathBuf,
 
-    /// First line of this file is the passphrase of the authority's key [else TOW_CA_PASSPHRASE, else
-    /// the terminal is asked]
+    /// First line of this file is the passphrase of the authority's key [else that of the file
+    /// TOW_CA_PASSPHRASE_FILE, else TOW_CA_PASSPHRASE, else the terminal is asked]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) ca_passphrase_file: Option<PathBuf>,
 }
@@ -61,7 +63,8 @@ pub(crate) struct CertificateArgs {
 /// Whether and how a new private key is protected.
 #[derive(Debug, Args)]
 pub(crate) struct ProtectArgs {
-    /// Protect the private key by a passphrase: TOW_PASSPHRASE, or the terminal is asked twice
+    /// Protect the private key by a passphrase: of the file TOW_PASSPHRASE_FILE, or TOW_PASSPHRASE, or
+    /// the terminal is asked twice
     #[arg(long)]
     pub(crate) protect: bool,
 
@@ -85,7 +88,8 @@ pub(crate) struct Ca {
     #[command(flatten)]
     pub(crate) certificate: CertificateArgs,
 
-    /// Protect the private key by a passphrase: TOW_CA_PASSPHRASE, or the terminal is asked twice
+    /// Protect the private key by a passphrase: of the file TOW_CA_PASSPHRASE_FILE, or
+    /// TOW_CA_PASSPHRASE, or the terminal is asked twice
     #[arg(long)]
     pub(crate) protect: bool,
 
@@ -120,7 +124,8 @@ pub(crate) struct New {
     #[command(flatten)]
     pub(crate) protect: ProtectArgs,
 
-    /// Replace a key of that name (the original does so without being told)
+    /// Replace a key of that name (the original does so without being told), and trust this authority
+    /// beside a foreign one that is trusted there
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -131,9 +136,9 @@ pub(crate) struct Show {
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
 
-    /// First line of this file is the passphrase of protected keys [else TOW_PASSPHRASE, else the
-    /// terminal is asked]
-    #[arg(long, value_name = "FILE", env = "TOW_PASSPHRASE_FILE", value_hint = ValueHint::FilePath)]
+    /// First line of this file is the passphrase of protected keys [else that of the file
+    /// TOW_PASSPHRASE_FILE, else TOW_PASSPHRASE, else the terminal is asked]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
@@ -179,9 +184,19 @@ pub(crate) struct Renew {
     #[arg(long)]
     pub(crate) new_key: bool,
 
-    /// End an overlap: trust the present authority alone, and change nothing else
+    /// End an overlap: trust the present authority, no longer those that it succeeded, and change
+    /// nothing else; refused while certificates depend on them
     #[arg(long, requires = "ca", conflicts_with = "new_key")]
     pub(crate) retire_old: bool,
+
+    /// End it all the same: those certificates are then worthless
+    #[arg(long, requires = "retire_old")]
+    pub(crate) force: bool,
+
+    /// With --ca: another directory of keys, whose ca.crt is brought up to date too and whose
+    /// certificates are looked at; may be given several times
+    #[arg(long, value_name = "DIR", requires = "ca", value_hint = ValueHint::DirPath)]
+    pub(crate) also: Vec<PathBuf>,
 
     /// Where the keys are
     #[arg(long, short, default_value = CERTS_DIR, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -195,6 +210,40 @@ pub(crate) struct Renew {
 
     #[command(flatten)]
     pub(crate) protect: ProtectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Passphrase {
+    /// The key, NAME.key
+    #[arg(required_unless_present = "ca", conflicts_with = "ca")]
+    pub(crate) name: Option<String>,
+
+    /// The authority's key, ca.key
+    #[arg(long)]
+    pub(crate) ca: bool,
+
+    /// Take the passphrase off: from then on the file's mode alone guards the key
+    #[arg(long, conflicts_with = "new_passphrase_file")]
+    pub(crate) remove: bool,
+
+    /// First line of this file is the present passphrase, if the key has one [else as for all
+    /// commands: that of the file TOW_PASSPHRASE_FILE, else TOW_PASSPHRASE (with --ca TOW_CA_…), else
+    /// the terminal is asked]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) passphrase_file: Option<PathBuf>,
+
+    /// First line of this file is the new one [else that of the file TOW_NEW_PASSPHRASE_FILE, else
+    /// TOW_NEW_PASSPHRASE, else the terminal is asked twice]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+
+    /// Where the key is
+    #[arg(long, short, default_value = CERTS_DIR, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) out: PathBuf,
+
+    /// Where the authority is
+    #[arg(long, default_value = PRIVATE_DIR, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) ca_dir: PathBuf,
 }
 
 /// Where `tow keys list` looks unless told otherwise.

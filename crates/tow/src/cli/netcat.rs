@@ -53,6 +53,10 @@ pub(crate) struct Listen {
     /// Let only clients with this public key in, on tls; again for more [default: all who are trusted]
     #[arg(long, value_name = "KEY")]
     pub(crate) allow: Vec<PublicKey>,
+
+    /// Warn when an unknown key comes from the address of another key of the list, as clients always do
+    #[arg(long)]
+    pub(crate) warn_on_address_reuse: bool,
 }
 
 #[derive(Debug, Args)]

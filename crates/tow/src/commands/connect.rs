@@ -33,7 +33,7 @@ async fn converse(args: &Connect, tally: &Tally) -> Result<(), Failure> {
     let mut options = ConnectOptions::new().connect_timeout(args.timeout);
     if let Some(loaded) = identity(&endpoint, &args.keys, "client").await? {
         let trust = if args.server_key.is_empty() {
-            trust(&args.keys, KnownKeys::for_client)?
+            trust(&args.keys, KnownKeys::for_client, true)?
         } else {
             Trust::keys(args.server_key.iter().copied())
         };

@@ -332,14 +332,17 @@ impl DemoKeys {
         let server = leaf(&authority, "node")?;
         server.save(&server_dir, "node", false).map_err(failed)?;
         let client = leaf(&authority, "client")?;
-        // The stranger trusts our server: its directory holds our authority's certificate beside a
-        // key and certificate of another authority.
+        // The stranger trusts our server: its directory holds our authority's certificate beside that of
+        // its own.
         let foreign = Authority::generate(&AuthorityOptions::new().days(1)).map_err(failed)?;
         let stranger_dir = place.join("stranger");
         leaf(&foreign, "client")?
             .save(&stranger_dir, "client", false)
             .map_err(failed)?;
-        std::fs::copy(server_dir.join("ca.crt"), stranger_dir.join("ca.crt")).map_err(failed)?;
+        let roots = stranger_dir.join("ca.crt");
+        let mut text = std::fs::read(&roots).map_err(failed)?;
+        text.extend(std::fs::read(server_dir.join("ca.crt")).map_err(failed)?);
+        std::fs::write(&roots, text).map_err(failed)?;
         let stranger = Identity::load(&stranger_dir, "client").map_err(failed)?;
         Ok(Self {
             server_dir,

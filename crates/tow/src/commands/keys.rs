@@ -2,6 +2,7 @@
 
 mod list;
 mod make;
+mod passphrase;
 mod renew;
 mod show;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Keys, output: Output) -> Result<(), Failure> {
         Keys::Psk(args) => psk(&args, output),
         Keys::List(args) => list::run(&args, output),
         Keys::Renew(args) => renew::run(&args, output),
+        Keys::Passphrase(args) => passphrase::run(&args, output),
         Keys::Known(command) => known::run(command, output),
     }
 }
@@ -68,12 +70,12 @@ fn verify(args: &Verify, output: Output) -> Result<(), Failure> {
 }
 
 fn psk(args: &Psk, output: Output) -> Result<(), Failure> {
-    let path = args.dir.join(&args.name);
-    PreSharedKey::create(&path).map_err(|error| match error {
+    let path = PreSharedKey::create_in(&args.dir, &args.name).map_err(|error| match error {
         SaveError::Exists { path } => failed(format!(
             "{} exists already and is not overwritten: choose another name, or remove it",
             path.display()
         )),
+        error @ SaveError::Name { .. } => Failure::new(Exit::Usage, error.to_string()),
         error => failed(error),
     })?;
     let shown = path.display().to_string();

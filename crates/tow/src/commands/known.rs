@@ -29,20 +29,25 @@ pub(crate) enum Known {
         #[command(flatten)]
         file: ListFile,
     },
-    /// Take a key out; its holder is unknown from the next connection on
+    /// Take a key out; its holder is unknown from the next connection on, and those that are open stay
+    /// open: restart the server to end them
     Remove {
         /// The public key
         key: PublicKey,
         #[command(flatten)]
         file: ListFile,
     },
-    /// Refuse unknown keys from now on: take every right to write from the list
+    /// Refuse unknown keys from now on: take every right to write from the list, and note in
+    /// FILE.locked that it is locked, in case it gets lost
     Lock {
         #[command(flatten)]
         file: ListFile,
     },
-    /// Learn unknown keys from now on; makes an empty list if there is none
+    /// Learn unknown keys from now on; makes an empty list if there is none and none was locked
     Unlock {
+        /// Also if a locked list is gone: whoever has a certificate of the authority is learned again
+        #[arg(long)]
+        anew: bool,
         #[command(flatten)]
         file: ListFile,
     },
@@ -95,8 +100,14 @@ pub(crate) fn run(command: Known, output: Output) -> Result<(), Failure> {
             mode(file.path(), true, output);
             Ok(())
         }
-        Known::Unlock { file } => {
-            KnownKeys::unlock(file.path()).map_err(failed)?;
+        Known::Unlock { anew, file } => {
+            let path = file.path();
+            let unlocked = if *anew {
+                KnownKeys::unlock_anew(path)
+            } else {
+                KnownKeys::unlock(path)
+            };
+            unlocked.map_err(failed)?;
             mode(file.path(), false, output);
             Ok(())
         }

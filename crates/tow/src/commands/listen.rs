@@ -5,7 +5,7 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use serde_json::json;
 use tokio::task::JoinSet;
 use towline::{
-    identity::{Authorisation, KnownKeys},
+    identity::{Authorisation, KnownKeys, LiveIdentity},
     mux::{Role, Session},
     rpc,
     server::Server,
@@ -22,6 +22,7 @@ use crate::{
     connection::{endpoint_without_path, identity, trust},
     failure::{Failure, failed},
     output::Output,
+    reload::{Reloading, keep_current},
 };
 
 /// How long streams may go on after the first interrupt.
@@ -33,10 +34,19 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
     let endpoint = endpoint_without_path(&args.url)?;
     let service = Service::of(&args.behind)?;
     let mut options = ListenOptions::new();
-    if let Some(loaded) = identity(&endpoint, &args.keys, "node").await? {
-        let trust = trust(&args.keys, KnownKeys::for_server)?;
-        options = options.identity(loaded.identity).trust(trust);
-    }
+    let reloading = match identity(&endpoint, &args.keys, "node").await? {
+        Some(loaded) => {
+            let trust = trust(
+                &args.keys,
+                KnownKeys::for_server,
+                args.warn_on_address_reuse,
+            )?;
+            let live = LiveIdentity::new(Arc::clone(&loaded.identity));
+            options = options.identity(live.clone()).trust(trust);
+            Some(Reloading::new(live, loaded, service.is_some()).map_err(failed)?)
+        }
+        None => None,
+    };
     if !args.allow.is_empty() {
         options = options.authorise(Authorisation::keys(args.allow.iter().copied()));
     }
@@ -47,21 +57,28 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
     let fields = json!({ "url": url });
     let line = format!("listening on {url}");
     let tally = Tally::start();
-    let result = match service {
-        Some(service) => {
-            output.result("listening", fields, &line);
-            serve(listener, multiplexer, service, &args, &tally, output).await
-        }
-        None => {
-            // Standard output belongs to the other end's bytes.
-            output.aside("listening", fields, &line);
-            let stop = stop_signal(false).map_err(failed)?;
-            tokio::select! {
-                biased;
-                () = stop => Err(interrupted()),
-                ended = answer_one(listener, multiplexer, &args, &tally) => ended,
+    let listening = async {
+        match service {
+            Some(service) => {
+                output.result("listening", fields, &line);
+                serve(listener, multiplexer, service, &args, &tally, output).await
+            }
+            None => {
+                // Standard output belongs to the other end's bytes.
+                output.aside("listening", fields, &line);
+                let stop = stop_signal(false).map_err(failed)?;
+                tokio::select! {
+                    biased;
+                    () = stop => Err(interrupted()),
+                    ended = answer_one(listener, multiplexer, &args, &tally) => ended,
+                }
             }
         }
+    };
+    let result = tokio::select! {
+        biased;
+        ended = listening => ended,
+        () = keep_current(reloading) => Ok(()),
     };
     if args.behind.stats {
         tally.tell(output);

@@ -19,7 +19,7 @@ use crate::{
     connection::{endpoint_without_path, identity, require_secure, trust},
     failure::{Exit, Failure, failed},
     output::Output,
-    reload::Reloading,
+    reload::{Reloading, keep_current},
 };
 
 /// How long a client may take nothing of what waits for it.
@@ -57,10 +57,14 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let mut config = ListenConfig::new().max_connections(args.max_connections as usize);
     let reloading = match identity(&listen, &args.keys, "node").await? {
         Some(loaded) => {
-            let trust = trust(&args.keys, KnownKeys::for_server)?;
+            let trust = trust(
+                &args.keys,
+                KnownKeys::for_server,
+                args.warn_on_address_reuse,
+            )?;
             let live = LiveIdentity::new(Arc::clone(&loaded.identity));
             config = config.identity(live.clone()).trust(trust);
-            Some(Reloading::new(live, loaded).map_err(failed)?)
+            Some(Reloading::new(live, loaded, true).map_err(failed)?)
         }
         None => None,
     };
@@ -103,14 +107,6 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Loads the identity again whenever its files change, for ever.
-async fn keep_current(reloading: Option<Reloading>) {
-    match reloading {
-        Some(reloading) => reloading.run().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// How files are served, unless it could never work.

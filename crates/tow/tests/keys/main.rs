@@ -520,3 +520,284 @@ fn a_server_takes_a_renewed_key_without_a_restart() {
     server.wait_for_log("the old ones stay in use");
     ok(&place, &call);
 }
+
+/// Sends a text through a pipe, once, as a shell's `<(...)` does.
+fn pipe(place: &Place, text: &'static str) -> std::path::PathBuf {
+    let path = place.path("pipe");
+    if !path.exists() {
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("runs").success());
+    }
+    let writer = path.clone();
+    std::thread::spawn(move || fs::write(writer, text));
+    path
+}
+
+/// docs/wire I50: one order for keys that are made and keys that are opened.
+#[test]
+fn passphrases_come_from_the_same_places_for_old_keys_and_new_ones() {
+    let place = Place::new();
+    ok(&place, &["keys", "ca"]);
+    write_secret(&place.path("by-flag"), "one\n");
+    write_secret(&place.path("by-file"), "two\n");
+    let run = |args: &[&str], env: &[(&str, &str)]| {
+        let output = place.tow(args).envs(env.iter().copied()).output();
+        exit_code(&output.expect("runs"))
+    };
+    let file = ("TOW_PASSPHRASE_FILE", "by-file");
+    let value = ("TOW_PASSPHRASE", "three");
+    let flag = ["--passphrase-file", "by-flag"];
+    for (name, more, env) in [
+        ("flag", &flag[..], &[file, value][..]),
+        ("file", &["--protect"], &[file, value]),
+        ("value", &["--protect"], &[value]),
+    ] {
+        let new = [&["keys", "new", name, "-e", "a@b.example"], more].concat();
+        assert_eq!(run(&new, env), 0, "{name}");
+        let key = format!("certs/{name}.key");
+        let show = ["keys", "show", &key];
+        let opens = |word: &str| run(&show, &[("TOW_PASSPHRASE", word)]) == 0;
+        let word = match name {
+            "flag" => "one",
+            "file" => "two",
+            _ => "three",
+        };
+        assert!(opens(word), "{name} is not under {word}");
+        let more = if name == "flag" { &flag[..] } else { &[] };
+        assert_eq!(run(&[&show[..], more].concat(), env), 0, "{name}");
+    }
+    // A variable alone protects nothing, and an empty one names no file.
+    let new = ["keys", "new", "plain", "-e", "a@b.example"];
+    assert_eq!(run(&new, &[file]), 0);
+    let empty = [("TOW_PASSPHRASE_FILE", ""), value];
+    assert_eq!(run(&["keys", "show", "certs/plain.key"], &[]), 0);
+    assert_eq!(run(&["keys", "show", "certs/value.key"], &empty), 0);
+
+    let ca = ["keys", "ca", "--dir", "locked", "--protect"];
+    assert_eq!(run(&ca, &[("TOW_CA_PASSPHRASE_FILE", "by-file")]), 0);
+    let issue = [
+        "keys",
+        "new",
+        "x",
+        "-e",
+        "a@b.example",
+        "--ca-dir",
+        "locked",
+        "-o",
+        "x",
+    ];
+    assert_eq!(run(&issue, &[("TOW_CA_PASSPHRASE", "two")]), 0);
+}
+
+/// docs/wire I50
+#[test]
+fn a_passphrase_may_come_through_a_pipe() {
+    let place = Place::new();
+    ok(&place, &["keys", "ca"]);
+    pipe(&place, "open sesame\n");
+    let piped = ["--passphrase-file", "pipe"];
+    let new = ["keys", "new", "node", "-e", "a@b.example"];
+    ok(&place, &[&new[..], &piped].concat());
+    pipe(&place, "open sesame\n");
+    let show = ["keys", "show", "certs/node.key", "certs/node.key"];
+    ok(&place, &[&show[..], &piped].concat());
+    pipe(&place, "open sesame\n");
+    let renew = ["keys", "renew", "node", "--new-key"];
+    ok(&place, &[&renew[..], &piped].concat());
+    write_secret(&place.path("word"), "open sesame\n");
+    ok(
+        &place,
+        &[
+            "keys",
+            "show",
+            "certs/node.key",
+            "--passphrase-file",
+            "word",
+        ],
+    );
+    // An authority's, which is needed twice.
+    let ca = ["keys", "ca", "--dir", "locked", "--passphrase-file", "word"];
+    ok(&place, &ca);
+    pipe(&place, "open sesame\n");
+    let renew = [
+        "keys",
+        "renew",
+        "--ca",
+        "--ca-dir",
+        "locked",
+        "--new-key",
+        "-o",
+        "none",
+    ];
+    ok(
+        &place,
+        &[&renew[..], &["--ca-passphrase-file", "pipe"]].concat(),
+    );
+}
+
+#[test]
+fn the_passphrase_of_a_key_is_set_changed_and_taken_off() {
+    let place = Place::new();
+    ok(&place, &["keys", "new", "node", "-e", "a@b.example"]);
+    let plain = fs::read(place.path("certs/node.key")).expect("readable");
+    write_secret(&place.path("one"), "one\n");
+    write_secret(&place.path("two"), "two\n");
+    let command = ["keys", "passphrase", "node"];
+    let set = [&command[..], &["--new-passphrase-file", "one"]].concat();
+    let said = ok(&place, &set);
+    assert!(
+        said.contains("certs/node.key has a passphrase now"),
+        "{said}"
+    );
+    let show = ["keys", "show", "certs/node.key", "--passphrase-file"];
+    ok(&place, &[&show[..], &["one"]].concat());
+    // Without the present one nothing changes.
+    fails(
+        &place,
+        1,
+        &[&command[..], &["--new-passphrase-file", "two"]].concat(),
+    );
+    fails(&place, 1, &[&command[..], &["--remove"]].concat());
+    let wrong = ["--passphrase-file", "two", "--remove"];
+    let said = fails(&place, 1, &[&command[..], &wrong].concat());
+    assert!(said.contains("wrong passphrase"), "{said}");
+    ok(&place, &[&show[..], &["one"]].concat());
+
+    let change = ["--passphrase-file", "one", "--new-passphrase-file", "two"];
+    ok(&place, &[&command[..], &change].concat());
+    ok(&place, &[&show[..], &["two"]].concat());
+    let remove = ["--passphrase-file", "two", "--remove", "--json"];
+    let said = ok(&place, &[&command[..], &remove].concat());
+    let event: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(event["protected"], false);
+    assert_eq!(
+        fs::read(place.path("certs/node.key")).expect("readable"),
+        plain
+    );
+    fails(&place, 1, &[&command[..], &["--remove"]].concat());
+    let nobody = place
+        .tow(&["keys", "passphrase", "nobody", "--remove"])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&nobody), 1);
+    fails(&place, 2, &["keys", "passphrase"]);
+
+    let ca = place
+        .tow(&["keys", "passphrase", "--ca"])
+        .env("TOW_NEW_PASSPHRASE", "master word")
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&ca), 0, "{}", stderr(&ca));
+    let error = fails(&place, 1, &["keys", "renew", "node"]);
+    assert!(error.contains("TOW_CA_PASSPHRASE_FILE"), "{error}");
+    let renewed = place
+        .tow(&["keys", "renew", "node"])
+        .env("TOW_CA_PASSPHRASE", "master word")
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&renewed), 0, "{}", stderr(&renewed));
+}
+
+#[test]
+fn a_hint_names_the_option_that_the_command_has() {
+    let place = Place::new();
+    let error = fails(&place, 1, &["keys", "ca", "--protect"]);
+    assert!(error.contains("with --passphrase-file FILE"), "{error}");
+    let error = fails(&place, 1, &["keys", "new", "node", "--protect"]);
+    assert!(error.contains("with --ca-passphrase-file FILE"), "{error}");
+}
+
+#[test]
+fn names_are_no_paths_and_have_no_blanks() {
+    let place = Place::new();
+    for args in [
+        ["psk", "../p1"],
+        ["psk", "a b"],
+        ["psk", "ca.key"],
+        ["new", "a b"],
+        ["new", "a/b"],
+    ] {
+        let error = fails(&place, 2, &[&["keys"][..], &args].concat());
+        assert!(error.contains("cannot name a key"), "{error}");
+    }
+    assert!(names(place.root()).is_empty());
+}
+
+/// docs/wire I36: those who depend on an authority are named before it is retired.
+#[test]
+fn an_authority_is_retired_when_nothing_depends_on_it() {
+    let place = Place::new();
+    for (name, dir) in [("node", "certs"), ("client", "for-b")] {
+        ok(
+            &place,
+            &["keys", "new", name, "-e", "a@b.example", "-o", dir],
+        );
+    }
+    let also = ["--also", "for-b"];
+    let said = ok(
+        &place,
+        &[&["keys", "renew", "--ca", "--new-key"][..], &also].concat(),
+    );
+    assert!(said.contains("for-b/ca.crt"), "{said}");
+    ok(
+        &place,
+        &["keys", "verify", "for-b/client.crt", "--ca-dir", "certs"],
+    );
+    let retire = [&["keys", "renew", "--ca", "--retire-old"][..], &also].concat();
+    let before = fs::read(place.path("my-keep-private-dir/ca.crt")).expect("readable");
+    let error = fails(&place, 1, &retire);
+    assert!(
+        error.contains("certs/node.crt, for-b/client.crt") && error.contains("--force"),
+        "{error}"
+    );
+    let after = fs::read(place.path("my-keep-private-dir/ca.crt")).expect("readable");
+    assert_eq!(after, before);
+    ok(&place, &["keys", "renew", "node"]);
+    let error = fails(&place, 1, &retire);
+    assert!(
+        !error.contains("certs/node.crt") && error.contains("for-b/client.crt"),
+        "{error}"
+    );
+    ok(&place, &["keys", "renew", "client", "-o", "for-b"]);
+    ok(&place, &retire);
+    ok(
+        &place,
+        &["keys", "verify", "for-b/client.crt", "--ca-dir", "for-b"],
+    );
+    fails(&place, 1, &["keys", "renew", "--ca", "--also", "nowhere"]);
+    fails(&place, 2, &["keys", "renew", "--ca", "--force"]);
+}
+
+/// docs/wire I15
+#[test]
+fn a_server_does_not_start_with_a_certificate_that_its_authorities_do_not_know() {
+    let place = Place::with_keys();
+    ok(&place, &["keys", "ca", "--dir", "other"]);
+    fs::copy(place.path("other/ca.crt"), place.path("certs/ca.crt")).expect("copied");
+    let error = fails(
+        &place,
+        6,
+        &["serve", "srv", "--listen", "tls://127.0.0.1:0"],
+    );
+    assert!(
+        error.contains("certs/node.crt is not vouched for by certs/ca.crt"),
+        "{error}"
+    );
+}
+
+/// docs/wire I48: what a certificate says must not turn a line around.
+#[test]
+fn what_cannot_be_seen_is_escaped_in_what_is_shown() {
+    let place = Place::new();
+    ok(&place, &["keys", "new", "node", "-e", "a@b.example"]);
+    let key = ok(&place, &["keys", "show", "certs/node.crt", "--json"]);
+    let key: Value = serde_json::from_str(&key).expect("JSON");
+    let key = key["public_key"].as_str().expect("text");
+    let line = format!("1.2.3.4\u{202e} pubkey@edwardsRPC-ed25519-b58c-{key}:moc\u{202e}@eve\n");
+    fs::write(place.path("known_client_keys"), line).expect("written");
+    let shown = ok(&place, &["keys", "known", "list"]);
+    assert!(
+        !shown.contains('\u{202e}') && shown.contains("moc\\u{202e}@eve"),
+        "{shown}"
+    );
+}

@@ -54,6 +54,9 @@ impl Place {
             "TOW_PASSPHRASE",
             "TOW_PASSPHRASE_FILE",
             "TOW_CA_PASSPHRASE",
+            "TOW_CA_PASSPHRASE_FILE",
+            "TOW_NEW_PASSPHRASE",
+            "TOW_NEW_PASSPHRASE_FILE",
             "HOME",
             "XDG_CONFIG_HOME",
         ] {

@@ -20,7 +20,7 @@ pub(super) fn authority(args: &Ca, output: Output) -> Result<(), Failure> {
     let options = authority_options(&args.certificate, None);
     options.validate().map_err(issue_failure)?;
     let protection = if args.protect || args.passphrase_file.is_some() {
-        let passphrases = Passphrases::authority(args.passphrase_file.clone());
+        let passphrases = Passphrases::of_the_authority_alone(args.passphrase_file.clone());
         Some(passphrases.protection("the authority's key")?)
     } else {
         None
@@ -30,6 +30,10 @@ pub(super) fn authority(args: &Ca, output: Output) -> Result<(), Failure> {
 }
 
 pub(super) fn identity(args: &New, output: Output) -> Result<(), Failure> {
+    if args.name.chars().any(char::is_whitespace) {
+        let text = format!("{:?} cannot name a key: it contains a space", args.name);
+        return Err(Failure::new(Exit::Usage, text));
+    }
     let email = match &args.email {
         Some(email) => email.clone(),
         None => {

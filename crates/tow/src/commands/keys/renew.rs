@@ -1,6 +1,6 @@
 //! `tow keys renew`: new certificates beside old ones (docs/wire I36).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use towline::identity::{
@@ -77,6 +77,7 @@ fn authority(args: &Renew, output: Output) -> Result<(), Failure> {
         ));
     }
     let dir = &args.authority.ca_dir;
+    let certs_dirs = certs_dirs(args)?;
     let mut passphrases = Passphrases::authority(args.authority.ca_passphrase_file.clone());
     let hint = passphrases.hint();
     let old =
@@ -99,18 +100,23 @@ fn authority(args: &Renew, output: Output) -> Result<(), Failure> {
         let new = old.renew(&options).map_err(issue_failure)?;
         (new, SaveOptions::new())
     };
-    new.save_over(dir, &save).map_err(renew_failure)?;
-    let published = if args.out.join("ca.crt").exists() {
-        new.publish(&args.out, args.retire_old).map_err(failed)?
-    } else {
-        false
-    };
+    let published = new
+        .save_over(dir, &certs_dirs, &save.overwrite(args.force))
+        .map_err(renew_failure)?;
+    let published: Vec<_> = published
+        .iter()
+        .map(|dir| dir.join("ca.crt").display().to_string())
+        .collect();
     let fields = json!({
         "dir": dir.display().to_string(), "public_key": new.public_key().to_string(),
         "not_after": unix(new.not_after()), "new_key": args.new_key, "published": published,
     });
-    let line = if args.retire_old {
-        format!("{} trusts {} alone", dir.display(), new.public_key())
+    let mut line = if args.retire_old {
+        format!(
+            "{} trusts {}, and no predecessor any more",
+            dir.display(),
+            new.public_key()
+        )
     } else {
         format!(
             "renewed the authority in {}: {}, valid until {}",
@@ -119,6 +125,10 @@ fn authority(args: &Renew, output: Output) -> Result<(), Failure> {
             format_date(new.not_after())
         )
     };
+    if !published.is_empty() {
+        line.push_str("; changed ");
+        line.push_str(&published.join(", "));
+    }
     output.note("authority", fields, &line);
     if args.new_key && !output.is_json() {
         let end = format_date(overlap_until);
@@ -129,6 +139,22 @@ fn authority(args: &Renew, output: Output) -> Result<(), Failure> {
         output.note("next", (), &line);
     }
     Ok(())
+}
+
+/// The directories of keys whose `ca.crt` is to be brought up to date: that of -o if it has one, and
+/// those that were named.
+fn certs_dirs(args: &Renew) -> Result<Vec<PathBuf>, Failure> {
+    let mut dirs = Vec::new();
+    if args.out.join("ca.crt").symlink_metadata().is_ok() {
+        dirs.push(args.out.clone());
+    }
+    for dir in &args.also {
+        if !dir.is_dir() {
+            return Err(failed(format!("{} is not a directory", dir.display())));
+        }
+        dirs.push(dir.clone());
+    }
+    Ok(dirs)
 }
 
 fn tell(path: &Path, renewed: &Renewed, output: Output) {
