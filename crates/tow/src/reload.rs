@@ -111,8 +111,7 @@ impl Reloading {
                 tracing::info!(%key, valid_until = %until, "the key and certificate were loaded again");
             }
             Ok(Err(error)) => {
-                // To try a passphrase takes a second and 256 MiB, and the same one would be wrong again.
-                let may_help = !matches!(error, LoadError::WrongPassphrase { .. });
+                let may_help = may_pass(&error);
                 let text = error.to_string();
                 if self.failed.as_ref().is_none_or(|(last, _)| *last != text) {
                     tracing::error!(%error, "the changed key files cannot be used; the old ones stay in use");
@@ -122,6 +121,22 @@ impl Reloading {
             Err(error) => tracing::error!(%error, "loading the key files again failed"),
         }
     }
+}
+
+/// Whether another try may end differently without a change of the files: what is missing may be a
+/// directory's mode, the date, or a passphrase's file.
+///
+/// The rest shows in the files, and not all of it is cheap: to try a passphrase takes a second and
+/// 256 MiB.
+fn may_pass(error: &LoadError) -> bool {
+    matches!(
+        error,
+        LoadError::Read { .. }
+            | LoadError::Clock { .. }
+            | LoadError::NotYetValid { .. }
+            | LoadError::NotVouched { .. }
+            | LoadError::Passphrase { .. }
+    )
 }
 
 /// Keeps an identity current for ever; without one there is nothing to do, as long.

@@ -294,10 +294,9 @@ fn a_listener_takes_a_renewed_key_without_a_restart() {
     };
     assert_eq!(stdout(&connect()), "hello");
     for name in ["node", "client"] {
-        for args in [["keys", "new", name, "--ca-dir", "next", "-o", "new"]] {
-            let made = place.tow(&args).output().expect("runs");
-            assert_eq!(exit_code(&made), 0, "{}", stderr(&made));
-        }
+        let args = ["keys", "new", name, "--ca-dir", "next", "-o", "new"];
+        let made = place.tow(&args).output().expect("runs");
+        assert_eq!(exit_code(&made), 0, "{}", stderr(&made));
     }
     for name in ["ca.crt", "node.crt", "node.key", "client.crt", "client.key"] {
         let new = place.path("new").join(name);

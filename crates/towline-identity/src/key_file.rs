@@ -12,26 +12,15 @@ use crate::secret::{SecretKey, is_protected};
 
 /// A private key that was read from its file, whose passphrase can be set, changed or taken off.
 ///
-/// ```
-/// use towline_identity::{
-///     Authority, AuthorityOptions, KeyFile, LeafOptions, NoPassphrase, Passphrase, Protection,
-/// };
+/// ```no_run
+/// use towline_identity::{KeyFile, NoPassphrase, Passphrase, Protection};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// let authority = Authority::generate(&AuthorityOptions::new())?;
-/// authority.issue(&LeafOptions::new("node"))?.save(dir.path(), "node", false)?;
-///
-/// let key = KeyFile::open(dir.path().join("node.key"), &mut NoPassphrase)?;
-/// # let cheap = Protection::new(Passphrase::new("open sesame")).memory_kib(16).iterations(1);
-/// # let protection = cheap;
-/// # /*
-/// let protection = Protection::new(Passphrase::new("open sesame"));
-/// # */
-/// key.rewrite(Some(&protection))?;
+/// let key = KeyFile::open("certs/node.key", &mut NoPassphrase)?;
+/// key.rewrite(Some(&Protection::new(Passphrase::new("open sesame"))))?;
 ///
 /// let mut passphrase = Passphrase::new("open sesame");
-/// assert!(KeyFile::open(dir.path().join("node.key"), &mut passphrase)?.is_protected());
+/// assert!(KeyFile::open("certs/node.key", &mut passphrase)?.is_protected());
 /// # Ok(())
 /// # }
 /// ```

@@ -79,18 +79,22 @@ impl Roots {
         if ours.iter().all(|der| found.contains(der)) && !found.iter().any(is_retired) {
             return Ok(Self::Keep);
         }
-        let our_names: Vec<_> = ours.iter().filter_map(name).collect();
+        let our_names: Vec<_> = ours.iter().filter_map(|der| name(der)).collect();
         let is_our_key = |der: &Vec<u8>| {
             name(der).is_some_and(|(key, _)| our_names.iter().any(|(our_key, _)| *our_key == key))
         };
-        if !force
-            && !found
-                .iter()
-                .any(|der| is_our_key(der) || retired.contains(der))
-        {
-            return Err(SaveError::OtherAuthority {
-                path: path.to_owned(),
-            });
+        let is_related = |der: &Vec<u8>| is_our_key(der) || retired.contains(der);
+        if !found.iter().any(is_related) {
+            if !force {
+                return Err(SaveError::OtherAuthority {
+                    path: path.to_owned(),
+                });
+            }
+            // Behind them: the file may be a link to the very one whose first certificate says whose
+            // authority's key is beside it.
+            return Ok(Self::Replace(
+                found.into_iter().chain(ours.to_vec()).collect(),
+            ));
         }
         // The same key under the same name is an older certificate of one that is trusted anyway.
         let is_replaced =
@@ -123,7 +127,7 @@ impl Roots {
 }
 
 /// What tells authorities apart to those who look for a leaf's: key and subject.
-fn name(der: &Vec<u8>) -> Option<(PublicKey, Vec<u8>)> {
+fn name(der: &[u8]) -> Option<(PublicKey, Vec<u8>)> {
     let key = Facts::read(der).ok()?.public_key;
     Some((key, certificate::subject(der)?))
 }

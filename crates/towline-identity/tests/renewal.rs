@@ -383,7 +383,7 @@ fn foreign_authorities_stay_and_every_version_is_kept() {
     assert!(matches!(error, SaveError::OtherAuthority { .. }), "{error}");
     assert_eq!(content(&certs), before);
     leaf.save(&certs, "leaf", true).unwrap();
-    let all = [third.public_key(), alone.public_key(), foreign.public_key()];
+    let all = [alone.public_key(), foreign.public_key(), third.public_key()];
     assert_eq!(roots(&certs), all);
     assert_eq!(
         fs::read(certs.join("ca.crt.old.4")).unwrap(),

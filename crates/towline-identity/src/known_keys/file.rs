@@ -317,12 +317,15 @@ impl KnownKeys {
 
     /// Notes beside the file that it is locked, if that can be done here: whoever locked it by `chmod`
     /// left no mark.
-    fn mark(&self) {
+    pub(super) fn mark(&self) {
         if self.shared.policy == KnownKeysPolicy::FileMode
             && !self.shared.inspecting
             && let Err(error) = mark::set(self.path())
         {
-            tracing::debug!(path = %self.path().display(), %error, "the lock cannot be marked beside the file");
+            tracing::warn!(
+                path = %self.path().display(), %error,
+                "the lock cannot be marked beside the file: should the file get lost, it is undone"
+            );
         }
     }
 

@@ -99,12 +99,14 @@ impl KnownKeys {
                 path: known.path().to_owned(),
             });
         }
-        mark::set(known.path()).map_err(|source| known.write_failed(source))?;
         let mut permissions = held.metadata.permissions();
         permissions.set_readonly(true);
         held.file
             .set_permissions(permissions)
-            .map_err(|source| known.write_failed(source))
+            .map_err(|source| known.write_failed(source))?;
+        // Where nothing can be made, the file cannot get lost so easily either.
+        known.mark();
+        Ok(())
     }
 
     /// Lets the file learn: its owner may write to it (docs/wire I42). Makes it, empty and with mode
