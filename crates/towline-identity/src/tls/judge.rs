@@ -89,8 +89,8 @@ impl Judge {
             return Ok(key);
         }
         let der = CertificateDer::from(leaf);
-        let parsed = ParsedCertificate::try_from(&der)
-            .map_err(|error| Unvouched::Invalid(plain(&error)))?;
+        let parsed =
+            ParsedCertificate::try_from(&der).map_err(|error| Unvouched::Invalid(plain(&error)))?;
         let mut why = Unvouched::UnknownAuthority;
         for root in &self.roots {
             match self.signed_by(&parsed, root, now) {
