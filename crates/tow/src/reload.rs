@@ -177,16 +177,15 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn mode(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-
     /// docs/wire I37: the files are looked at again when only their mode has changed, and what stands in
     /// the way may also be elsewhere.
     #[tokio::test(start_paused = true)]
     async fn files_that_could_not_be_used_are_tried_again() {
         let dir = tempfile::tempdir().unwrap();
         let certs = dir.path().join("certs");
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
         let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
         let save = || {
             let node = authority.issue(&LeafOptions::new("node")).unwrap();
