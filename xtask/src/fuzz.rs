@@ -6,7 +6,7 @@ use clap::Args;
 use crate::{process, tools};
 
 /// Every target in `fuzz/`.
-pub(crate) const TARGETS: [&str; 8] = [
+pub(crate) const TARGETS: [&str; 10] = [
     "frame",
     "framing",
     "greenpack",
@@ -15,6 +15,8 @@ pub(crate) const TARGETS: [&str; 8] = [
     "mux_pair",
     "pem",
     "rpc_pair",
+    "swp_engine",
+    "swp_packet",
 ];
 
 #[derive(Args)]

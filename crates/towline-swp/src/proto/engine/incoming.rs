@@ -342,17 +342,6 @@ impl Engine {
                 .set(Timer::AckDelay, now + self.config.ack_delay);
         }
     }
-
-    fn offer_asap(&mut self, seq: u64, data: Bytes) {
-        if let Some(asap) = &mut self.asap {
-            if asap.packets.len() >= asap.limit {
-                asap.packets.pop_front();
-                asap.dropped += 1;
-            }
-            asap.packets.push_back((seq, data));
-            self.tell(EngineEvent::Readable);
-        }
-    }
 }
 
 fn classic_echo(packet: &Packet) -> Echo {
