@@ -10,16 +10,19 @@ use crate::{process, tools};
 pub(crate) fn run() -> Result<()> {
     tools::require_c_compiler()?;
     tools::report_optional();
+    tools::require_nats_server()?;
     // One failing crate must not hide the others: every binary runs, then the sum is told.
     let mut command = process::cargo([
         "test",
         "--workspace",
-        // Sessions are tested over a network that is a feature.
+        // Sessions are tested over networks that are features.
         "--features",
-        "towline-swp/sim",
+        "towline-swp/sim,towline-swp/nats,towline-swp/broker",
         "--no-fail-fast",
     ]);
     let mut child = command
+        // The broker is there: its tests are not left out.
+        .env("TOWLINE_REQUIRE_NATS", "1")
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start cargo test")?;

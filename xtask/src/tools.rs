@@ -15,6 +15,42 @@ pub(crate) fn require_c_compiler() -> Result<()> {
     Ok(())
 }
 
+/// A nats-server, which sessions over a broker are tested with: found, installed from Debian's package, or
+/// asked for.
+pub(crate) fn require_nats_server() -> Result<()> {
+    if nats_server_is_here() {
+        return Ok(());
+    }
+    if process::works("sh", &["-c", "test \"$(id -u)\" = 0"])
+        && process::works("apt-get", &["--version"])
+    {
+        println!("nats-server is missing: installing Debian's package");
+        let install = |args: &[&str]| {
+            let mut command = std::process::Command::new("apt-get");
+            process::run(command.args(args).env("DEBIAN_FRONTEND", "noninteractive"))
+        };
+        install(&["update", "-qq"])?;
+        install(&[
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            "nats-server",
+        ])?;
+    }
+    if !nats_server_is_here() {
+        bail!("no nats-server; install it: sudo apt-get install nats-server");
+    }
+    Ok(())
+}
+
+/// Debian puts it where not everybody's PATH leads.
+fn nats_server_is_here() -> bool {
+    ["nats-server", "/usr/sbin/nats-server"]
+        .iter()
+        .any(|program| process::works(program, &["--version"]))
+}
+
 /// Says which optional programs are missing and what goes untested without them.
 pub(crate) fn report_optional() {
     if !openssl_is_here() {

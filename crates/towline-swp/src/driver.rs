@@ -4,6 +4,7 @@
 mod clock;
 
 use std::{
+    convert::Infallible,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -14,19 +15,35 @@ use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::clock::{now, seed};
 use crate::{
-    network::{Inbox, Network},
-    proto::{Engine, EngineEvent, Incoming, Now, Transmit},
+    network::{
+        Inbox, Network,
+        queue::{Exit, Weight},
+    },
+    proto::{CompactKind, Engine, EngineEvent, Incoming, Now, Transmit},
 };
 
 /// Packets that are taken in, and sent, before the other has its turn.
 const BATCH: usize = 64;
+
+/// What a packet that was read takes in memory beside its data, of either format.
+const CLASSIC: usize = 640;
+const COMPACT: usize = 160;
 
 /// Where a session's packets come from.
 pub(crate) enum Source {
     /// An inbox of its own.
     Inbox(Inbox),
     /// A listener, which reads the packets of many sessions.
-    Routed(mpsc::Receiver<Incoming>),
+    Routed(Routed),
+    /// A network that has gone away for good.
+    Gone,
+}
+
+/// Packets that a listener has read for a session.
+pub(crate) struct Routed {
+    pub(crate) packets: Exit<Incoming>,
+    /// Dropped with the session: the listener's task lives as long as any of them.
+    pub(crate) _alive: mpsc::Sender<Infallible>,
 }
 
 /// What the task of a session and its handle share.
@@ -48,6 +65,8 @@ pub(crate) struct State {
     waiting: Vec<Waker>,
     /// The task has ended.
     is_over: bool,
+    /// The handle is gone, and what was sent is to be delivered all the same.
+    pub(crate) is_let_go: bool,
 }
 
 impl Shared {
@@ -59,6 +78,7 @@ impl Shared {
                 unsent: 0,
                 waiting: Vec::new(),
                 is_over: false,
+                is_let_go: false,
             }),
             changed: Notify::new(),
             max_packet,
@@ -166,7 +186,7 @@ pub(crate) async fn run(
                 if !is_open {
                     // The network has gone away for good.
                     task.shared.lock().engine.abort(now());
-                    task.source = Source::Routed(mpsc::channel(1).1);
+                    task.source = Source::Gone;
                     task.turn(&mut connected);
                     break;
                 }
@@ -237,13 +257,14 @@ impl Task {
                     self.packets.push(packet);
                 }
             }
-            Source::Routed(receiver) => {
+            Source::Routed(routed) => {
                 while self.incoming.len() < BATCH
-                    && let Ok(incoming) = receiver.try_recv()
+                    && let Some(incoming) = routed.packets.try_take()
                 {
                     self.incoming.push(incoming);
                 }
             }
+            Source::Gone => {}
         }
     }
 }
@@ -253,7 +274,8 @@ impl Source {
     async fn receive(&mut self, packets: &mut Vec<Bytes>, incoming: &mut Vec<Incoming>) -> bool {
         match self {
             Self::Inbox(inbox) => inbox.receive_many(packets, BATCH).await > 0,
-            Self::Routed(receiver) => receiver.recv_many(incoming, BATCH).await > 0,
+            Self::Routed(routed) => routed.packets.take_many(incoming, BATCH).await > 0,
+            Self::Gone => std::future::pending().await,
         }
     }
 }
@@ -270,6 +292,21 @@ impl Drop for Ending {
         drop(state);
         for waker in waiting {
             waker.wake();
+        }
+    }
+}
+
+impl Weight for Incoming {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Classic(packet) => CLASSIC + packet.data.len(),
+            Self::Compact(frame) => {
+                COMPACT
+                    + match &frame.kind {
+                        CompactKind::Data { data, .. } => data.len(),
+                        _ => 0,
+                    }
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! How operations fail.
 
-use std::io;
+use std::{io, time::Duration};
 
-use crate::proto::{CloseReason, ConfigError, OpenError, SendError};
+use crate::proto::{
+    BigFile, CloseReason, ConfigError, DecodeError, FileMismatch, OpenError, SendError,
+};
 
 /// How opening a session fails.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,77 @@ pub enum PushError {
     /// The session ended before the message was acknowledged: it may have arrived.
     #[error("the session ended before the message was acknowledged: {0}")]
     Unacknowledged(CloseReason),
+}
+
+/// How writing with an acknowledgement fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The time was up.
+    #[error(
+        "after {limit:?} the peer had acknowledged {acked} bytes only; the rest may still arrive"
+    )]
+    TimedOut {
+        /// How many of the bytes were acknowledged.
+        acked: usize,
+        /// The time limit.
+        limit: Duration,
+    },
+    /// The session takes no more, or ended.
+    #[error("the peer had acknowledged {acked} bytes: {source}")]
+    Failed {
+        /// How many of the bytes were acknowledged.
+        acked: usize,
+        /// Why.
+        source: PushError,
+    },
+}
+
+/// How sending a file fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendFileError {
+    /// More than the wire format can say.
+    #[error("the file has {len} bytes, more than the 4294967295 that this format can carry")]
+    TooLarge {
+        /// Its length.
+        len: u64,
+    },
+    /// The file was changed while it was sent.
+    #[error("the file changed while it was sent; the receiver finds its checksum wrong")]
+    Changed,
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// The session takes no more.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The session ended before the file was acknowledged.
+    #[error(transparent)]
+    Push(#[from] PushError),
+}
+
+/// How receiving a file fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvFileError {
+    /// What came is not a file, or too large a one.
+    #[error("what comes is not a file: {0}")]
+    Decode(#[from] DecodeError),
+    /// It came whole, and is not what was sent.
+    #[error("{mismatch}")]
+    Mismatch {
+        /// How it differs.
+        mismatch: FileMismatch,
+        /// The file; without its data if they were written elsewhere.
+        file: Box<BigFile>,
+    },
+    /// It did not come whole.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It cannot be written.
+    #[error("the file cannot be written: {0}")]
+    Write(io::Error),
 }
 
 impl From<CloseReason> for io::Error {

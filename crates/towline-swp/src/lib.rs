@@ -14,6 +14,8 @@
 //! # Features
 //!
 //! * `tokio` (default): sessions and networks. Without it only [`proto`] is built.
+//! * `nats`: a NATS broker as a network, `network::nats::NatsNetwork`.
+//! * `broker`: starts a nats-server of one's own for tests and demonstrations, `network::broker::Broker`.
 //! * `sim`: a seeded network within the process, `network::sim::SimNet`.
 
 #[cfg(feature = "tokio")]
@@ -30,7 +32,7 @@ mod session;
 
 #[cfg(feature = "tokio")]
 pub use self::{
-    error::{ConnectError, PushError, ReadError},
+    error::{ConnectError, PushError, ReadError, RecvFileError, SendFileError, WriteError},
     listener::Listener,
-    session::Session,
+    session::{AsapReceiver, FileInfo, Messages, Session},
 };

@@ -2,21 +2,22 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    convert::Infallible,
     fmt,
     sync::Arc,
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::{Mutex, mpsc},
-    task::JoinHandle,
-};
+use tokio::sync::{Mutex, mpsc};
 use towline_codec::Text;
 
 use crate::{
-    driver::Source,
+    driver::Routed,
     error::ConnectError,
-    network::{Inbox, Network},
+    network::{
+        Inbox, InboxReport, Network,
+        queue::{Entrance, Reporter, queue},
+    },
     proto::{Compact, Config, Incoming, TcpEvent, compact_tag},
     session::{self, Session},
 };
@@ -25,13 +26,13 @@ use crate::{
 const MAX_SESSIONS: usize = 1024;
 /// Sessions that wait to be accepted.
 const BACKLOG: usize = 128;
-/// Packets beyond the window for which a session has room: acknowledgements and signs of life.
-const CONTROL_PACKETS: usize = 256;
+/// Packets that are handed out before the listener looks up.
+const BATCH: usize = 64;
 
 /// Hears on one inbox for many peers: each opener becomes a session (docs/wire W18).
 ///
-/// At most 1,024 sessions are open or opening at a time; a further opener is not answered. Dropping the
-/// listener ends the hearing, and with it its sessions.
+/// At most 1,024 sessions are open or opening at a time; a further opener is not answered. When the
+/// listener is dropped no more sessions open; those that were accepted live on.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -49,7 +50,9 @@ const CONTROL_PACKETS: usize = 256;
 /// ```
 pub struct Listener {
     accepted: Mutex<mpsc::Receiver<Session>>,
-    task: JoinHandle<()>,
+    inbox: Reporter,
+    local: Text,
+    _alive: mpsc::Sender<Infallible>,
 }
 
 impl Listener {
@@ -60,19 +63,40 @@ impl Listener {
     /// What the settings or the network do not allow.
     pub async fn bind(network: Arc<dyn Network>, config: Config) -> Result<Self, ConnectError> {
         config.validate()?;
-        let inbox = network.listen(config.local()).await?;
+        let limits = session::inbox_limits(
+            &session::limited(&network, config.clone()),
+            network.max_packet(),
+        );
+        let inbox = network.listen(config.local(), limits).await?;
         let (accepting, accepted) = mpsc::channel(BACKLOG);
+        let (alive, ended) = mpsc::channel(1);
+        let listener = Self {
+            accepted: Mutex::new(accepted),
+            inbox: inbox.reporter(),
+            local: config.local().clone(),
+            _alive: alive.clone(),
+        };
         let router = Router {
             config,
             network,
             accepting,
+            alive: alive.downgrade(),
             routes: HashMap::new(),
             tags: HashMap::new(),
         };
-        Ok(Self {
-            accepted: Mutex::new(accepted),
-            task: tokio::spawn(router.run(inbox)),
-        })
+        // It ends with the listener and the last of its sessions.
+        tokio::spawn(router.run(inbox, ended));
+        Ok(listener)
+    }
+
+    /// The inbox it hears on.
+    pub fn local(&self) -> &Text {
+        &self.local
+    }
+
+    /// What the inbox has seen.
+    pub fn inbox_report(&self) -> InboxReport {
+        self.inbox.report()
     }
 
     /// The next session that an opener has opened; `None` when the network is gone.
@@ -85,15 +109,11 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,14 +124,28 @@ struct Router {
     config: Config,
     network: Arc<dyn Network>,
     accepting: mpsc::Sender<Session>,
-    routes: HashMap<Key, mpsc::Sender<Incoming>>,
+    /// The listener and each session hold one.
+    alive: mpsc::WeakSender<Infallible>,
+    routes: HashMap<Key, Entrance<Incoming>>,
     tags: HashMap<u64, Key>,
 }
 
 impl Router {
-    async fn run(mut self, mut inbox: Inbox) {
-        while let Some(packet) = inbox.receive().await {
-            self.route(&packet);
+    async fn run(mut self, mut inbox: Inbox, mut ended: mpsc::Receiver<Infallible>) {
+        let mut packets = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                _never_sent = ended.recv() => return,
+                taken = inbox.receive_many(&mut packets, BATCH) => {
+                    if taken == 0 {
+                        return;
+                    }
+                }
+            }
+            for packet in packets.drain(..) {
+                self.route(&packet);
+            }
         }
     }
 
@@ -127,10 +161,9 @@ impl Router {
             },
         };
         if let Some(route) = self.routes.get(&key) {
-            match route.try_send(incoming) {
-                // A full queue loses the packet, as any network may.
-                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
-                Err(mpsc::error::TrySendError::Closed(_)) => self.forget_ended(),
+            // A full queue loses the packet, as any network may.
+            if !route.put(incoming) {
+                self.forget_ended();
             }
             return;
         }
@@ -147,22 +180,26 @@ impl Router {
         if self.routes.len() >= MAX_SESSIONS || self.accepting.capacity() == 0 {
             return;
         }
+        let Some(alive) = self.alive.upgrade().filter(|_| !self.accepting.is_closed()) else {
+            return;
+        };
         let config = self.config.clone().with_remote(key.0.clone());
-        let queue = (config.window_messages() as usize * 2).min(1 << 16) + CONTROL_PACKETS;
         let Ok((engine, max_packet)) = session::engine(&self.network, config) else {
             return;
         };
         let tag = compact_tag(&key.1, engine.nonce());
-        let (route, routed) = mpsc::channel(queue);
-        // There is room for one packet.
-        route.try_send(syn).ok();
+        let (route, packets) = queue(session::inbox_limits(engine.config(), max_packet));
+        route.put(syn);
         self.routes.insert(key.clone(), route);
         self.tags.insert(tag, key);
         Session::begin_accepted(
             engine,
             max_packet,
             Arc::clone(&self.network),
-            Source::Routed(routed),
+            Routed {
+                packets,
+                _alive: alive,
+            },
             self.accepting.clone(),
         );
     }

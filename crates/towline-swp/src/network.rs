@@ -1,22 +1,21 @@
 //! What carries packets between inboxes.
 
+#[cfg(feature = "broker")]
+pub mod broker;
+#[cfg(feature = "nats")]
+pub mod nats;
+pub(crate) mod queue;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod udp;
 
-use std::{
-    future::Future,
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{future::Future, io, pin::Pin};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use towline_codec::Text;
+
+use self::queue::{Entrance, Exit, Reporter, queue};
+pub use self::queue::{InboxLimits, InboxReport};
 
 /// The result of a network's operation, later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
@@ -26,19 +25,30 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a
 pub trait Network: Send + Sync + 'static {
     /// Hears on an inbox. The result comes only when packets that are sent from then on do arrive
     /// (docs/wire W1).
-    fn listen<'a>(&'a self, inbox: &'a Text) -> Pending<'a, Inbox>;
+    fn listen<'a>(&'a self, inbox: &'a Text, limits: InboxLimits) -> Pending<'a, Inbox>;
 
-    /// Sends a packet to an inbox, as far as the network can. May wait for room at this end.
+    /// Sends a packet to an inbox, as far as the network can. May wait for room at this end, but not
+    /// for a network that is gone: that is an error, and the packet is lost.
     fn send<'a>(&'a self, dest: &'a Text, packet: Bytes) -> Pending<'a, ()>;
+
+    /// Waits until what was sent has left this end. Nothing by default.
+    fn flush(&self) -> Pending<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// The largest packet that the network carries, in bytes.
     fn max_packet(&self) -> usize;
+
+    /// How many packets may be on their way to an inbox before the network drops some: windows are no
+    /// larger. `None`, by default, if it has no such limit.
+    fn capacity(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Packets that arrive at an inbox. Dropping it ends the hearing.
 pub struct Inbox {
-    packets: mpsc::Receiver<Bytes>,
-    dropped: Arc<AtomicU64>,
+    packets: Exit<Bytes>,
     /// Ends the hearing when it is dropped.
     hearing: Option<Box<dyn Send + Sync>>,
 }
@@ -46,26 +56,18 @@ pub struct Inbox {
 /// The network's end of an [`Inbox`].
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    packets: mpsc::Sender<Bytes>,
-    dropped: Arc<AtomicU64>,
+    packets: Entrance<Bytes>,
 }
 
 impl Inbox {
-    /// An inbox that holds at most `packets` packets; what comes while it is full is dropped and
-    /// counted.
-    pub fn new(packets: usize) -> (Delivery, Self) {
-        let (sender, receiver) = mpsc::channel(packets.max(1));
-        let dropped = Arc::new(AtomicU64::new(0));
-        let delivery = Delivery {
-            packets: sender,
-            dropped: Arc::clone(&dropped),
-        };
+    /// An inbox with bounds; what comes while it is full is dropped and counted.
+    pub fn new(limits: InboxLimits) -> (Delivery, Self) {
+        let (entrance, exit) = queue(limits);
         let inbox = Self {
-            packets: receiver,
-            dropped,
+            packets: exit,
             hearing: None,
         };
-        (delivery, inbox)
+        (Delivery { packets: entrance }, inbox)
     }
 
     /// The same inbox, with something that is dropped with it.
@@ -81,34 +83,31 @@ impl Inbox {
     ///
     /// No packet is lost if the future is dropped.
     pub async fn receive(&mut self) -> Option<Bytes> {
-        self.packets.recv().await
+        self.packets.take().await
     }
 
-    /// How many packets were dropped because the inbox was full.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    /// What it has seen.
+    pub fn report(&self) -> InboxReport {
+        self.packets.report()
+    }
+
+    pub(crate) fn reporter(&self) -> Reporter {
+        self.packets.reporter()
     }
 
     pub(crate) fn try_receive(&mut self) -> Option<Bytes> {
-        self.packets.try_recv().ok()
+        self.packets.try_take()
     }
 
     pub(crate) async fn receive_many(&mut self, packets: &mut Vec<Bytes>, most: usize) -> usize {
-        self.packets.recv_many(packets, most).await
+        self.packets.take_many(packets, most).await
     }
 }
 
 impl Delivery {
     /// Puts a packet into the inbox; false if nobody hears there any more. A full inbox drops it.
     pub fn deliver(&self, packet: Bytes) -> bool {
-        match self.packets.try_send(packet) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-        }
+        self.packets.put(packet)
     }
 
     /// Completes when nobody hears on the inbox any more.
@@ -120,8 +119,8 @@ impl Delivery {
 impl std::fmt::Debug for Inbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inbox")
-            .field("dropped", &self.dropped())
+            .field("report", &self.report())
             .field("has_hearing", &self.hearing.is_some())
-            .finish_non_exhaustive()
+            .finish()
     }
 }

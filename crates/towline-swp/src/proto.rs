@@ -9,6 +9,7 @@ mod compact;
 mod config;
 mod engine;
 mod error;
+mod file_decoder;
 mod nonce;
 mod numbers;
 mod other;
@@ -29,6 +30,7 @@ pub use engine::{
     Stats, Transmit,
 };
 pub use error::DecodeError;
+pub use file_decoder::{FileDecoder, FileMismatch, FileProgress};
 pub use nonce::{NONCE_LEN, session_nonce};
 pub use numbers::{TcpAction, TcpEvent, TcpState};
 pub use other::{BigFile, ByteAccount, SynAckAck, TerminatedError};

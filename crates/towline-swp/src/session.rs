@@ -1,27 +1,29 @@
-//! Sessions: messages, and bytes.
+//! Sessions: opening, closing, figures.
 
-use std::{
-    fmt, io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+mod asap;
+mod bytes;
+mod files;
+mod messages;
 
-use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::{mpsc, oneshot},
-};
+use std::{fmt, sync::Arc, task::Poll};
 
+use tokio::sync::{mpsc, oneshot};
+use towline_codec::Text;
+
+pub use self::{asap::AsapReceiver, files::FileInfo, messages::Messages};
 use crate::{
     driver::{self, Shared, Source, now, seed},
-    error::{ConnectError, PushError, ReadError},
-    network::Network,
-    proto::{CloseReason, Config, Engine, Payload, ReadState, SendError, Stats},
+    error::{ConnectError, ReadError},
+    network::{InboxLimits, InboxReport, Network, queue::Reporter},
+    proto::{CloseReason, Config, Engine, ReadState, Stats},
 };
 
-/// What a packet of the original's format takes beside its data, inboxes of 64 bytes included.
-const OVERHEAD: usize = 640;
+/// What a packet of the original's format takes beside its data and the names of the inboxes.
+const OVERHEAD: usize = 512;
+/// Room for the name of a peer that is not known yet.
+const UNKNOWN_REMOTE: usize = 256;
+/// Packets on their way beside a window's: acknowledgements and signs of life.
+const CONTROL_PACKETS: usize = 64;
 
 /// One end of a session: ordered, lossless, flow-controlled, over a network that is none of it.
 ///
@@ -51,6 +53,9 @@ const OVERHEAD: usize = 640;
 pub struct Session {
     shared: Arc<Shared>,
     piece: usize,
+    inbox: Reporter,
+    /// Held by who writes something that must stay in one piece.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Session {
@@ -93,7 +98,9 @@ impl Session {
     ) -> Result<(oneshot::Receiver<()>, Self), ConnectError> {
         let (engine, max_packet) = engine(network, config)?;
         // docs/wire W1: heard before anything is sent that is answered.
-        let inbox = network.listen(engine.config().local()).await?;
+        let limits = inbox_limits(engine.config(), max_packet);
+        let inbox = network.listen(engine.config().local(), limits).await?;
+        let reporter = inbox.reporter();
         let (told, connected) = oneshot::channel();
         let mut told = Some(told);
         let piece = engine.config().piece();
@@ -109,7 +116,16 @@ impl Session {
                 }
             },
         );
-        Ok((connected, Self { shared, piece }))
+        Ok((connected, Self::new(shared, piece, reporter)))
+    }
+
+    fn new(shared: Arc<Shared>, piece: usize, inbox: Reporter) -> Self {
+        Self {
+            shared,
+            piece,
+            inbox,
+            writing: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// Starts the task of a session; `connected` gets the task's share when both ends know each
@@ -138,15 +154,14 @@ impl Session {
         engine: Engine,
         max_packet: usize,
         network: Arc<dyn Network>,
-        source: Source,
+        packets: driver::Routed,
         accepting: mpsc::Sender<Self>,
     ) {
         let piece = engine.config().piece();
+        let reporter = packets.packets.reporter();
+        let source = Source::Routed(packets);
         Self::spawn(engine, max_packet, network, source, move |shared| {
-            let session = Self {
-                shared: Arc::clone(shared),
-                piece,
-            };
+            let session = Self::new(Arc::clone(shared), piece, reporter.clone());
             // One that nobody accepts is abandoned with its handle.
             accepting.try_send(session).ok();
         });
@@ -159,119 +174,6 @@ impl Session {
             Err(_) => Err(self.close_reason().unwrap_or(CloseReason::Aborted)),
         }
     }
-
-    // ---- messages ----
-
-    /// Sends one message; completes when it is accepted, which may wait for room. Its number counts
-    /// from 0.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::TooLarge`], or that the session takes no more.
-    ///
-    /// # Cancel safety
-    ///
-    /// The message is accepted whole or not at all.
-    pub async fn send(&self, message: impl Into<Bytes>) -> Result<u64, SendError> {
-        let data: Bytes = message.into();
-        let wants_checksum = self.shared.lock().engine.wants_checksums();
-        let mut payload = Payload::from(data);
-        if wants_checksum {
-            // Calculated here, where no lock is held.
-            payload = payload.with_checksum();
-        }
-        self.shared
-            .wait(|engine, now| match engine.send(now, payload.clone()) {
-                Err(SendError::Full) => Poll::Pending,
-                result => Poll::Ready(result),
-            })
-            .await
-    }
-
-    /// Sends one message and waits until the peer has acknowledged it: that it arrived, or, if the
-    /// peer acknowledges on consumption, that its application has taken it (docs/wire W37).
-    ///
-    /// # Errors
-    ///
-    /// [`PushError::Unacknowledged`] if the session ended first.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the message may have been accepted.
-    pub async fn push(&self, message: impl Into<Bytes>) -> Result<(), PushError> {
-        let seq = self.send(message).await?;
-        self.acknowledged(seq).await
-    }
-
-    /// Waits until the peer has acknowledged the message with this number.
-    ///
-    /// # Errors
-    ///
-    /// [`PushError::Unacknowledged`] if the session ended first.
-    ///
-    /// # Cancel safety
-    ///
-    /// Can be called again.
-    pub async fn acknowledged(&self, seq: u64) -> Result<(), PushError> {
-        self.shared
-            .wait(|engine, _| {
-                if engine.acknowledged() > seq {
-                    Poll::Ready(Ok(()))
-                } else if let Some(reason) = engine.close_reason() {
-                    Poll::Ready(Err(PushError::Unacknowledged(reason)))
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await
-    }
-
-    /// The next message of the peer; `None` at the end.
-    ///
-    /// # Errors
-    ///
-    /// That what the peer sent does not come whole.
-    ///
-    /// # Cancel safety
-    ///
-    /// No message is lost if the future is dropped.
-    pub async fn recv(&self) -> Result<Option<Bytes>, ReadError> {
-        self.shared
-            .wait(|engine, now| match engine.recv(now) {
-                Some(data) => Poll::Ready(Ok(Some(data))),
-                None => nothing_to_read(engine.read_state()).map_ok(|()| None),
-            })
-            .await
-    }
-
-    /// From now on, data packets wait for [`recv_asap`](Self::recv_asap) as they arrive, beside the
-    /// ordered messages: at most `limit`, the oldest is dropped for a new one (docs/wire W52).
-    pub fn register_asap(&self, limit: usize) {
-        self.shared.call(|engine, _| engine.register_asap(limit));
-    }
-
-    /// The oldest packet that waits, with its number, in the order of arrival; `None` when the
-    /// session is over.
-    ///
-    /// # Cancel safety
-    ///
-    /// No packet is lost if the future is dropped.
-    pub async fn recv_asap(&self) -> Option<(u64, Bytes)> {
-        self.shared
-            .wait(|engine, _| match engine.recv_asap() {
-                Some(packet) => Poll::Ready(Some(packet)),
-                None if engine.close_reason().is_some() => Poll::Ready(None),
-                None => Poll::Pending,
-            })
-            .await
-    }
-
-    /// How many packets nobody took in time.
-    pub fn asap_dropped(&self) -> u64 {
-        self.shared.lock().engine.asap_dropped()
-    }
-
-    // ---- the end ----
 
     /// Closes both directions: what was sent is delivered, what still comes is thrown away. Takes at
     /// most the configured linger time.
@@ -289,6 +191,14 @@ impl Session {
             CloseReason::Finished => Ok(()),
             reason => Err(reason),
         }
+    }
+
+    /// Lets go of the session as one lets go of a socket: what was sent is still delivered, within the
+    /// configured linger time, by the session's own task. [`close`](Self::close) tells whether it was.
+    pub fn close_in_background(self) {
+        self.shared.call(|engine, now| engine.close(now));
+        // What is dropped with this handle abandons nothing any more.
+        self.shared.lock().is_let_go = true;
     }
 
     /// Abandons the session at once (docs/wire W46).
@@ -322,9 +232,29 @@ impl Session {
         self.shared.lock().engine.close_reason()
     }
 
+    /// This end's inbox.
+    pub fn local(&self) -> Text {
+        self.shared.lock().engine.config().local().clone()
+    }
+
     /// The peer's inbox.
-    pub fn remote(&self) -> towline_codec::Text {
+    pub fn remote(&self) -> Text {
         self.shared.lock().engine.remote().clone()
+    }
+
+    /// This session's nonce (docs/wire W10).
+    pub fn nonce(&self) -> Text {
+        self.shared.lock().engine.nonce().clone()
+    }
+
+    /// The nonce of the peer's session.
+    pub fn remote_nonce(&self) -> Option<Text> {
+        self.shared.lock().engine.remote_nonce().cloned()
+    }
+
+    /// The settings, as far as the network allows them.
+    pub fn config(&self) -> Config {
+        self.shared.lock().engine.config().clone()
     }
 
     /// True if both ends use the extension (docs/wire W47).
@@ -342,75 +272,18 @@ impl Session {
         let state = self.shared.lock();
         (state.undecodable, state.unsent)
     }
-}
 
-impl AsyncRead for Session {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let room = buf.remaining();
-        if room == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let data = ready!(self.shared.poll(cx, |engine, now| {
-            match engine.read(now, room) {
-                Some(data) => Poll::Ready(Ok(data)),
-                None => nothing_to_read(engine.read_state()).map_ok(|()| Bytes::new()),
-            }
-        }))?;
-        buf.put_slice(&data);
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// Flushing completes at once: nothing waits for it. Shutting down says that no more is written, and
-/// completes when the peer has acknowledged everything.
-impl AsyncWrite for Session {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        // docs/wire W24
-        let piece = &buf[..buf.len().min(self.piece)];
-        if piece.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.shared.poll(cx, |engine, now| {
-            if engine.close_reason().is_none() && !engine.has_room_for(piece.len()) {
-                return Poll::Pending;
-            }
-            match engine.send(now, Bytes::copy_from_slice(piece)) {
-                Ok(_) => Poll::Ready(Ok(piece.len())),
-                Err(SendError::Full) => Poll::Pending,
-                Err(error) => Poll::Ready(Err(error.into())),
-            }
-        })
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.call(|engine, now| engine.finish(now));
-        self.shared.poll(cx, |engine, _| {
-            if engine.is_finished() {
-                return Poll::Ready(Ok(()));
-            }
-            match engine.close_reason() {
-                None => Poll::Pending,
-                Some(CloseReason::Finished) => Poll::Ready(Ok(())),
-                Some(reason) => Poll::Ready(Err(reason.into())),
-            }
-        })
+    /// What the inbox of this session has seen: what was dropped there was lost like any packet.
+    pub fn inbox_report(&self) -> InboxReport {
+        self.inbox.report()
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if self.shared.lock().is_let_go {
+            return;
+        }
         // Its task tells the peer, and ends.
         self.abort();
     }
@@ -433,8 +306,32 @@ pub(crate) fn engine(
     config: Config,
 ) -> Result<(Engine, usize), ConnectError> {
     let max_packet = network.max_packet();
-    let config = config.limit_data(max_packet.saturating_sub(OVERHEAD).max(1));
+    let remote = match config.remote().len() {
+        0 => UNKNOWN_REMOTE,
+        len => len,
+    };
+    let overhead = OVERHEAD + config.local().len() + remote;
+    let config = limited(network, config).limit_data(max_packet.saturating_sub(overhead).max(1));
     Ok((Engine::new(config, seed()?, now())?, max_packet))
+}
+
+/// The settings with a window that the network can hold, twice over: what is sent again comes on top.
+pub(crate) fn limited(network: &Arc<dyn Network>, config: Config) -> Config {
+    match network.capacity() {
+        Some(capacity) => {
+            let window = capacity.saturating_sub(CONTROL_PACKETS) / 2;
+            config.limit_window(u32::try_from(window).unwrap_or(u32::MAX))
+        }
+        None => config,
+    }
+}
+
+/// What an inbox must hold for sessions with these settings.
+pub(crate) fn inbox_limits(config: &Config, max_packet: usize) -> InboxLimits {
+    match config.inbox {
+        Some((packets, bytes)) => InboxLimits::new(packets, bytes),
+        None => InboxLimits::for_window(config.window_messages, config.window_bytes, max_packet),
+    }
 }
 
 fn nothing_to_read(state: ReadState) -> Poll<Result<(), ReadError>> {

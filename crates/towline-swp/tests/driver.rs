@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use towline_swp::{
-    Listener, PushError, Session,
+    Listener, PushError, Session, WriteError,
     network::{
         Network,
         sim::{PacketConditions, Passage, SimNet},
@@ -87,6 +87,39 @@ async fn messages_are_pushed_and_closing_loses_none() {
     assert_eq!(messages.len(), 201);
     assert_eq!(messages[0], "first");
     assert_eq!(messages[200][..], 199_u32.to_be_bytes());
+}
+
+/// docs/wire W44, W51: whoever closes learns that everything arrived, also when the end of the data
+/// overtakes the data, and when the last acknowledgement is lost.
+#[tokio::test(start_paused = true)]
+async fn closing_over_a_bad_network_ends_well_at_both_ends() {
+    for seed in 0..150 {
+        for (extension, mode) in [
+            (true, AckMode::OnReceive),
+            (true, AckMode::OnConsume),
+            (false, AckMode::OnReceive),
+        ] {
+            let net = SimNet::new(bad(), seed);
+            let (a, b) = names();
+            let (a, b) = pair(&net, a.extension(extension), b.ack_mode(mode)).await;
+            let reading = tokio::spawn(async move {
+                let taken = b.drain().await;
+                (taken, b.closed().await)
+            });
+            for number in 0..12_u8 {
+                a.send(vec![number; 100]).await.unwrap();
+            }
+            assert_eq!(
+                a.close().await,
+                Ok(()),
+                "seed {seed}, {extension}, {mode:?}"
+            );
+            let (taken, reason) = reading.await.unwrap();
+            assert_eq!(taken, Ok(12), "seed {seed}, {extension}, {mode:?}");
+            let in_order = matches!(reason, CloseReason::Finished | CloseReason::RemoteClosed);
+            assert!(in_order, "seed {seed}, {extension}, {mode:?}: {reason}");
+        }
+    }
 }
 
 /// docs/wire W37: a push that means consumption waits for the reader.
@@ -182,6 +215,22 @@ async fn a_peer_that_is_cut_off_is_dead_after_a_while() {
     a.task_ended().await;
 }
 
+/// As with a socket: what was written is delivered though nobody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_let_go_delivers_what_was_sent() {
+    for extension in [true, false] {
+        let net = SimNet::new(bad(), 14);
+        let (a, b) = names();
+        let (a, b) = pair(&net, a.extension(extension), b).await;
+        for number in 0..50_u8 {
+            a.send(vec![number; 1000]).await.unwrap();
+        }
+        a.close_in_background();
+        assert_eq!(b.drain().await, Ok(50));
+        assert_ne!(b.closed().await, CloseReason::Reset);
+    }
+}
+
 /// docs/wire W46: dropping the handle ends the task, and the peer learns of it.
 #[tokio::test(start_paused = true)]
 async fn dropping_a_session_abandons_it() {
@@ -201,19 +250,77 @@ async fn dropping_a_session_abandons_it() {
     }
 }
 
+/// docs/wire W37: bytes that are acknowledged as a whole, and how far they came in time.
+#[tokio::test(start_paused = true)]
+async fn writing_can_wait_for_the_acknowledgement() {
+    let net = SimNet::new(bad(), 12);
+    let (a, b) = names();
+    let (a, b) = pair(&net, a, b.ack_mode(AckMode::OnConsume).window(4, 40_000)).await;
+    let limit = Duration::from_secs(10);
+    a.write_all_acked(b"", limit).await.unwrap();
+    let reading = tokio::spawn(async move {
+        let first = b.recv_batch(100).await.unwrap();
+        (b, first)
+    });
+    a.write_all_acked(b"hello", limit).await.unwrap();
+    let (b, first) = reading.await.unwrap();
+    assert_eq!(first, ["hello"]);
+    let piece = a.config().piece();
+    let data = bytes(piece * 2 + 1);
+    let writing = a.write_all_acked(&data, limit);
+    tokio::pin!(writing);
+    let taking = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        b.recv().await.unwrap().unwrap().len()
+    };
+    let (error, taken) = tokio::join!(&mut writing, taking);
+    let expected = WriteError::TimedOut {
+        acked: taken,
+        limit,
+    };
+    assert_eq!(error, Err(expected));
+    assert_eq!(taken, piece);
+    for _ in 0..2 {
+        b.recv().await.unwrap().unwrap();
+    }
+    a.all_acknowledged().await.unwrap();
+    assert_eq!(a.stats().acknowledged_bytes, 5 + data.len() as u64);
+}
+
+/// docs/wire W52: what ends the delivery at once.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_of_packets_at_once_ends_with_the_next_one_and_with_its_handle() {
+    let net = SimNet::new(PacketConditions::default(), 13);
+    let (a, b) = names();
+    let (a, b) = pair(&net, a, b).await;
+    let mut first = b.asap(9);
+    a.push("one").await.unwrap();
+    let mut second = b.asap(9);
+    assert_eq!(first.recv().await, None);
+    a.push("two").await.unwrap();
+    assert_eq!(second.recv().await, Some((1, Bytes::from_static(b"two"))));
+    drop(first);
+    a.push("three").await.unwrap();
+    assert!(second.recv().await.is_some());
+    drop(second);
+    a.push("four").await.unwrap();
+    a.close().await.unwrap();
+    assert_eq!(b.drain().await, Ok(4));
+}
+
 /// docs/wire W52
 #[tokio::test(start_paused = true)]
 async fn who_wants_packets_at_once_gets_the_newest() {
     let net = SimNet::new(PacketConditions::default(), 8);
     let (a, b) = names();
     let (a, b) = pair(&net, a, b).await;
-    b.register_asap(2);
+    let mut asap = b.asap(2);
     for number in 0..6_u8 {
         a.push(vec![number]).await.unwrap();
     }
-    assert_eq!(b.asap_dropped(), 4);
-    assert_eq!(b.recv_asap().await, Some((4, Bytes::from_static(&[4]))));
-    assert_eq!(b.recv_asap().await, Some((5, Bytes::from_static(&[5]))));
+    assert_eq!(asap.dropped(), 4);
+    assert_eq!(asap.recv().await, Some((4, Bytes::from_static(&[4]))));
+    assert_eq!(asap.recv().await, Some((5, Bytes::from_static(&[5]))));
     // The ordered stream has them all.
     for number in 0..6_u8 {
         assert_eq!(b.recv().await.unwrap().unwrap()[..], [number]);

@@ -12,7 +12,7 @@ use towline_codec::Text;
 pub use towline_sim::{Counters, PacketConditions, Passage};
 use towline_sim::{PacketNet, Rng};
 
-use super::{Delivery, Inbox, Network, Pending};
+use super::{Delivery, Inbox, InboxLimits, Network, Pending};
 use crate::{
     driver::now,
     proto::{Incoming, TcpEvent},
@@ -20,8 +20,6 @@ use crate::{
 
 /// What a NATS server carries, unless it is told otherwise.
 const MAX_PACKET: usize = 1 << 20;
-/// Packets that wait to be taken in.
-const INBOX: usize = 4096;
 
 /// A network that loses, delays and repeats packets as its conditions and its seed say. Clones are the
 /// same network. It runs on the clock of the runtime: paused, that is virtual time.
@@ -98,9 +96,9 @@ impl SimNet {
 }
 
 impl Network for SimNet {
-    fn listen<'a>(&'a self, inbox: &'a Text) -> Pending<'a, Inbox> {
+    fn listen<'a>(&'a self, inbox: &'a Text, limits: InboxLimits) -> Pending<'a, Inbox> {
         Box::pin(async move {
-            let (delivery, heard) = Inbox::new(INBOX);
+            let (delivery, heard) = Inbox::new(limits);
             let mut state = self.inner.lock();
             state.net.listen(inbox.clone());
             state.inboxes.insert(inbox.clone(), delivery);

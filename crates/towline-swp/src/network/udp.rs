@@ -6,12 +6,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::{net::UdpSocket, task::JoinHandle};
 use towline_codec::Text;
 
-use super::{Inbox, Network, Pending};
+use super::{Inbox, InboxLimits, Network, Pending};
 
 /// What passes through any network without being cut up.
 const MAX_PACKET: usize = 1200;
-/// Packets that wait to be taken in.
-const INBOX: usize = 4096;
 
 /// One UDP socket as a network: it hears on its own address alone, and sends to any.
 ///
@@ -54,7 +52,7 @@ impl UdpNetwork {
 }
 
 impl Network for UdpNetwork {
-    fn listen<'a>(&'a self, inbox: &'a Text) -> Pending<'a, Inbox> {
+    fn listen<'a>(&'a self, inbox: &'a Text, limits: InboxLimits) -> Pending<'a, Inbox> {
         Box::pin(async move {
             if *inbox != self.inbox() {
                 return Err(io::Error::new(
@@ -63,7 +61,7 @@ impl Network for UdpNetwork {
                 ));
             }
             let socket = Arc::clone(&self.socket);
-            let (delivery, inbox) = Inbox::new(INBOX);
+            let (delivery, inbox) = Inbox::new(limits);
             let task = tokio::spawn(async move {
                 let mut buffer = BytesMut::new();
                 loop {

@@ -56,6 +56,7 @@ pub struct Config {
     pub(crate) tells_sample_count: bool,
     pub(crate) termination: Option<(usize, Duration)>,
     pub(crate) extension: bool,
+    pub(crate) inbox: Option<(usize, usize)>,
 }
 
 impl Config {
@@ -83,7 +84,25 @@ impl Config {
             tells_sample_count: false,
             termination: None,
             extension: true,
+            inbox: None,
         }
+    }
+
+    /// The original's preset for the end of a stream that sends (`SetupSendStream`): 1,000 messages, 1 MiB,
+    /// and a silent peer is never given up.
+    pub fn send_stream(local: impl Into<Text>, remote: impl Into<Text>) -> Self {
+        Self::new(local, remote)
+            .window(1000, 1 << 20)
+            .keep_alive(Duration::from_millis(500), None)
+    }
+
+    /// The original's preset for the end of a stream that receives (`SetupRecvStream`): 1,000 messages,
+    /// 10,240,000 bytes, and a silent peer is never given up. The original's limits for packets that wait
+    /// are smaller than two of its packets; here they follow from the window.
+    pub fn recv_stream(local: impl Into<Text>, remote: impl Into<Text>) -> Self {
+        Self::new(local, remote)
+            .window(1000, 10_240_000)
+            .keep_alive(Duration::from_millis(500), None)
     }
 
     /// How much the peer may send ahead of the application: `messages` packets and `bytes` of data.
@@ -197,6 +216,15 @@ impl Config {
         self
     }
 
+    /// How many packets, and how many bytes of them, may wait in the inbox to be taken in by the session;
+    /// what comes on top is dropped, counted, and sent again. Default: what the window needs, twice the
+    /// messages and some for signs of life. Less costs retransmissions, more costs memory.
+    #[must_use]
+    pub fn inbox_limits(mut self, packets: usize, bytes: usize) -> Self {
+        self.inbox = Some((packets, bytes));
+        self
+    }
+
     /// The same settings for another remote inbox.
     #[must_use]
     pub fn with_remote(mut self, remote: impl Into<Text>) -> Self {
@@ -208,6 +236,13 @@ impl Config {
     #[must_use]
     pub fn limit_data(mut self, bytes: usize) -> Self {
         self.max_data = self.max_data.min(bytes);
+        self
+    }
+
+    /// The same settings, with a window of at most `messages`: what a network can hold.
+    #[must_use]
+    pub fn limit_window(mut self, messages: u32) -> Self {
+        self.window_messages = self.window_messages.min(messages.max(1));
         self
     }
 

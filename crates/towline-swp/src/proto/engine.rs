@@ -162,6 +162,7 @@ pub struct Engine {
     /// The end of what the peer sent is missing for good.
     is_cut: Option<CloseReason>,
     asap: Option<Asap>,
+    asap_registrations: u64,
     events: VecDeque<EngineEvent>,
     stats: Stats,
 }
@@ -215,6 +216,7 @@ impl Engine {
             reason: None,
             is_cut: None,
             asap: None,
+            asap_registrations: 0,
             events: VecDeque::new(),
             stats: Stats::default(),
             config,

@@ -31,6 +31,9 @@ pub enum DecodeError {
     /// A list with more elements than are read.
     #[error("a list of the packet has {0} elements, over the limit")]
     ListTooLong(u32),
+    /// Data come a second time in one file (docs/wire W53).
+    #[error("the file has its data twice")]
+    TwiceData,
     /// The checksum is not that of the data (docs/wire W9), or of the frame (docs/wire W48).
     #[error("the checksum does not match: the packet was damaged or forged on its way")]
     WrongChecksum,

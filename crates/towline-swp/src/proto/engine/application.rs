@@ -50,6 +50,11 @@ impl Engine {
         self.sender.base()
     }
 
+    /// How many packets were accepted so far: the number of the next one.
+    pub fn accepted(&self) -> u64 {
+        self.sender.accepted()
+    }
+
     /// True if packets leave with the original's checksum, which [`Payload::with_checksum`] can
     /// calculate elsewhere.
     pub fn wants_checksums(&self) -> bool {

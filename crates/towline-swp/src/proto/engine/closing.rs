@@ -104,7 +104,7 @@ impl Engine {
 
     fn end_if_both_are_done(&mut self, now: Instant) {
         let ours = self.peer.reads_no_more || (self.finishing.is_some() && self.fin_acked);
-        if ours && self.peer.has_finished && self.receiver.is_complete() && self.sender.is_empty() {
+        if ours && self.peer.has_finished && self.has_acknowledged_all() && self.sender.is_empty() {
             let reason = if self.peer.reads_no_more && self.finishing.is_none() {
                 CloseReason::RemoteClosed
             } else {
@@ -112,6 +112,12 @@ impl Engine {
             };
             self.end(now, reason);
         }
+    }
+
+    /// Nothing of the peer's is left to be acknowledged: it has arrived, or was taken where that is what
+    /// is acknowledged (docs/wire W37).
+    fn has_acknowledged_all(&self) -> bool {
+        self.receiver.is_complete() && self.ack_next() == self.receiver.next()
     }
 
     pub(super) fn repeat_fin(&mut self, now: Instant) {
@@ -174,10 +180,10 @@ impl Engine {
         self.end(now, CloseReason::Reset);
     }
 
-    /// A packet after the end: a FIN whose answer was lost is answered again.
-    pub(super) fn on_packet_after_end(&mut self, is_fin: bool, echo: Echo) {
+    /// A packet after the end, of a peer that has not heard of it: it is told again.
+    pub(super) fn on_packet_after_end(&mut self, wants_answer: bool, echo: Echo) {
         self.stats.dropped.late += 1;
-        if is_fin && self.timers.get(Timer::TimeWait).is_some() {
+        if wants_answer && self.timers.get(Timer::TimeWait).is_some() {
             self.due.fin_ack = Some(echo);
         }
     }
@@ -196,6 +202,11 @@ impl Engine {
             && self.established_at.is_some()
         {
             self.timers.set(Timer::TimeWait, now + TIME_WAIT);
+            if self.is_compact && self.peer.has_finished {
+                // docs/wire W51: its end may have come before its last data, which no acknowledgement
+                // has covered yet.
+                self.due.fin_ack = Some(Echo::Compact(0));
+            }
         }
         self.tell(EngineEvent::Readable);
         self.tell(EngineEvent::Acknowledged);

@@ -230,10 +230,11 @@ impl Engine {
             return;
         }
         if self.reason.is_some() {
-            self.on_packet_after_end(
-                matches!(frame.kind, CompactKind::Fin { .. }),
-                Echo::Compact(0),
+            let wants_answer = matches!(
+                frame.kind,
+                CompactKind::Fin { .. } | CompactKind::Data { .. } | CompactKind::KeepAlive { .. }
             );
+            self.on_packet_after_end(wants_answer, Echo::Compact(0));
             return;
         }
         self.stats.packets_received += 1;

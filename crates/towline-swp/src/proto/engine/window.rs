@@ -40,6 +40,8 @@ impl Engine {
                 }
             }
             self.stats.consumed = self.receiver.consumed();
+            // The end may have waited for this.
+            self.advance_close(now);
             return;
         }
         self.stats.consumed = self.receiver.consumed();
