@@ -30,6 +30,11 @@ async fn pair(extension: bool) -> (Session, Session) {
     (opened, accepting.await.unwrap().unwrap())
 }
 
+/// Some moment.
+fn moment() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
 fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8)) as u8).collect()
 }
@@ -40,11 +45,10 @@ async fn files_of_every_size_arrive() {
     const SIZES: [usize; 7] = [0, 1, 1900, 3000, 524_288, 524_388, 3 << 20];
     for extension in [true, false] {
         let (a, b) = pair(extension).await;
-        let moment = SystemTime::now();
         let sending = tokio::spawn(async move {
             for size in SIZES {
                 let info = a
-                    .send_file(format!("{size}.bin"), bytes(size), moment)
+                    .send_file(format!("{size}.bin"), bytes(size), moment())
                     .await
                     .unwrap();
                 assert_eq!(info.blake2b, checksum(&bytes(size)));
@@ -56,7 +60,7 @@ async fn files_of_every_size_arrive() {
             assert_eq!(file.path.to_str().unwrap(), format!("{size}.bin"));
             assert_eq!(
                 file.sent.and_then(|sent| sent.to_system_time()),
-                Some(moment)
+                Some(moment())
             );
             assert!(file.data == bytes(size));
         }
@@ -72,7 +76,7 @@ async fn a_file_is_streamed_from_a_reader_into_a_writer() {
     let sending = tokio::spawn(async move {
         let mut file = Cursor::new(bytes(2_000_000));
         let info = a
-            .send_file_from("streamed", &mut file, SystemTime::now())
+            .send_file_from("streamed", &mut file, moment())
             .await
             .unwrap();
         (&a).write_all(b"what follows").await.unwrap();
@@ -187,9 +191,7 @@ async fn a_file_that_changes_while_it_is_sent_is_found_out() {
     let (a, b) = pair(true).await;
     let receiving = tokio::spawn(async move { b.recv_file(1000).await });
     let mut changing = Changing(Cursor::new(bytes(1000)));
-    let sent = a
-        .send_file_from("x", &mut changing, SystemTime::now())
-        .await;
+    let sent = a.send_file_from("x", &mut changing, moment()).await;
     assert!(matches!(sent, Err(SendFileError::Changed)));
     assert!(matches!(
         receiving.await.unwrap(),

@@ -15,11 +15,7 @@ use std::{
 use async_nats::{Client, Event, Subscriber, connection::State};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::{
-    sync::broadcast,
-    task::JoinHandle,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::{sync::broadcast, task::JoinHandle, time::timeout};
 use towline_codec::Text;
 
 pub use self::{
@@ -28,10 +24,10 @@ pub use self::{
 };
 use super::{Delivery, Inbox, InboxLimits, Network, Pending};
 
-/// How long the broker may take to confirm a subscription.
-const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
 /// After this a confirmation is asked for again: the first request may have gone with a connection.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
+/// So often; then the broker does not answer.
+const CONFIRM_TIMES: usize = 10;
 /// How long sending waits for a broker that takes nothing; then the packet is lost.
 const SEND_LIMIT: Duration = Duration::from_secs(1);
 /// Events that wait for who listens to them.
@@ -159,23 +155,22 @@ impl NatsNetwork {
     async fn confirm(&self, inbox: &str) -> io::Result<()> {
         let probe = self.client.new_inbox();
         let mut echo = self.client.subscribe(probe.clone()).await.map_err(other)?;
-        let deadline = Instant::now() + CONFIRM_LIMIT;
-        loop {
-            let again = deadline.min(Instant::now() + CONFIRM_AGAIN);
-            let asked = self.client.publish(probe.clone(), Bytes::new());
-            if let Ok(asked) = timeout_at(again, asked).await {
+        for _ in 0..CONFIRM_TIMES {
+            let asking = async {
+                let asked = self.client.publish(probe.clone(), Bytes::new()).await;
                 asked.map_err(other)?;
-                if let Ok(Some(_)) = timeout_at(again, echo.next()).await {
-                    return Ok(());
-                }
-            }
-            if Instant::now() >= deadline {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("the broker did not confirm the subscription to {inbox}"),
-                ));
+                Ok::<_, io::Error>(echo.next().await.is_some())
+            };
+            if let Ok(asked) = timeout(CONFIRM_AGAIN, asking).await
+                && asked?
+            {
+                return Ok(());
             }
         }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("the broker did not confirm the subscription to {inbox}"),
+        ))
     }
 }
 

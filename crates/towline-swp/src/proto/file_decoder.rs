@@ -279,7 +279,8 @@ impl FileDecoder {
         }
         if header.nested > 0 {
             // No key and no value of a file is a map or a list: the readers say what it is instead.
-            return self.take().and(Err(ValueError::Truncated.into()));
+            self.take()?;
+            return Err(ValueError::Truncated.into());
         }
         let whole = usize::try_from(header.body)
             .unwrap_or(usize::MAX)

@@ -150,12 +150,10 @@ impl Session {
     /// What was received of the file is lost if the future is dropped, and the stream is useless.
     pub async fn recv_file(&self, max: u64) -> Result<BigFile, RecvFileError> {
         let mut data = BytesMut::new();
-        let decoder = self
-            .receive_file(max, async |part: Bytes| {
-                data.extend_from_slice(&part);
-                Ok(())
-            })
-            .await?;
+        let (mut decoder, mut input) = (FileDecoder::new(max), Bytes::new());
+        while let Some(part) = self.next_part(&mut decoder, &mut input).await? {
+            data.extend_from_slice(&part);
+        }
         let file = BigFile {
             data: data.freeze(),
             ..decoder.file().clone()
@@ -183,9 +181,10 @@ impl Session {
         out: &mut (impl AsyncWrite + Unpin),
         max: u64,
     ) -> Result<FileInfo, RecvFileError> {
-        let decoder = self
-            .receive_file(max, async |part: Bytes| out.write_all(&part).await)
-            .await?;
+        let (mut decoder, mut input) = (FileDecoder::new(max), Bytes::new());
+        while let Some(part) = self.next_part(&mut decoder, &mut input).await? {
+            out.write_all(&part).await.map_err(RecvFileError::Write)?;
+        }
         out.flush().await.map_err(RecvFileError::Write)?;
         let file = decoder.file();
         if let Err(mismatch) = decoder.verify() {
@@ -205,28 +204,23 @@ impl Session {
         })
     }
 
-    async fn receive_file(
+    /// The next bytes of a file; `None` at its end.
+    async fn next_part(
         &self,
-        max: u64,
-        mut take: impl AsyncFnMut(Bytes) -> std::io::Result<()>,
-    ) -> Result<FileDecoder, RecvFileError> {
-        let mut decoder = FileDecoder::new(max);
+        decoder: &mut FileDecoder,
+        input: &mut Bytes,
+    ) -> Result<Option<Bytes>, RecvFileError> {
         loop {
-            let mut input = Bytes::new();
-            if decoder.wants() > 0 {
-                input = self.read_some(decoder.wants()).await?;
-                if input.is_empty() {
-                    return Err(RecvFileError::Read(crate::ReadError(
-                        CloseReason::RemoteClosed,
-                    )));
-                }
+            match decoder.advance(input)? {
+                FileProgress::Data(part) => return Ok(Some(part)),
+                FileProgress::Done => return Ok(None),
+                FileProgress::NeedsMore => {}
             }
-            loop {
-                match decoder.advance(&mut input)? {
-                    FileProgress::Data(part) => take(part).await.map_err(RecvFileError::Write)?,
-                    FileProgress::NeedsMore => break,
-                    FileProgress::Done => return Ok(decoder),
-                }
+            // No more than belongs to the file.
+            *input = self.read_some(decoder.wants()).await?;
+            if input.is_empty() {
+                let end = crate::ReadError(CloseReason::RemoteClosed);
+                return Err(RecvFileError::Read(end));
             }
         }
     }
