@@ -1,6 +1,6 @@
 //! Renewing certificates and authorities in place, so that old and new overlap (docs/wire I36).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -174,13 +174,19 @@ impl Authority {
             changes.replace(&key_path, &key)?;
         }
         changes.replace(&path, certificate::to_pem(&ours).as_bytes())?;
-        let (mut published, mut orphans) = (Vec::new(), Vec::new());
-        // One file may have several names.
-        let mut seen: BTreeSet<_> = fs::canonicalize(&path).into_iter().collect();
+        let (mut published, mut orphans) = (Vec::new(), BTreeSet::new());
+        // What the files will hold; one file may have several names, and be shared by directories.
+        let mut planned: BTreeMap<_, _> = fs::canonicalize(&path)
+            .map(|path| (path, Some(ours.clone())))
+            .into_iter()
+            .collect();
         for dir in certs_dirs {
             let path = dir.join(CERTIFICATE_FILE);
             let real = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-            if !seen.insert(real) {
+            if let Some(roots) = planned.get(&real) {
+                if let Some(roots) = roots {
+                    orphans.extend(orphans_of(dir, roots)?);
+                }
                 continue;
             }
             let plan = Roots::plan(&path, &ours, &history, false)?;
@@ -189,9 +195,11 @@ impl Authority {
                 published.push(dir.clone());
             }
             plan.stage(&path, &mut changes)?;
+            planned.insert(real, plan.new_content().map(<[_]>::to_vec));
         }
         if !orphans.is_empty() && !options.overwrite {
-            return Err(RenewError::Orphans { files: orphans });
+            let files = orphans.into_iter().collect();
+            return Err(RenewError::Orphans { files });
         }
         changes.commit()?;
         Ok(published)
@@ -251,7 +259,6 @@ fn orphans_of(dir: &Path, authorities: &[Vec<u8>]) -> Result<Vec<PathBuf>, LoadE
             orphans.push(file);
         }
     }
-    orphans.sort();
     Ok(orphans)
 }
 

@@ -571,3 +571,23 @@ fn renewing_writes_through_links() {
     fs::remove_file(real.join("node.crt")).unwrap();
     renew_certificate(&certs, "node", &authority, &LeafOptions::new("node")).unwrap_err();
 }
+
+/// docs/wire I36: a `ca.crt` that is a link to the authority's own is looked at like any other.
+#[cfg(unix)]
+#[test]
+fn who_depends_on_a_linked_authority_is_named_as_well() {
+    let (dir, old, _) = place();
+    let (private, certs) = (dir.path().join("private"), dir.path().join("certs"));
+    fs::remove_file(certs.join("ca.crt")).unwrap();
+    std::os::unix::fs::symlink("../private/ca.crt", certs.join("ca.crt")).unwrap();
+    let new = old.succeed(&AuthorityOptions::new()).unwrap();
+    let (dirs, save) = ([certs.clone()], SaveOptions::new());
+    new.save_over(&private, &dirs, &save).unwrap();
+    let alone = new.without_predecessors();
+    let error = alone.save_over(&private, &dirs, &save).unwrap_err();
+    let RenewError::Orphans { files } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(files[..], [certs.join("node.crt")]);
+    Identity::load(&certs, "node").unwrap();
+}
