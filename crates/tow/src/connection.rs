@@ -53,7 +53,7 @@ pub(crate) async fn identity(
     keys: &KeyArgs,
     default: &str,
 ) -> Result<Option<Loaded>, Failure> {
-    if endpoint.scheme() != Scheme::Tls {
+    if endpoint.scheme() != Scheme::Tls && endpoint.psk().is_none() {
         return Ok(None);
     }
     let name = keys.key.as_deref().unwrap_or(default);

@@ -16,9 +16,10 @@
 //! # let path = dir.path().join("psk.binary");
 //! PreSharedKey::create(&path)?;
 //! let authority = Authority::generate(&AuthorityOptions::new())?;
-//! let layer = |name: &str| -> Result<psk::Layer, Box<dyn std::error::Error>> {
+//! let layer = |name: &str| -> Result<Arc<psk::Layer>, Box<dyn std::error::Error>> {
 //!     let identity = Arc::new(authority.issue(&LeafOptions::new(name))?);
-//!     Ok(psk::Layer::new(PreSharedKey::load(&path)?, identity, &Trust::authority(), &Authorisation::anyone())?)
+//!     let key = PreSharedKey::load(&path)?;
+//!     Ok(Arc::new(psk::Layer::new(key, identity, &Trust::authority(), &Authorisation::anyone())?))
 //! };
 //! let (client, server) = (layer("client")?, layer("server")?);
 //!

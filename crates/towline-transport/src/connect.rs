@@ -7,10 +7,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use towline_identity::tls::{Connector, Refusal, TlsConfigError, TlsProblem};
-use towline_identity::{CipherSuite, Identity, KnownKeysError, Peer, Trust};
+use towline_identity::{
+    Authorisation, CipherSuite, Identity, KnownKeysError, LoadError, Peer, Trust,
+};
 
 use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint};
+use crate::psk::{self, Records};
 use crate::tls::HandshakeError;
 use crate::{mem, tcp, tls};
 
@@ -23,6 +26,7 @@ pub struct ConnectOptions {
     identity: Option<Arc<Identity>>,
     trust: Trust,
     connect_timeout: Duration,
+    records: Records,
 }
 
 impl Default for ConnectOptions {
@@ -31,6 +35,7 @@ impl Default for ConnectOptions {
             identity: None,
             trust: Trust::default(),
             connect_timeout: Duration::from_secs(10),
+            records: Records::default(),
         }
     }
 }
@@ -59,6 +64,13 @@ impl ConnectOptions {
     /// 10 seconds; a name with several addresses shares it among them.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
+        self
+    }
+
+    /// What the records of the pre-shared-key layer hold, where the endpoint asks for it. The default
+    /// is bytes.
+    pub fn records(mut self, records: Records) -> Self {
+        self.records = records;
         self
     }
 }
@@ -179,6 +191,22 @@ pub enum ConnectError {
         /// How.
         why: String,
     },
+    /// The file of the pre-shared key cannot be used. Nothing was dialled.
+    #[error("{endpoint} needs a pre-shared key: {source}")]
+    PreSharedKey {
+        /// What was to be dialled.
+        endpoint: String,
+        /// What is wrong with the file.
+        source: LoadError,
+    },
+    /// The handshake of the pre-shared-key layer failed.
+    #[error("{endpoint}: {why}")]
+    Sealing {
+        /// What was dialled.
+        endpoint: String,
+        /// How.
+        why: String,
+    },
     /// This system has no such transport.
     #[error("{endpoint}: this system has no Unix sockets")]
     Unsupported {
@@ -217,6 +245,12 @@ impl ConnectError {
                 "make keys with `tow keys new NAME`, or name their directory"
             }
             Self::Identity { .. } | Self::KnownKeys { .. } => return None,
+            Self::PreSharedKey { .. } => {
+                "copy the other end's key file here, or make one for both with `tow keys psk`"
+            }
+            Self::Sealing { .. } => {
+                "both ends need ?psk= with the same file, and keys of the same authority"
+            }
             Self::RefusedByPeer { .. } => {
                 "both sides need keys of the same authority; check the server's log"
             }
@@ -256,6 +290,8 @@ impl ConnectError {
             | Self::NotTls { endpoint }
             | Self::Closed { endpoint }
             | Self::Tls { endpoint, .. }
+            | Self::PreSharedKey { endpoint, .. }
+            | Self::Sealing { endpoint, .. }
             | Self::Unsupported { endpoint } => endpoint,
         }
     }
@@ -294,6 +330,20 @@ impl ConnectError {
         }
     }
 
+    fn from_sealing(endpoint: String, problem: psk::Problem) -> Self {
+        match problem {
+            psk::Problem::Config(TlsConfigError::KnownKeys(source)) => {
+                Self::KnownKeys { endpoint, source }
+            }
+            psk::Problem::Config(source) => Self::Identity { endpoint, source },
+            psk::Problem::Refused(refusal) => Self::UntrustedKey { endpoint, refusal },
+            problem => Self::Sealing {
+                endpoint,
+                why: problem.to_string(),
+            },
+        }
+    }
+
     fn from_dial(endpoint: String, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
@@ -316,11 +366,14 @@ impl From<ConnectError> for io::Error {
             ConnectError::TimedOut { .. } => io::ErrorKind::TimedOut,
             ConnectError::MissingIdentity { .. }
             | ConnectError::Identity { .. }
-            | ConnectError::KnownKeys { .. } => io::ErrorKind::InvalidInput,
+            | ConnectError::KnownKeys { .. }
+            | ConnectError::PreSharedKey { .. } => io::ErrorKind::InvalidInput,
             ConnectError::RefusedByPeer { .. }
             | ConnectError::PeerCertificate { .. }
             | ConnectError::UntrustedKey { .. } => io::ErrorKind::PermissionDenied,
-            ConnectError::NotTls { .. } | ConnectError::Tls { .. } => io::ErrorKind::InvalidData,
+            ConnectError::NotTls { .. }
+            | ConnectError::Tls { .. }
+            | ConnectError::Sealing { .. } => io::ErrorKind::InvalidData,
             ConnectError::Closed { .. } => io::ErrorKind::UnexpectedEof,
             ConnectError::Unsupported { .. } => io::ErrorKind::Unsupported,
         };
@@ -369,7 +422,11 @@ pub async fn connect(
             endpoint: attempt.name(),
         });
     }
-    match &endpoint.address {
+    let seal = match endpoint.psk() {
+        Some(file) => Some(attempt.prepare_sealing(file, options).await?),
+        None => None,
+    };
+    let connection = match &endpoint.address {
         Address::Tcp { host, port } => attempt.tcp(host, *port).await,
         Address::Tls { host, port, cipher } => attempt.tls(host, *port, *cipher, options).await,
         #[cfg(unix)]
@@ -379,6 +436,10 @@ pub async fn connect(
             endpoint: endpoint.to_string(),
         }),
         Address::Mem { name } => attempt.mem(name).await,
+    }?;
+    match seal {
+        Some(settings) => attempt.seal(connection, settings).await,
+        None => Ok(connection),
     }
 }
 
@@ -499,6 +560,51 @@ impl Attempt<'_> {
             local,
             remote,
         ))
+    }
+
+    /// What the pre-shared-key layer needs, before anything is dialled: without it nothing is sent.
+    async fn prepare_sealing<'a>(
+        &self,
+        file: &std::path::Path,
+        options: &'a ConnectOptions,
+    ) -> Result<psk::Settings<'a>, ConnectError> {
+        let identity = options
+            .identity
+            .clone()
+            .ok_or_else(|| ConnectError::MissingIdentity {
+                endpoint: self.name(),
+            })?;
+        let key = psk::load(file)
+            .await
+            .map_err(|source| ConnectError::PreSharedKey {
+                endpoint: self.name(),
+                source,
+            })?;
+        Ok(psk::Settings {
+            key,
+            identity,
+            trust: &options.trust,
+            authorisation: Authorisation::anyone(),
+            records: options.records,
+        })
+    }
+
+    async fn seal(
+        &self,
+        beneath: Connection,
+        settings: psk::Settings<'_>,
+    ) -> Result<Connection, ConnectError> {
+        let Connection {
+            io,
+            peer,
+            local,
+            remote,
+        } = beneath;
+        let (io, peer) = self
+            .within("pre-shared-key handshake", psk::dial(io, settings, &peer))
+            .await?
+            .map_err(|problem| ConnectError::from_sealing(self.name(), problem))?;
+        Ok(Connection::new(Box::new(io), peer, local, remote))
     }
 
     async fn within<T>(

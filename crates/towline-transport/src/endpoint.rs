@@ -73,7 +73,8 @@ impl fmt::Display for Multiplexer {
 
 /// A parsed endpoint URL: the same text in code and on the command line.
 ///
-/// `tcp://host:port`, `tls://host:port?cipher=aes-128-gcm`, `unix:///path/to/socket`, `mem://name`; with
+/// `tcp://host:port`, `tls://host:port?cipher=aes-128-gcm`, `unix:///path/to/socket`, `mem://name`; each
+/// with `?psk=FILE` for the pre-shared-key layer, the file's path percent-encoded where need be; with
 /// `yamux+` or `muxado+` in front for many streams on the one connection: `yamux+tls://host:port`.
 /// The fragment is a path at the other end, percent-decoded: `tls://host:8443#dir/file`. There is no
 /// default port.
@@ -91,6 +92,7 @@ impl fmt::Display for Multiplexer {
 pub struct Endpoint {
     multiplexer: Option<Multiplexer>,
     pub(crate) address: Address,
+    psk: Option<PathBuf>,
     fragment: Option<String>,
 }
 
@@ -146,9 +148,30 @@ impl Endpoint {
     }
 
     /// Whether whoever is at the other end has been let in by a key, by the file system or by being
-    /// this process: true for `tls`, `unix` and `mem`.
+    /// this process: true for `tls`, `unix` and `mem`, and with a pre-shared key for `tcp` as well.
     pub fn is_authenticated(&self) -> bool {
-        self.scheme() != Scheme::Tcp
+        self.scheme() != Scheme::Tcp || self.psk.is_some()
+    }
+
+    /// The file with the key that both ends share: `?psk=`. With one, connections have the
+    /// pre-shared-key layer, and both ends need an [`Identity`](towline_identity::Identity) on any
+    /// transport.
+    ///
+    /// ```
+    /// use towline_transport::Endpoint;
+    ///
+    /// let endpoint: Endpoint = "tcp://db.internal:8443?psk=certs/psk.binary".parse()?;
+    /// assert_eq!(endpoint.psk(), Some("certs/psk.binary".as_ref()));
+    /// # Ok::<(), towline_transport::ParseEndpointError>(())
+    /// ```
+    pub fn psk(&self) -> Option<&Path> {
+        self.psk.as_deref()
+    }
+
+    /// The same endpoint with the pre-shared-key layer, or without it.
+    pub fn with_psk(mut self, file: impl Into<Option<PathBuf>>) -> Self {
+        self.psk = file.into();
+        self
     }
 
     /// The host of `tcp` and `tls`: a name or an address, IPv6 without brackets.
@@ -201,6 +224,7 @@ impl Endpoint {
         Self {
             multiplexer: self.multiplexer,
             address: self.address.clone(),
+            psk: self.psk.clone(),
             fragment: None,
         }
     }
@@ -218,16 +242,21 @@ impl fmt::Display for Endpoint {
             write!(f, "{multiplexer}+")?;
         }
         let scheme = self.scheme();
+        let mut before = '?';
         match &self.address {
             Address::Tcp { host, port } => write!(f, "{scheme}://{}:{port}", Bracketed(host))?,
             Address::Tls { host, port, cipher } => {
                 write!(f, "{scheme}://{}:{port}", Bracketed(host))?;
                 if *cipher != CipherSuite::default() {
                     write!(f, "?cipher={cipher}")?;
+                    before = '&';
                 }
             }
             Address::Unix { path } => write!(f, "{scheme}://{}", Encoded(&path.to_string_lossy()))?,
             Address::Mem { name } => write!(f, "{scheme}://{name}")?,
+        }
+        if let Some(file) = &self.psk {
+            write!(f, "{before}psk={}", Encoded(&file.to_string_lossy()))?;
         }
         match &self.fragment {
             Some(fragment) => write!(f, "#{}", Encoded(fragment)),
@@ -305,8 +334,8 @@ pub enum EndpointProblem {
     /// A `mem` name with other characters than letters, digits, `.`, `_` and `-`.
     #[error("a mem name consists of letters, digits, dots, dashes and underscores")]
     BadMemName,
-    /// `?psk=`.
-    #[error("?psk= is not supported yet; use tls:// with keys")]
+    /// `?psk=` without a file.
+    #[error("?psk= needs the path of a key file: ?psk=certs/psk.binary; `tow keys psk` makes one")]
     Psk,
     /// Another key in the query.
     #[error("the setting ?{0}= is unknown here{1}")]
@@ -361,7 +390,7 @@ impl fmt::Display for Encoded<'_> {
         for c in self.0.chars() {
             if c.is_control()
                 || c.is_whitespace()
-                || matches!(c, '%' | '#' | '?' | '"' | '<' | '>' | '\\' | '`')
+                || matches!(c, '%' | '#' | '?' | '&' | '"' | '<' | '>' | '\\' | '`')
             {
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                     write!(f, "%{byte:02X}")?;

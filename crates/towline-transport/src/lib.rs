@@ -5,6 +5,9 @@
 //! the [`Peer`](towline_identity::Peer) at the other end as far as it has proven itself. With `yamux+` or
 //! `muxado+` in front, [`connect_session`] gives many streams on one connection.
 //!
+//! `?psk=FILE` puts the pre-shared-key layer on any transport: both ends then prove themselves as on
+//! `tls`, and need the same key file besides (docs/wire R1 to R20).
+//!
 //! This crate does not decide who may do what, does not accept in a loop (towline-server does) and
 //! does not know what the bytes mean (towline-rpc does).
 //!
@@ -40,6 +43,7 @@ mod connection;
 mod endpoint;
 mod listen;
 mod mem;
+mod psk;
 mod server_tls;
 mod session;
 mod tcp;
@@ -53,6 +57,7 @@ pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{BoxIo, Connection, Io};
 pub use endpoint::{Endpoint, EndpointProblem, Multiplexer, ParseEndpointError, Scheme};
 pub use listen::{AcceptError, Incoming, ListenError, ListenOptions, Listener};
+pub use psk::Records;
 pub use session::connect_session;
 pub use towline_identity::tls::TlsProblem;
 pub use towline_identity::{Authorisation, Peer, PublicKey, Trust, Verdict};

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use towline_identity::tls::{Acceptor, Refusal, TlsConfigError, TlsProblem};
-use towline_identity::{Authorisation, LiveIdentity, Peer, Trust, Verdict};
+use towline_identity::{
+    Authorisation, LiveIdentity, LoadError, Peer, PreSharedKey, Trust, Verdict,
+};
 
 use crate::connection::{BoxIo, Connection};
 use crate::endpoint::{Address, Endpoint};
+use crate::psk::{self, Records};
 use crate::server_tls::ServerTls;
 use crate::{mem, tcp, tls};
 
@@ -22,6 +26,7 @@ pub struct ListenOptions {
     trust: Trust,
     authorisation: Authorisation,
     handshake_timeout: Duration,
+    records: Records,
 }
 
 impl Default for ListenOptions {
@@ -31,6 +36,7 @@ impl Default for ListenOptions {
             trust: Trust::default(),
             authorisation: Authorisation::default(),
             handshake_timeout: Duration::from_secs(20),
+            records: Records::default(),
         }
     }
 }
@@ -67,6 +73,13 @@ impl ListenOptions {
     /// away clients on slow links, more lets silent ones hold their place longer.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshake_timeout = limit;
+        self
+    }
+
+    /// What the records of the pre-shared-key layer hold, where the endpoint asks for it. The default
+    /// is bytes.
+    pub fn records(mut self, records: Records) -> Self {
+        self.records = records;
         self
     }
 }
@@ -121,6 +134,14 @@ pub enum ListenError {
         endpoint: String,
         /// Why not.
         source: TlsConfigError,
+    },
+    /// The file of the pre-shared key cannot be used.
+    #[error("{endpoint} needs a pre-shared key: {source}")]
+    PreSharedKey {
+        /// Where to listen.
+        endpoint: String,
+        /// What is wrong with the file.
+        source: LoadError,
     },
     /// This system has no such transport.
     #[error("{endpoint}: this system has no Unix sockets")]
@@ -177,6 +198,14 @@ pub enum AcceptError {
     Closed {
         /// The client.
         remote: String,
+    },
+    /// The handshake of the pre-shared-key layer failed.
+    #[error("{remote}: {why}")]
+    Sealing {
+        /// The client.
+        remote: String,
+        /// How.
+        why: String,
     },
     /// TLS failed in another way.
     #[error("TLS with {remote} failed: {why}")]
@@ -235,6 +264,16 @@ pub struct Listener {
     local: Endpoint,
     authorisation: Authorisation,
     handshake_timeout: Duration,
+    sealing: Option<Arc<Sealing>>,
+}
+
+/// What the pre-shared-key layer needs for each client.
+struct Sealing {
+    key: Arc<PreSharedKey>,
+    identity: LiveIdentity,
+    trust: Trust,
+    authorisation: Authorisation,
+    records: Records,
 }
 
 enum Socket {
@@ -267,6 +306,10 @@ impl Listener {
                 endpoint: endpoint.to_string(),
             });
         }
+        let sealing = match endpoint.psk() {
+            Some(file) => Some(Arc::new(Sealing::new(&endpoint, file, options).await?)),
+            None => None,
+        };
         let (socket, local) = match &endpoint.address {
             Address::Tcp { host, port } => {
                 let (listener, port) = bind_tcp(&endpoint, host, *port).await?;
@@ -317,6 +360,7 @@ impl Listener {
             local,
             authorisation: options.authorisation.clone(),
             handshake_timeout: options.handshake_timeout,
+            sealing,
         })
     }
 
@@ -360,7 +404,63 @@ impl Listener {
             remote,
             authorisation: self.authorisation.clone(),
             handshake_timeout: self.handshake_timeout,
+            sealing: self.sealing.clone(),
         })
+    }
+}
+
+impl Sealing {
+    async fn new(
+        endpoint: &Endpoint,
+        file: &std::path::Path,
+        options: &ListenOptions,
+    ) -> Result<Self, ListenError> {
+        let name = || endpoint.to_string();
+        let identity = options
+            .identity
+            .clone()
+            .ok_or_else(|| ListenError::MissingIdentity { endpoint: name() })?;
+        let key = psk::load(file)
+            .await
+            .map_err(|source| ListenError::PreSharedKey {
+                endpoint: name(),
+                source,
+            })?;
+        Ok(Self {
+            key,
+            identity,
+            trust: options.trust.clone(),
+            authorisation: options.authorisation.clone(),
+            records: options.records,
+        })
+    }
+
+    /// Puts the layer on a connection whose other handshakes are done.
+    async fn seal(&self, beneath: Connection, limit: Duration) -> Result<Connection, AcceptError> {
+        let Connection {
+            io,
+            peer,
+            local,
+            remote,
+        } = beneath;
+        let settings = psk::Settings {
+            key: Arc::clone(&self.key),
+            identity: self.identity.current(),
+            trust: &self.trust,
+            authorisation: self.authorisation.clone(),
+            records: self.records,
+        };
+        match timeout(limit, psk::serve(io, settings, &peer)).await {
+            Ok(Ok((io, peer))) => Ok(Connection::new(Box::new(io), peer, local, remote)),
+            Ok(Err(psk::Problem::Refused(refusal))) => {
+                Err(AcceptError::NotAdmitted { remote, refusal })
+            }
+            Ok(Err(problem)) => {
+                let why = problem.to_string();
+                Err(AcceptError::Sealing { remote, why })
+            }
+            Err(_) => Err(AcceptError::TimedOut { remote, limit }),
+        }
     }
 }
 
@@ -378,6 +478,7 @@ pub struct Incoming {
     remote: String,
     authorisation: Authorisation,
     handshake_timeout: Duration,
+    sealing: Option<Arc<Sealing>>,
 }
 
 enum Raw {
@@ -406,7 +507,17 @@ impl Incoming {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection.
-    pub async fn handshake(self) -> Result<Connection, AcceptError> {
+    pub async fn handshake(mut self) -> Result<Connection, AcceptError> {
+        let limit = self.handshake_timeout;
+        match self.sealing.take() {
+            Some(sealing) => sealing.seal(self.open(true).await?, limit).await,
+            None => self.open(false).await,
+        }
+    }
+
+    /// Everything beneath the pre-shared-key layer. If there is one, who has not proven a key yet is
+    /// judged there.
+    async fn open(self, judged_later: bool) -> Result<Connection, AcceptError> {
         let remote = self.remote;
         let (io, local): (BoxIo, _) = match self.raw {
             Raw::Tcp(stream) => {
@@ -431,7 +542,12 @@ impl Incoming {
             Raw::Mem(stream, local) => (Box::new(stream), local),
         };
         let peer = Peer::unauthenticated(remote.as_str());
-        if let Verdict::Refuse(why) = self.authorisation.check(&peer) {
+        let verdict = match peer.ip() {
+            Some(ip) if judged_later => self.authorisation.check_address(ip),
+            _ if judged_later => Verdict::Allow,
+            _ => self.authorisation.check(&peer),
+        };
+        if let Verdict::Refuse(why) = verdict {
             return Err(AcceptError::Refused { remote, why });
         }
         Ok(Connection::new(io, peer, local, remote))

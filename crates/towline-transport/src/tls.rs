@@ -175,7 +175,7 @@ async fn begin<T: Send + 'static>(
 }
 
 /// The peer of a handshake that succeeded; a new key is written off the runtime's threads.
-async fn admit(attempt: Attempt) -> Result<Peer, HandshakeError> {
+pub(crate) async fn admit(attempt: Attempt) -> Result<Peer, HandshakeError> {
     if !attempt.must_record() {
         return attempt.admit().map_err(HandshakeError::Refused);
     }

@@ -49,7 +49,7 @@ pub enum HandshakeError {
 
 /// What one end needs for the handshakes of all its connections.
 pub struct Layer {
-    key: PreSharedKey,
+    key: Arc<PreSharedKey>,
     identity: Arc<Identity>,
     judge: Judge,
 }
@@ -62,14 +62,14 @@ impl Layer {
     ///
     /// [`TlsConfigError`].
     pub fn new(
-        key: PreSharedKey,
+        key: impl Into<Arc<PreSharedKey>>,
         identity: Arc<Identity>,
         trust: &Trust,
         authorisation: &Authorisation,
     ) -> Result<Self, TlsConfigError> {
         Ok(Self {
             judge: Judge::new(&identity, trust, authorisation)?,
-            key,
+            key: key.into(),
             identity,
         })
     }
@@ -86,15 +86,15 @@ impl Layer {
     ///
     /// [`HandshakeError::OwnKey`].
     pub fn dial(
-        &self,
+        self: &Arc<Self>,
         random: [u8; 32],
         now: SystemTime,
-    ) -> Result<(Dialling<'_>, Vec<u8>), HandshakeError> {
+    ) -> Result<(Dialling, Vec<u8>), HandshakeError> {
         let ephemeral = Ephemeral::new(random);
         let hello = self.hello(&ephemeral, now)?;
         Ok((
             Dialling {
-                layer: self,
+                layer: Arc::clone(self),
                 ephemeral,
             },
             hello,
@@ -167,12 +167,12 @@ impl fmt::Debug for Layer {
 }
 
 /// A client that has said hello and waits for the server's.
-pub struct Dialling<'a> {
-    layer: &'a Layer,
+pub struct Dialling {
+    layer: Arc<Layer>,
     ephemeral: Ephemeral,
 }
 
-impl Dialling<'_> {
+impl Dialling {
     /// Judges the server's whole hello. Blocks on the disk if the layer
     /// [reads files](Layer::reads_files).
     ///
@@ -189,7 +189,7 @@ impl Dialling<'_> {
     }
 }
 
-impl fmt::Debug for Dialling<'_> {
+impl fmt::Debug for Dialling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialling").finish_non_exhaustive()
     }

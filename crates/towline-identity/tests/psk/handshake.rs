@@ -47,8 +47,8 @@ fn a_key() -> PreSharedKey {
     shared_key(tempfile::tempdir().unwrap().path(), &[5; 32])
 }
 
-fn layer(identity: Identity, trust: &Trust) -> Layer {
-    Layer::new(a_key(), Arc::new(identity), trust, &Authorisation::anyone()).unwrap()
+fn layer(identity: Identity, trust: &Trust) -> Arc<Layer> {
+    Arc::new(Layer::new(a_key(), Arc::new(identity), trust, &Authorisation::anyone()).unwrap())
 }
 
 fn pem(tag: &str, der: &[u8]) -> String {
@@ -59,7 +59,7 @@ fn pem(tag: &str, der: &[u8]) -> String {
 }
 
 /// An authority, and two ends with its certificates.
-fn ends() -> (Authority, Layer, Layer) {
+fn ends() -> (Authority, Arc<Layer>, Arc<Layer>) {
     let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
     let end = |name: &str| {
         let identity = authority.issue(&LeafOptions::new(name)).unwrap();
@@ -69,7 +69,7 @@ fn ends() -> (Authority, Layer, Layer) {
     (authority, client, server)
 }
 
-fn shake(client: &Layer, server: &Layer) -> Result<(Session, Session), HandshakeError> {
+fn shake(client: &Arc<Layer>, server: &Arc<Layer>) -> Result<(Session, Session), HandshakeError> {
     let (dialling, hello) = client.dial(CLIENT_RANDOM, now())?;
     let (accepted, reply) = server.accept(THERE, &hello, SERVER_RANDOM, now())?;
     Ok((dialling.finish(THERE, &reply, now())?, accepted))
@@ -145,13 +145,8 @@ fn a_handshake_of_the_original_is_repeated_byte_for_byte() {
             dir.path(),
             &hex(&entry(&entries, "psk-file-to-base-key")["hex"]),
         );
-        Layer::new(
-            key,
-            Arc::new(identity),
-            &Trust::authority(),
-            &Authorisation::anyone(),
-        )
-        .unwrap()
+        let (trust, anyone) = (Trust::authority(), Authorisation::anyone());
+        Arc::new(Layer::new(key, Arc::new(identity), &trust, &anyone).unwrap())
     };
     let (client, server) = (end("client"), end("server"));
     let first = entry(&entries, "handshake-1-client-to-server");
@@ -205,7 +200,8 @@ fn ends_with_different_files_get_different_keys() {
     let end = |file: &[u8], name: &str| {
         let identity = Arc::new(authority.issue(&LeafOptions::new(name)).unwrap());
         let key = shared_key(dir.path(), file);
-        Layer::new(key, identity, &Trust::authority(), &Authorisation::anyone()).unwrap()
+        let (trust, anyone) = (Trust::authority(), Authorisation::anyone());
+        Arc::new(Layer::new(key, identity, &trust, &anyone).unwrap())
     };
     let (dialled, accepted) = shake(&end(&[1; 32], "a"), &end(&[2; 32], "b")).unwrap();
     assert_ne!(dialled.key.as_bytes(), accepted.key.as_bytes());
@@ -421,6 +417,7 @@ fn trust_and_authorisation_hold_here_too() {
     // Somebody says no.
     let nobody = Authorisation::by_peer(|_| Verdict::Refuse("closed on Sundays".to_owned()));
     let closed = Layer::new(a_key(), Arc::new(identity()), &Trust::authority(), &nobody).unwrap();
+    let closed = Arc::new(closed);
     let Err(HandshakeError::Refused(refusal)) =
         shake(&layer(identity(), &Trust::authority()), &closed)
     else {

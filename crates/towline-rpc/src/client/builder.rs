@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use towline_identity::{Identity, Peer, Trust};
-use towline_transport::{ConnectOptions, Endpoint};
+use towline_transport::{ConnectOptions, Endpoint, Records};
 
 use super::Client;
 use crate::{
@@ -118,7 +118,8 @@ impl ClientBuilder {
     pub async fn connect_endpoint(&self, endpoint: &Endpoint) -> Result<Client, ConnectError> {
         let mut options = ConnectOptions::default()
             .trust(self.trust.clone())
-            .connect_timeout(self.connect_timeout);
+            .connect_timeout(self.connect_timeout)
+            .records(Records::Messages);
         if let Some(identity) = &self.identity {
             options = options.identity(Arc::clone(identity));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use towline_identity::{Authorisation, LiveIdentity, Trust};
 use towline_server::{Counters, Drained, Outcome};
-use towline_transport::{Endpoint, ListenOptions, Listener, ParseEndpointError};
+use towline_transport::{Endpoint, ListenOptions, Listener, ParseEndpointError, Records};
 
 use super::Server;
 use crate::close::CloseReason;
@@ -142,7 +142,8 @@ impl Server {
         config: ListenConfig,
     ) -> Result<Listening, ListenError> {
         let endpoint: Endpoint = endpoint.parse()?;
-        let listener = Listener::bind(&endpoint, &config.transport).await?;
+        let transport = config.transport.records(Records::Messages);
+        let listener = Listener::bind(&endpoint, &transport).await?;
         let endpoint = listener.local_endpoint().clone();
         let rpc = self.clone();
         let server = config

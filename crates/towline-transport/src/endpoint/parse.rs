@@ -31,38 +31,37 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
         Some(("muxado", transport)) => (Some(Multiplexer::Muxado), transport),
         _ => (None, scheme.as_str()),
     };
-    let address = match transport {
+    let (address, psk) = match transport {
         "tcp" => {
-            settings(query, Scheme::Tcp)?;
+            let (_, psk) = settings(query, Scheme::Tcp)?;
             let (host, port) = host_port(rest)?;
-            Address::Tcp { host, port }
+            (Address::Tcp { host, port }, psk)
         }
         "tls" => {
-            let cipher = settings(query, Scheme::Tls)?;
+            let (cipher, psk) = settings(query, Scheme::Tls)?;
             let (host, port) = host_port(rest)?;
-            Address::Tls { host, port, cipher }
+            (Address::Tls { host, port, cipher }, psk)
         }
         "unix" => {
-            settings(query, Scheme::Unix)?;
-            Address::Unix {
-                path: socket_path(rest)?,
-            }
+            let (_, psk) = settings(query, Scheme::Unix)?;
+            let path = socket_path(rest)?;
+            (Address::Unix { path }, psk)
         }
         "mem" => {
-            settings(query, Scheme::Mem)?;
+            let (_, psk) = settings(query, Scheme::Mem)?;
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             if rest.is_empty() || !rest.chars().all(plain) {
                 return Err(EndpointProblem::BadMemName);
             }
-            Address::Mem {
-                name: rest.to_owned(),
-            }
+            let name = rest.to_owned();
+            (Address::Mem { name }, psk)
         }
         _ => return Err(unsupported(scheme)),
     };
     Ok(Endpoint {
         multiplexer,
         address,
+        psk,
         fragment,
     })
 }
@@ -82,9 +81,12 @@ fn unsupported(scheme: String) -> EndpointProblem {
     }
 }
 
-/// Reads the query; the suite is the only setting yet, and only of `tls`.
-fn settings(query: &str, scheme: Scheme) -> Result<CipherSuite, EndpointProblem> {
-    let mut cipher = None;
+/// Reads the query: the suite, which only `tls` has, and the file of the pre-shared key.
+fn settings(
+    query: &str,
+    scheme: Scheme,
+) -> Result<(CipherSuite, Option<PathBuf>), EndpointProblem> {
+    let (mut cipher, mut psk) = (None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         match key {
@@ -102,12 +104,20 @@ fn settings(query: &str, scheme: Scheme) -> Result<CipherSuite, EndpointProblem>
                     "; only tls:// has cipher suites",
                 ));
             }
-            "psk" => return Err(EndpointProblem::Psk),
+            "psk" => {
+                let file = decode(value)?;
+                if file.is_empty() {
+                    return Err(EndpointProblem::Psk);
+                }
+                if psk.replace(PathBuf::from(file)).is_some() {
+                    return Err(EndpointProblem::TwiceKey(key.to_owned()));
+                }
+            }
             _ => {
                 let known = if scheme == Scheme::Tls {
-                    "; there is ?cipher="
+                    "; there are ?cipher= and ?psk="
                 } else {
-                    "; there are none"
+                    "; there is ?psk="
                 };
                 return Err(EndpointProblem::UnknownKey(
                     key.chars().take(40).collect(),
@@ -116,7 +126,7 @@ fn settings(query: &str, scheme: Scheme) -> Result<CipherSuite, EndpointProblem>
             }
         }
     }
-    Ok(cipher.unwrap_or_default())
+    Ok((cipher.unwrap_or_default(), psk))
 }
 
 fn host_port(text: &str) -> Result<(String, u16), EndpointProblem> {

@@ -141,7 +141,7 @@ fn errors_name_what_is_wrong() {
     assert_eq!(problem("unix:///a%00b"), P::Zero);
     assert_eq!(problem("mem://"), P::BadMemName);
     assert_eq!(problem("mem://a/b"), P::BadMemName);
-    assert_eq!(problem("tls://h:1?psk=file"), P::Psk);
+    assert_eq!(problem("tls://h:1?psk="), P::Psk);
     assert_eq!(
         problem("tls://h:1?cipher=aes-128-gcm&cipher=aes-128-gcm"),
         P::TwiceKey("cipher".to_owned())
@@ -188,9 +188,11 @@ proptest! {
     fn every_endpoint_survives_its_text(
         multiplexer in proptest::option::of(proptest::sample::select(vec![Multiplexer::Yamux, Multiplexer::Muxado])),
         address in addresses(),
+        psk in proptest::option::of("[^\\x00]{1,40}"),
         fragment in proptest::option::of("[^\\x00]{0,40}"),
     ) {
-        let endpoint = Endpoint { multiplexer, address, fragment };
+        let psk = psk.map(Into::into);
+        let endpoint = Endpoint { multiplexer, address, psk, fragment };
         let text = endpoint.to_string();
         prop_assert_eq!(text.parse::<Endpoint>(), Ok(endpoint), "{}", text);
     }
