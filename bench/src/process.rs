@@ -17,7 +17,7 @@ use rustix::{
 };
 
 /// A process that has not ended by then has failed.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at a client's memory.
 const LOOK: Duration = Duration::from_millis(10);
 /// The kernel tells CPU time in these.

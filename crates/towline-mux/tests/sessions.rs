@@ -30,6 +30,27 @@ fn pair(dialect: Dialect, capacity: usize) -> (Session, Session) {
     }
 }
 
+/// Two ends of a session over TCP.
+async fn tcp_pair(dialect: Dialect) -> (Session, Session) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (here, there) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+    let (here, (there, _)) = (here.unwrap(), there.unwrap());
+    match dialect {
+        Dialect::Yamux => (
+            yamux::client(here, yamux::Config::default()).unwrap(),
+            yamux::server(there, yamux::Config::default()).unwrap(),
+        ),
+        Dialect::Muxado => {
+            let config = muxado::Config::default().accept_backlog(1000);
+            (
+                muxado::client(here, config.clone()).unwrap(),
+                muxado::server(there, config).unwrap(),
+            )
+        }
+    }
+}
+
 /// Answers every stream with what it sends.
 fn echo(session: Session) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
@@ -347,23 +368,9 @@ async fn a_transport_that_takes_nothing_ends_the_session() {
 /// Over TCP, with two threads: what the halves of a stream, its chunks and its sink carry is the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_over_tcp_carry_everything() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     for dialect in DIALECTS {
-        let (here, there) =
-            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
-        let (here, (there, _)) = (here.unwrap(), there.unwrap());
-        let (client, server) = match dialect {
-            Dialect::Yamux => (
-                yamux::client(here, yamux::Config::default()).unwrap(),
-                yamux::server(there, yamux::Config::default()).unwrap(),
-            ),
-            Dialect::Muxado => (
-                muxado::client(here, muxado::Config::default()).unwrap(),
-                muxado::server(there, muxado::Config::default()).unwrap(),
-            ),
-        };
-        assert_eq!(client.peer_addr(), address.to_string());
+        let (client, server) = tcp_pair(dialect).await;
+        assert_eq!(client.peer_addr(), server.local_addr());
         echo(server);
         let mut tasks = Vec::new();
         for number in 0..50_usize {
@@ -388,5 +395,37 @@ async fn sessions_over_tcp_carry_everything() {
             task.await.unwrap();
         }
         client.close().await.unwrap();
+    }
+}
+
+/// Streams that say one thing and rest; the last one is answered, and so the others have come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_at_rest_hold_nobody_up() {
+    const STREAMS: u32 = 900;
+    for dialect in DIALECTS {
+        let (client, server) = tcp_pair(dialect).await;
+        tokio::spawn(async move {
+            let mut count = 0;
+            while let Ok(Some(mut stream)) = server.accept().await {
+                count += 1;
+                let answers = count == STREAMS;
+                tokio::spawn(async move {
+                    let mut buffer = [0; 64];
+                    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                        if answers {
+                            stream.write_all(&buffer[..read]).await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS {
+            let mut stream = client.open().await.unwrap();
+            stream.write_chunk(Bytes::from_static(b"x")).await.unwrap();
+            streams.push(stream);
+        }
+        let last = streams.last_mut().unwrap();
+        assert_eq!(last.read_u8().await.unwrap(), b'x', "{dialect}");
     }
 }

@@ -290,6 +290,8 @@ impl Shared {
             direct
         };
         if direct.total() == 0 && writer.out.is_empty() {
+            drop(writer);
+            wake_all(woken);
             return None;
         }
         let progress = writer.write_direct(&direct, buf);

@@ -116,9 +116,11 @@ impl Engine {
 
     /// muxado: tells the peer of a stream without waiting for something to send on it.
     pub fn announce(&mut self, key: StreamKey) {
+        // What is queued tells of it, and in its turn.
         if let Some(stream) = self.stream_mut(key.0)
             && stream.bits.has(Bits::SYN_DUE)
             && !stream.bits.has(Bits::GREETING_DUE)
+            && stream.queued == 0
         {
             stream.bits.set(Bits::GREETING_DUE);
             self.queue_control(key.0);

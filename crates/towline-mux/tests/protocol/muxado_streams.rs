@@ -41,6 +41,11 @@ fn reading_announces_a_stream() {
     let a = client.open();
     assert_eq!(client.read(a, 1).unwrap(), Reading::Blocked);
     talk(&mut client, &mut server);
+    // What waits to be written tells of it as well.
+    let other = client.open();
+    client.write(other, b"x").unwrap();
+    assert_eq!(client.read(other, 1).unwrap(), Reading::Blocked);
+    assert_eq!(client.said_hex(), "000001120000000578");
     let b = server.accept();
     server.write(b, b"welcome").unwrap();
     talk(&mut client, &mut server);
