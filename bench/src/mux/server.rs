@@ -1,5 +1,7 @@
 //! What the servers do.
 
+use std::future::Future;
+
 use bytes::Bytes;
 
 use super::{
@@ -16,23 +18,27 @@ pub(super) async fn run<M: Mux>(mux: M, load: Load, streams: usize) -> anyhow::R
     while let Ok(Some(stream)) = mux.accept().await {
         let at = number;
         number += 1;
-        tokio::spawn(async move {
-            let served = match load {
-                Load::Bulk | Load::BulkOneThread | Load::Many => swallow(stream).await,
-                Load::Interactive if at == 0 => swallow(stream).await,
-                // The first one warms up, the last one is answered.
-                Load::Idle => rest(stream, at > streams).await,
-                _ => echo(stream).await,
-            };
-            // A client that has measured leaves its full stream where it is.
-            if let Err(error) = served
-                && load != Load::Interactive
-            {
-                eprintln!("a stream failed: {error:#}");
-            }
-        });
+        // Each a task of its own type: one for all would be as large as the largest.
+        match load {
+            Load::Bulk | Load::BulkOneThread | Load::Many => spawn(load, swallow(stream)),
+            Load::Interactive if at == 0 => spawn(load, swallow(stream)),
+            // The first one warms up, the last one is answered.
+            Load::Idle => spawn(load, rest(stream, at > streams)),
+            _ => spawn(load, echo(stream)),
+        }
     }
     Ok(())
+}
+
+fn spawn(load: Load, serving: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        // A client that has measured leaves its full stream where it is.
+        if let Err(error) = serving.await
+            && load != Load::Interactive
+        {
+            eprintln!("a stream failed: {error:#}");
+        }
+    });
 }
 
 /// Reads to the end, then answers with one byte.

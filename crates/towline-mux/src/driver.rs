@@ -151,7 +151,9 @@ impl Driver {
                     bytes += count;
                     self.adapt(count, room);
                     let mut state = self.shared.lock();
-                    if let Err(violation) = state.engine.handle_input(now(), &mut self.input) {
+                    let now = now();
+                    state.heard = now;
+                    if let Err(violation) = state.engine.handle_input(now, &mut self.input) {
                         tracing::warn!(%violation, "session ended by this side");
                     }
                     self.hint = state.engine.read_hint();

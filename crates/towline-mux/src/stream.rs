@@ -171,9 +171,10 @@ impl StreamCore {
         let shared = &self.session.shared;
         let mut state = shared.lock();
         let room = buf.remaining();
+        let heard = state.heard;
         match state
             .engine
-            .read_with(now(), self.key, room, |piece| buf.put_slice(piece))?
+            .read_with(heard, self.key, room, |piece| buf.put_slice(piece))?
         {
             Some(_) => {
                 shared.settle(state);
@@ -194,7 +195,8 @@ impl StreamCore {
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
         let shared = &self.session.shared;
         let mut state = shared.lock();
-        match state.engine.read(now(), self.key, usize::MAX)? {
+        let heard = state.heard;
+        match state.engine.read(heard, self.key, usize::MAX)? {
             Reading::Chunk(chunk) => {
                 shared.settle(state);
                 Poll::Ready(Ok(Some(chunk)))

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
 
 pub(crate) struct State {
     pub(crate) engine: Engine,
+    /// When something last came: near enough where only the order of events matters.
+    pub(crate) heard: Instant,
     wakers: Vec<Wakers>,
     pub(crate) accepting: Waiters,
     pub(crate) opening: Waiters,
@@ -80,6 +82,7 @@ impl Shared {
         Arc::new(Self {
             state: Mutex::new(State {
                 engine,
+                heard: now(),
                 wakers: Vec::new(),
                 accepting: Waiters::default(),
                 opening: Waiters::default(),
@@ -143,6 +146,18 @@ impl Shared {
         wake_all(woken);
     }
 
+    /// After a stream was opened: what its opener sends in a row, up to its end, leaves together.
+    pub(crate) fn settle_opened(&self, mut state: MutexGuard<'_, State>) {
+        let mut woken = Vec::new();
+        state.drain_events(&mut woken);
+        if state.coalesce || state.engine.has_output() {
+            self.nudge(state);
+        } else {
+            drop(state);
+        }
+        wake_all(woken);
+    }
+
     /// Has the driver look at everything, whatever it waits for.
     pub(crate) fn wake_driver(&self, mut state: MutexGuard<'_, State>) {
         state.awake = true;
@@ -153,6 +168,7 @@ impl Shared {
 
     /// Writes what is to be sent until nothing is left or the transport takes no more.
     pub(crate) fn flush(&self) {
+        let now = now();
         let mut rounds = 0;
         loop {
             let Some(mut writer) = self.try_writer() else {
@@ -178,7 +194,7 @@ impl Shared {
                     }
                     state
                         .engine
-                        .poll_transmit(now(), &mut writer.out, WRITE_AHEAD);
+                        .poll_transmit(now, &mut writer.out, WRITE_AHEAD);
                     state.drain_events(&mut woken);
                 }
                 rounds += 1;
@@ -199,10 +215,10 @@ impl Shared {
                 let mut state = self.lock();
                 state.blocked = !done && !writer.failed;
                 if writer.progressed || done {
-                    state.engine.note_blocked(now(), false);
+                    state.engine.note_blocked(now, false);
                 }
                 if !done && !writer.failed {
-                    state.engine.note_blocked(now(), true);
+                    state.engine.note_blocked(now, true);
                 }
                 writer.blocked_noted = !done;
                 writer.progressed = false;

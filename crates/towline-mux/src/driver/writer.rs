@@ -81,10 +81,10 @@ impl Writer {
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let used = self.out.slices(&mut slices);
-        let result = if self.io.is_write_vectored() {
-            Pin::new(&mut self.io).poll_write_vectored(&mut cx, &slices[..used])
-        } else if used == 1 {
+        let result = if used == 1 {
             Pin::new(&mut self.io).poll_write(&mut cx, &slices[0])
+        } else if self.io.is_write_vectored() {
+            Pin::new(&mut self.io).poll_write_vectored(&mut cx, &slices[..used])
         } else {
             // One write for all of it: a record of TLS for each header would double what is sent.
             self.gathered.clear();

@@ -223,7 +223,7 @@ impl Settings {
             max_outgoing: 1000,
             initial_window: yamux::FIRST_WINDOW,
             max_window: if yamux { 16 << 20 } else { 256 << 10 },
-            growth_factor: 4,
+            growth_factor: 1,
             receive_budget: None,
             overcommit: false,
             send_budget: 1 << 20,

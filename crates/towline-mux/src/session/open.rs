@@ -61,7 +61,7 @@ impl Session {
             Opening::Blocked => Ok(None),
             Opening::Stream(key) => {
                 let id = state.engine.stream_id(key);
-                self.shared().settle(state);
+                self.shared().settle_opened(state);
                 Ok(Some(self.stream(key, id)))
             }
         }
@@ -109,7 +109,7 @@ impl Future for Open<'_> {
                     None
                 };
                 let stream = self.session.stream(key, id);
-                shared.settle(state);
+                shared.settle_opened(state);
                 next.into_iter().for_each(std::task::Waker::wake);
                 self.ticket = None;
                 Poll::Ready(Ok(stream))

@@ -329,7 +329,7 @@ fn windows_grow_as_recorded_but_lose_no_credit() {
             assert_eq!(262_144 + granted.iter().sum::<u64>(), consumed + window);
             client.hear(&said).unwrap();
         }
-        server.wait(std::time::Duration::from_millis(1) / 32);
+        server.wait(std::time::Duration::from_millis(1) / 128);
         client.now = server.now;
     }
     assert_eq!(granted.len(), 6);

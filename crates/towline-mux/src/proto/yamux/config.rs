@@ -47,8 +47,9 @@ impl Config {
         self
     }
 
-    /// A window is doubled when half of it is read within so many round trips. Default: 4. More lets
-    /// windows grow for slower readers; 0 keeps them as they are.
+    /// A window is doubled when half of it is read within so many round trips. Default: 1, so that it
+    /// ends between two and four times what the path holds. The originals' 4 lets it grow to eight and
+    /// sixteen times, all of which may wait in front of other streams; 0 keeps windows as they are.
     #[must_use]
     pub const fn growth_rtt_factor(mut self, round_trips: u32) -> Self {
         self.0.growth_factor = round_trips;
