@@ -6,7 +6,7 @@ use clap::Args;
 use crate::{process, tools};
 
 /// Every target in `fuzz/`.
-pub(crate) const TARGETS: [&str; 10] = [
+pub(crate) const TARGETS: [&str; 11] = [
     "frame",
     "framing",
     "greenpack",
@@ -14,6 +14,7 @@ pub(crate) const TARGETS: [&str; 10] = [
     "mux_frames",
     "mux_pair",
     "pem",
+    "proxy_header",
     "rpc_pair",
     "swp_engine",
     "swp_packet",

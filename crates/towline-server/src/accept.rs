@@ -1,8 +1,9 @@
 //! Where connections come from: listeners of towline-transport, and whatever else yields them.
 
 use std::io;
+use std::net::IpAddr;
 
-use towline_transport::{AcceptError, Connection, Incoming, Listener};
+use towline_transport::{AcceptError, Connection, Established, Incoming, Io, Listener, Remote};
 
 /// A source of connections. [`Listener`] is one; protocols with listeners of their own, and tests,
 /// can be others.
@@ -31,6 +32,25 @@ pub trait Handshake: Send + 'static {
     /// Where it comes from, for logs.
     fn remote(&self) -> String;
 
+    /// The address it comes from, for limits and lists; without one they do not apply.
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
+
+    /// The bytes below the handshake, where a proxy may write for whom it connects; `None` if there are
+    /// no such bytes.
+    fn raw(&mut self) -> Option<&mut dyn Io> {
+        None
+    }
+
+    /// Says where it really comes from, as a proxy has told.
+    fn set_remote(&mut self, _remote: Remote) {}
+
+    /// Whether the handshake is done as soon as it is asked for.
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
     /// Finishes the handshake; it is responsible for its own time limit.
     ///
     /// # Errors
@@ -41,6 +61,22 @@ pub trait Handshake: Send + 'static {
     ///
     /// Dropping the future must close the connection.
     fn handshake(self) -> impl Future<Output = Result<Connection, AcceptError>> + Send;
+
+    /// As [`handshake`](Self::handshake), with the socket in the open where there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`handshake`](Self::handshake).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`handshake`](Self::handshake).
+    fn establish(self) -> impl Future<Output = Result<Established, AcceptError>> + Send
+    where
+        Self: Sized,
+    {
+        async { self.handshake().await.map(Established::from) }
+    }
 }
 
 impl Accept for Listener {
@@ -57,10 +93,30 @@ impl Accept for Listener {
 
 impl Handshake for Incoming {
     fn remote(&self) -> String {
-        self.remote_addr().to_owned()
+        Self::remote(self).to_string()
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        Some(Self::remote(self).socket_addr()?.ip())
+    }
+
+    fn raw(&mut self) -> Option<&mut dyn Io> {
+        Some(self.raw_mut())
+    }
+
+    fn set_remote(&mut self, remote: Remote) {
+        Self::set_remote(self, remote);
+    }
+
+    fn is_immediate(&self) -> bool {
+        !self.shakes_hands()
     }
 
     fn handshake(self) -> impl Future<Output = Result<Connection, AcceptError>> + Send {
         Self::handshake(self)
+    }
+
+    fn establish(self) -> impl Future<Output = Result<Established, AcceptError>> + Send {
+        Self::establish(self)
     }
 }

@@ -1,44 +1,45 @@
-//! One listener's loop: accept, count, hand over, survive.
+//! One listener's loop: accept, admit, count, hand over, survive.
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use towline_transport::{AcceptError, Authorisation, Connection, Peer, PublicKey, Verdict};
+use towline_transport::{AcceptError, PublicKey};
 
 use crate::accept::{Accept, Handshake};
-use crate::complaints::{Journal, now};
+use crate::admission::Admission;
+use crate::clock::now;
+use crate::complaints::Journal;
 use crate::counters::Shared;
 use crate::outcome::Outcome;
+use crate::preamble::{Preamble, turn_away};
 use crate::server::Drained;
+use crate::target::Target;
 
 /// The first wait after a failed accept; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest: open files may come free at any time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-pub(crate) struct AcceptLoop {
-    pub(crate) places: Arc<Semaphore>,
+pub(crate) struct AcceptLoop<T> {
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) preamble: Arc<Preamble>,
     pub(crate) counters: Arc<Shared>,
     /// A shutdown has begun.
     pub(crate) stopping: CancellationToken,
     /// Its deadline has passed.
     pub(crate) cut_off: CancellationToken,
-    pub(crate) authorisation: Authorisation,
+    /// Who serves the connections.
+    pub(crate) target: T,
 }
 
-impl AcceptLoop {
-    pub(crate) async fn run<L, H, F>(self, mut listener: L, handler: Arc<H>) -> Drained
-    where
-        L: Accept,
-        H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
-        F: Future<Output: Into<Outcome>> + Send + 'static,
-    {
+impl<T: Target> AcceptLoop<T> {
+    pub(crate) async fn run<L: Accept>(self, mut listener: L) -> Drained {
         let mut tasks = JoinSet::new();
         let mut backoff = Backoff::default();
         let mut journal = Journal::new();
@@ -48,10 +49,10 @@ impl AcceptLoop {
                 () = self.stopping.cancelled() => break,
                 () = journal.due() => journal.flush_due(),
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.reap(ended, &mut journal),
-                accepted = backoff.then(listener.accept()) => match accepted {
+                (place, accepted) = backoff.then(self.accept(&mut listener)) => match accepted {
                     Ok(incoming) => {
                         backoff = Backoff::default();
-                        self.admit(incoming, &handler, &mut tasks, &mut journal);
+                        self.admit(incoming, place, &mut tasks, &mut journal);
                     }
                     Err(error) if is_of_one_connection(&error) => {
                         tracing::debug!(%error, "a client was gone before it was accepted");
@@ -75,59 +76,74 @@ impl AcceptLoop {
         drained
     }
 
-    /// Starts the connection's task, or hangs up if the limit is reached.
-    fn admit<I, H, F>(
+    /// The next connection, and its place if a place is waited for before it is accepted.
+    async fn accept<L: Accept>(
         &self,
-        incoming: I,
-        handler: &Arc<H>,
+        listener: &mut L,
+    ) -> (Option<OwnedSemaphorePermit>, io::Result<L::Incoming>) {
+        let place = if self.preamble.waits_for_a_place() {
+            Arc::clone(&self.admission.places)
+                .acquire_owned()
+                .await
+                .ok()
+        } else {
+            None
+        };
+        (place, listener.accept().await)
+    }
+
+    /// Hands the connection over, or hangs up if it is not to be served.
+    fn admit<I: Handshake>(
+        &self,
+        mut incoming: I,
+        place: Option<OwnedSemaphorePermit>,
         tasks: &mut JoinSet<Ended>,
         journal: &mut Journal,
-    ) where
-        I: Handshake,
-        H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
-        F: Future<Output: Into<Outcome>> + Send + 'static,
-    {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            self.counters.refused_at_limit();
-            journal.refused_at_limit.note(format!(
-                "refused {}: max_connections is reached",
-                incoming.remote()
-            ));
-            return;
-        };
-        let active = self.counters.enter();
-        let counters = Arc::clone(&self.counters);
-        let stopping = self.stopping.clone();
-        let handler = Arc::clone(handler);
-        let authorisation = self.authorisation.clone();
-        tasks.spawn(async move {
-            // Held until the very end of the task, also when it panics or is cut off.
-            let _held = (place, active);
-            let remote = incoming.remote();
-            let shaken = tokio::select! {
-                biased;
-                () = stopping.cancelled() => return Ended::Served(Outcome::Done),
-                shaken = incoming.handshake() => shaken,
-            };
-            match shaken {
-                Ok(connection) => {
-                    if let Verdict::Refuse(why) = authorisation.check(connection.peer()) {
-                        counters.not_authorised();
-                        return Ended::NotAuthorised(
-                            connection.peer().public_key(),
-                            not_authorised(connection.peer(), &why),
-                        );
-                    }
-                    tracing::debug!(peer = %connection.peer(), "connected");
-                    let outcome = handler(connection, stopping).await.into();
-                    tracing::debug!(%remote, "disconnected");
-                    Ended::Served(outcome)
+    ) {
+        let address = incoming.address();
+        let admitted = match self.admission.admit(address, place) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                journal
+                    .refused_at_limit
+                    .note(format!("refused {}: {refusal}", incoming.remote()));
+                if let Some(said) = self.preamble.said_at_limit(refusal) {
+                    tasks.spawn(async move {
+                        turn_away(&mut incoming, &said.bytes).await;
+                        Ended::Served(Outcome::Done)
+                    });
                 }
-                Err(error) => {
-                    counters.handshake_failed();
-                    Ended::NotShaken(error)
+                return;
+            }
+        };
+        let is_proxy = self.preamble.is_proxy(address);
+        if !is_proxy && incoming.is_immediate() && self.target.takes_at_once() {
+            if let Err(ended) = self.target.take(incoming, admitted) {
+                self.reap(Ok(ended), journal);
+            }
+            return;
+        }
+        let stopping = self.stopping.clone();
+        let counters = Arc::clone(&self.counters);
+        let preamble = Arc::clone(&self.preamble);
+        let admission = Arc::clone(&self.admission);
+        let target = self.target.clone();
+        tasks.spawn(async move {
+            if is_proxy {
+                let told = tokio::select! {
+                    biased;
+                    () = stopping.cancelled() => return Ended::Served(Outcome::Done),
+                    told = preamble.read_proxy_header(&mut incoming, &admission) => told,
+                };
+                if let Err(error) = told {
+                    counters.refused_proxy_header();
+                    return Ended::NotProxied(format!(
+                        "{} was refused: {error}",
+                        incoming.remote()
+                    ));
                 }
             }
+            target.serve(incoming, admitted, stopping).await
         });
     }
 
@@ -168,6 +184,7 @@ impl AcceptLoop {
                 return journal.refused_peers.note(key, error.to_string());
             }
             Ok(Ended::NotAuthorised(key, text)) => return journal.refused_peers.note(key, text),
+            Ok(Ended::NotProxied(text)) => return journal.failed_handshakes.note(text),
             Ok(Ended::NotShaken(error)) => {
                 return journal.failed_handshakes.note(error.to_string());
             }
@@ -193,19 +210,11 @@ impl AcceptLoop {
 }
 
 /// How the task of a connection ended.
-enum Ended {
+pub(crate) enum Ended {
     Served(Outcome),
     NotShaken(AcceptError),
     NotAuthorised(Option<PublicKey>, String),
-}
-
-/// For the log: who it was, in a form that two people can compare too.
-fn not_authorised(peer: &Peer, why: &str) -> String {
-    let why = why.escape_debug();
-    match peer.fingerprint() {
-        Some(fingerprint) => format!("{peer} (fingerprint {fingerprint}) was refused: {why}"),
-        None => format!("{peer} was refused: {why}"),
-    }
+    NotProxied(String),
 }
 
 /// How long to wait before the next accept.

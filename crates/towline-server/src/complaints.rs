@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use towline_transport::PublicKey;
 
+use crate::clock::now;
+
 /// A log that a flood of connections fills hides what matters, and fills the disk.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How many keys of refused peers are told in a second.
@@ -60,9 +62,7 @@ impl Journal {
             self.refused_peers.flush();
         }
         for kind in self.all() {
-            if kind.next.is_none_or(|next| now >= next) {
-                kind.flush();
-            }
+            kind.flush_if_due();
         }
     }
 
@@ -158,7 +158,7 @@ pub(crate) struct Complaints {
 }
 
 impl Complaints {
-    fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         Self {
             what,
             next: None,
@@ -179,6 +179,13 @@ impl Complaints {
         }
     }
 
+    /// Shows what was counted, unless a line was shown less than a second ago.
+    pub(crate) fn flush_if_due(&mut self) {
+        if self.next.is_none_or(|next| now() >= next) {
+            self.flush();
+        }
+    }
+
     /// Shows what was counted, if anything was.
     fn flush(&mut self) {
         match std::mem::take(&mut self.held) {
@@ -188,12 +195,4 @@ impl Complaints {
         }
         self.next = Some(now() + INTERVAL);
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a driver: this is where its time comes from"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

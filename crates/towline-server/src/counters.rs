@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::admission::Refusal;
+
 /// A moment's view of a server's counters. Each is exact; together they may be a moment apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -13,6 +15,14 @@ pub struct Counters {
     pub active: u64,
     /// Connections closed at once because the limit was reached.
     pub refused_at_limit: u64,
+    /// Connections closed at once because their address had its share (`Builder::max_per_address`).
+    pub refused_at_address_limit: u64,
+    /// Connections closed at once because too many came (`Builder::accept_rate`).
+    pub refused_at_rate: u64,
+    /// Connections closed at once because of their network (`Builder::allow`, `Builder::deny`).
+    pub refused_networks: u64,
+    /// Connections of proxies whose header was missing, malformed or not believed.
+    pub refused_proxy_headers: u64,
     /// Connections that ended in their handshake, those refused there included.
     pub handshake_failures: u64,
     /// Connections that were refused after their handshake (`Builder::authorise`).
@@ -28,6 +38,10 @@ pub(crate) struct Shared {
     accepted: AtomicU64,
     active: AtomicU64,
     refused_at_limit: AtomicU64,
+    refused_at_address_limit: AtomicU64,
+    refused_at_rate: AtomicU64,
+    refused_networks: AtomicU64,
+    refused_proxy_headers: AtomicU64,
     handshake_failures: AtomicU64,
     not_authorised: AtomicU64,
     handler_panics: AtomicU64,
@@ -41,6 +55,10 @@ impl Shared {
             accepted: read(&self.accepted),
             active: read(&self.active),
             refused_at_limit: read(&self.refused_at_limit),
+            refused_at_address_limit: read(&self.refused_at_address_limit),
+            refused_at_rate: read(&self.refused_at_rate),
+            refused_networks: read(&self.refused_networks),
+            refused_proxy_headers: read(&self.refused_proxy_headers),
             handshake_failures: read(&self.handshake_failures),
             not_authorised: read(&self.not_authorised),
             handler_panics: read(&self.handler_panics),
@@ -55,8 +73,18 @@ impl Shared {
         Active(Arc::clone(self))
     }
 
-    pub(crate) fn refused_at_limit(&self) {
-        self.refused_at_limit.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        let counter = match refusal {
+            Refusal::Limit => &self.refused_at_limit,
+            Refusal::AddressLimit => &self.refused_at_address_limit,
+            Refusal::Rate => &self.refused_at_rate,
+            Refusal::Network => &self.refused_networks,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused_proxy_header(&self) {
+        self.refused_proxy_headers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn handshake_failed(&self) {

@@ -1,147 +1,26 @@
-//! The server: its settings, its handle, and its end.
+//! The server: its handle, and its end.
 
+use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use towline_transport::{Authorisation, Connection};
 
-use crate::accept::Accept;
-use crate::accept_loop::AcceptLoop;
-use crate::counters::{Counters, Shared};
-use crate::outcome::Outcome;
+use crate::builder::Builder;
+use crate::counters::Counters;
+use crate::metrics::ServerMetrics;
+use crate::registry::Registry;
+use crate::socket::Socket;
+use crate::strategy::Strategy;
 
-/// Settings that cannot be served with.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A limit that lets nobody in, or more than can be counted.
-    #[error("max_connections is {given}; it must be from 1 to {most}")]
-    MaxConnections {
-        /// What was set.
-        given: usize,
-        /// The largest value.
-        most: usize,
-    },
-    /// Nothing to accept from.
-    #[error("a server needs at least one listener")]
-    NoListener,
-}
-
-/// How a server runs. The defaults suit a machine that serves thousands of peers.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    max_connections: usize,
-    drain_deadline: Duration,
-    authorisation: Authorisation,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            max_connections: 10_240,
-            drain_deadline: Duration::from_secs(10),
-            authorisation: Authorisation::default(),
-        }
-    }
-}
-
-impl Builder {
-    /// How many connections may live at once over all listeners, unfinished handshakes included:
-    /// 10,240 unless told otherwise. One more is accepted and closed at once, and counted.
-    ///
-    /// Each costs a file descriptor and its buffers: some 300 KiB for a busy TLS connection.
-    pub fn max_connections(mut self, most: usize) -> Self {
-        self.max_connections = most;
-        self
-    }
-
-    /// How long [`Server::drain`] waits for handlers: 10 seconds unless told otherwise. Less cuts
-    /// off transfers that would have finished, more makes stopping slow.
-    pub fn drain_deadline(mut self, limit: Duration) -> Self {
-        self.drain_deadline = limit;
-        self
-    }
-
-    /// Which peers get a handler, whatever their connections come from: by default all of them. The
-    /// others are closed after their handshake, and counted. A listener of towline-transport can
-    /// refuse them within it, so that they hear why (`ListenOptions::authorise`).
-    pub fn authorise(mut self, authorisation: Authorisation) -> Self {
-        self.authorisation = authorisation;
-        self
-    }
-
-    /// Checks the settings.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::MaxConnections`].
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let most = Semaphore::MAX_PERMITS;
-        if (1..=most).contains(&self.max_connections) {
-            Ok(())
-        } else {
-            Err(ConfigError::MaxConnections {
-                given: self.max_connections,
-                most,
-            })
-        }
-    }
-
-    /// Starts accepting. Must be called within a tokio runtime.
-    ///
-    /// The handler runs once for each connection whose handshake succeeded, in that connection's own
-    /// task; the connection ends when its future does. The token it gets is cancelled when the server
-    /// is being shut down: finish what must be finished and return. What it returns is `()`, or an
-    /// [`Outcome`] that tells why a connection ended badly. A handler that panics ends only its own
-    /// connection.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`].
-    pub fn serve<L, H, F>(
-        self,
-        listeners: impl IntoIterator<Item = L>,
-        handler: H,
-    ) -> Result<Server, ConfigError>
-    where
-        L: Accept,
-        H: Fn(Connection, CancellationToken) -> F + Send + Sync + 'static,
-        F: Future<Output: Into<Outcome>> + Send + 'static,
-    {
-        self.validate()?;
-        let stopping = CancellationToken::new();
-        let cut_off = CancellationToken::new();
-        let counters = Arc::new(Shared::default());
-        let places = Arc::new(Semaphore::new(self.max_connections));
-        let handler = Arc::new(handler);
-        let mut loops = JoinSet::new();
-        for listener in listeners {
-            let accept_loop = AcceptLoop {
-                places: Arc::clone(&places),
-                counters: Arc::clone(&counters),
-                stopping: stopping.clone(),
-                cut_off: cut_off.clone(),
-                authorisation: self.authorisation.clone(),
-            };
-            loops.spawn(accept_loop.run(listener, Arc::clone(&handler)));
-        }
-        if loops.is_empty() {
-            return Err(ConfigError::NoListener);
-        }
-        Ok(Server {
-            stopping,
-            cut_off,
-            counters,
-            loops,
-            drain_deadline: self.drain_deadline,
-        })
-    }
-}
+/// How long handlers that were dropped may take to be gone: one that blocks its thread cannot be.
+const GONE: Duration = Duration::from_secs(1);
 
 /// How a shutdown went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,11 +34,100 @@ pub struct Drained {
 
 /// A running server. Dropping it closes its listeners and cuts every connection off.
 pub struct Server {
-    stopping: CancellationToken,
+    handle: ServerHandle,
     cut_off: CancellationToken,
-    counters: Arc<Shared>,
     loops: JoinSet<Drained>,
+    /// The clock; gone with the server.
+    _helpers: JoinSet<()>,
+    strategy: Option<Arc<dyn Strategy>>,
     drain_deadline: Duration,
+}
+
+/// A server seen from elsewhere: from its handlers, its hooks, other tasks. Cheap to clone; it does not
+/// keep the server running.
+#[derive(Clone)]
+pub struct ServerHandle {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) published: watch::Receiver<ServerMetrics>,
+    pub(crate) failure: Arc<Mutex<Option<Failure>>>,
+    pub(crate) addresses: Arc<[String]>,
+}
+
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// What ended a server ahead of time ([`ServerHandle::abort`]).
+#[derive(Debug, thiserror::Error)]
+#[error("the server was aborted: {0}")]
+pub struct Aborted(#[source] pub Box<dyn Error + Send + Sync>);
+
+impl ServerHandle {
+    /// Asks the server to end, as [`Server::wait`] then does. Never blocks; the second time does
+    /// nothing.
+    pub fn stop(&self) {
+        self.registry.stop().cancel();
+    }
+
+    /// Asks the server to end for a reason, which [`Server::wait`] returns. The first reason counts.
+    pub fn abort(&self, reason: impl Into<Box<dyn Error + Send + Sync>>) {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| reason.into());
+        self.stop();
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Failure> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// The sockets that live now, in the order in which they were accepted.
+    pub fn sockets(&self) -> Vec<Socket> {
+        let mut sockets = Vec::new();
+        self.registry.for_each(|socket| {
+            if !socket.is_closed() {
+                sockets.push(socket.clone());
+            }
+        });
+        sockets.sort_unstable_by_key(Socket::id);
+        sockets
+    }
+
+    /// What the server does, live; rates are those of the last full interval.
+    pub fn metrics(&self) -> ServerMetrics {
+        let last = self.published.borrow();
+        let rates = (last.reads_per_second, last.writes_per_second);
+        drop(last);
+        ServerMetrics::view(&self.registry, rates)
+    }
+
+    /// The snapshots of each interval, as they come.
+    pub fn metrics_watch(&self) -> watch::Receiver<ServerMetrics> {
+        self.published.clone()
+    }
+
+    /// Where the server listens, as its listeners say.
+    pub fn local(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// The TCP address it listens on, with the real port; the first if there are several.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addresses.iter().find_map(|address| {
+            let (_, rest) = address.split_once("://")?;
+            rest.split(['/', '?', '#']).next()?.parse().ok()
+        })
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle")
+            .field("local", &self.addresses)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -168,29 +136,110 @@ impl Server {
         Builder::default()
     }
 
-    /// What it has seen so far.
-    pub fn counters(&self) -> Counters {
-        self.counters.view()
+    pub(crate) fn new(
+        handle: ServerHandle,
+        cut_off: CancellationToken,
+        loops: JoinSet<Drained>,
+        helpers: JoinSet<()>,
+        strategy: Option<Arc<dyn Strategy>>,
+        drain_deadline: Duration,
+    ) -> Self {
+        Self {
+            handle,
+            cut_off,
+            loops,
+            _helpers: helpers,
+            strategy,
+            drain_deadline,
+        }
     }
 
-    /// The token that every handler gets: cancelled when a shutdown begins.
+    /// The server, for others.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// What it has seen so far.
+    pub fn counters(&self) -> Counters {
+        self.handle.registry.counters.view()
+    }
+
+    /// What its sockets do ([`ServerHandle::metrics`]). Connections of [`Builder::serve`] are not
+    /// sockets, and only counted.
+    pub fn metrics(&self) -> ServerMetrics {
+        self.handle.metrics()
+    }
+
+    /// The sockets that live now ([`ServerHandle::sockets`]).
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.handle.sockets()
+    }
+
+    /// The token that every handler gets: cancelled when a shutdown begins. Cancelling it asks the
+    /// server to end.
     pub fn stopping(&self) -> CancellationToken {
-        self.stopping.clone()
+        self.handle.registry.stop().clone()
+    }
+
+    /// Serves until somebody asks the server to end, then ends it with the deadline of
+    /// [`Builder::drain_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// The reason it was aborted for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts every connection off.
+    pub async fn wait(self) -> Result<Drained, Aborted> {
+        self.stopping().cancelled().await;
+        let handle = self.handle();
+        let drained = self.drain().await;
+        handle
+            .take_failure()
+            .map_or(Ok(drained), |failure| Err(Aborted(failure)))
     }
 
     /// Ends the server: closes its listeners and unfinished handshakes, tells the handlers, waits for
-    /// them until `deadline` has passed, then cuts the rest off. When this returns, no task is left.
+    /// them until `deadline` has passed, then cuts the rest off. When this returns, no task is left but
+    /// those of handlers that block their thread.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future cuts every connection off at once, as dropping the server does.
     pub async fn shutdown(mut self, deadline: Duration) -> Drained {
-        self.stopping.cancel();
+        let registry = Arc::clone(&self.handle.registry);
+        registry.stop().cancel();
+        registry.begin_stop();
+        let (sockets, _) = registry.tasks();
         let mut total = Drained::default();
-        if timeout(deadline, self.collect(&mut total)).await.is_err() {
+        let in_order = async {
+            self.collect(&mut total).await;
+            // Connections that were taken in while the loops ended.
+            registry.begin_stop();
+            registry.all_tasks_ended().await;
+        };
+        let mut left = 0;
+        if timeout(deadline, in_order).await.is_err() {
             self.cut_off.cancel();
             self.collect(&mut total).await;
+            left = registry.tasks().0;
+            if left > 0 {
+                tracing::warn!(
+                    connections = left,
+                    "cutting off connections that did not end in time"
+                );
+                registry.kill_all();
+                if timeout(GONE, registry.all_tasks_ended()).await.is_err() {
+                    tracing::error!(
+                        tasks = registry.tasks().0,
+                        "handlers block their threads and cannot be ended"
+                    );
+                }
+            }
         }
+        total.cut_off += left as usize;
+        total.finished += sockets.saturating_sub(left) as usize;
         total
     }
 
@@ -213,6 +262,20 @@ impl Server {
                 }
                 Err(error) => tracing::error!(%error, "an accept loop ended out of order"),
             }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let registry = &self.handle.registry;
+        registry.stop().cancel();
+        registry.begin_stop();
+        registry.kill_all();
+        if let Some(strategy) = self.strategy.take()
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| strategy.on_stop()))
+        {
+            registry.panicked("a strategy", payload);
         }
     }
 }

@@ -14,6 +14,7 @@ use towline_identity::{
 use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint};
 use crate::psk::{self, Records};
+use crate::race::race;
 use crate::tls::HandshakeError;
 use crate::{mem, tcp, tls};
 
@@ -499,37 +500,20 @@ impl Attempt<'_> {
                 endpoint: self.name(),
                 source,
             })?;
-        let mut last = None;
-        for (tried, address) in addresses.iter().enumerate() {
-            // An address that swallows packets leaves the others their share.
-            let now = now();
-            let left = (addresses.len() - tried) as u32;
-            let until = now + self.deadline.saturating_duration_since(now) / left;
-            match timeout_at(until, tcp::dial(*address)).await {
-                Ok(Ok(stream)) => {
-                    let addresses = stream
-                        .local_addr()
-                        .and_then(|local| Ok((local, stream.peer_addr()?)));
-                    match addresses {
-                        Ok((local, remote)) => {
-                            return Ok((stream, tcp::text(local), tcp::text(remote)));
-                        }
-                        Err(error) => last = Some(error),
-                    }
-                }
-                Ok(Err(error)) => {
-                    tracing::debug!(%address, %error, "an address did not answer");
-                    last = Some(error);
-                }
-                Err(_) => {
-                    tracing::debug!(%address, "an address did not answer in its share of the time")
-                }
-            }
+        let stream = self
+            .within("dialling", race(&addresses, tcp::dial))
+            .await?
+            .map_err(|error| match error {
+                Some(error) => ConnectError::from_dial(self.name(), error),
+                None => self.timed_out("dialling"),
+            })?;
+        let addresses = stream
+            .local_addr()
+            .and_then(|local| Ok((local, stream.peer_addr()?)));
+        match addresses {
+            Ok((local, remote)) => Ok((stream, tcp::text(local), tcp::text(remote))),
+            Err(error) => Err(ConnectError::from_dial(self.name(), error)),
         }
-        Err(match last {
-            Some(error) => ConnectError::from_dial(self.name(), error),
-            None => self.timed_out("dialling"),
-        })
     }
 
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,11 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use towline_identity::tls::{Acceptor, Refusal, TlsConfigError, TlsProblem};
-use towline_identity::{
-    Authorisation, LiveIdentity, LoadError, Peer, PreSharedKey, Trust, Verdict,
-};
+use towline_identity::{Authorisation, LiveIdentity, LoadError, PreSharedKey, Trust, Verdict};
 
-use crate::connection::{BoxIo, Connection};
+use crate::connection::{Connection, Io};
 use crate::endpoint::{Address, Endpoint};
+use crate::established::{Established, Remote, Stream};
 use crate::psk::{self, Records};
 use crate::server_tls::ServerTls;
 use crate::{mem, tcp, tls};
@@ -383,20 +383,29 @@ impl Listener {
         let (raw, remote) = match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                (Raw::Tcp(stream), tcp::text(address))
+                (Raw::Tcp(stream), Remote::address(address))
             }
             Socket::Tls(listener, settings) => {
                 let (stream, address) = listener.accept().await?;
-                (Raw::Tls(stream, settings.acceptor()), tcp::text(address))
+                (
+                    Raw::Tls(stream, settings.acceptor()),
+                    Remote::address(address),
+                )
             }
             #[cfg(unix)]
             Socket::Unix(listener) => {
                 let (stream, remote) = listener.accept().await?;
-                (Raw::Unix(stream, listener.address()), remote)
+                (
+                    Raw::Unix(stream, listener.address()),
+                    Remote::Named(remote.into()),
+                )
             }
             Socket::Mem(listener) => {
                 let pipe = listener.accept().await?;
-                (Raw::Mem(pipe.io, self.local.to_string()), pipe.remote)
+                (
+                    Raw::Mem(pipe.io, self.local.to_string()),
+                    Remote::Named(pipe.remote.into()),
+                )
             }
         };
         Ok(Incoming {
@@ -475,7 +484,7 @@ impl fmt::Debug for Listener {
 /// A client that was accepted and has not shaken hands yet. Dropping it hangs up.
 pub struct Incoming {
     raw: Raw,
-    remote: String,
+    remote: Remote,
     authorisation: Authorisation,
     handshake_timeout: Duration,
     sealing: Option<Arc<Sealing>>,
@@ -491,8 +500,30 @@ enum Raw {
 
 impl Incoming {
     /// Where it comes from, such as `tcp://127.0.0.1:59705`.
-    pub fn remote_addr(&self) -> &str {
+    pub const fn remote(&self) -> &Remote {
         &self.remote
+    }
+
+    /// Says where it comes from, when something in front of this listener knows better. Whoever judges
+    /// peers by their address judges this one.
+    pub fn set_remote(&mut self, remote: Remote) {
+        self.remote = remote;
+    }
+
+    /// The bytes below every handshake: what a proxy says before the client speaks is read from here.
+    /// What is read is gone for the handshake.
+    pub fn raw_mut(&mut self) -> &mut dyn Io {
+        match &mut self.raw {
+            Raw::Tcp(stream) | Raw::Tls(stream, _) => stream,
+            #[cfg(unix)]
+            Raw::Unix(stream, _) => stream,
+            Raw::Mem(stream, _) => stream,
+        }
+    }
+
+    /// Whether [`establish`](Self::establish) waits for the client.
+    pub const fn shakes_hands(&self) -> bool {
+        matches!(self.raw, Raw::Tls(..)) || self.sealing.is_some()
     }
 
     /// Finishes every handshake of the stack. Call it in the connection's own task: a client may take
@@ -507,50 +538,71 @@ impl Incoming {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection.
-    pub async fn handshake(mut self) -> Result<Connection, AcceptError> {
+    pub async fn handshake(self) -> Result<Connection, AcceptError> {
+        self.establish().await?.into_accepted()
+    }
+
+    /// As [`handshake`](Self::handshake), and leaves the socket in the open.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn establish(mut self) -> Result<Established, AcceptError> {
         let limit = self.handshake_timeout;
         match self.sealing.take() {
-            Some(sealing) => sealing.seal(self.open(true).await?, limit).await,
+            Some(sealing) => {
+                let beneath = self.open(true).await?.into_accepted()?;
+                sealing.seal(beneath, limit).await.map(Established::from)
+            }
             None => self.open(false).await,
         }
     }
 
     /// Everything beneath the pre-shared-key layer. If there is one, who has not proven a key yet is
     /// judged there.
-    async fn open(self, judged_later: bool) -> Result<Connection, AcceptError> {
-        let remote = self.remote;
-        let (io, local): (BoxIo, _) = match self.raw {
+    async fn open(self, judged_later: bool) -> Result<Established, AcceptError> {
+        let (stream, local): (_, Option<Box<str>>) = match self.raw {
             Raw::Tcp(stream) => {
-                let local = prepare(&stream, &remote)?;
-                (Box::new(stream), local)
+                prepare(&stream, &self.remote)?;
+                (Stream::Tcp(stream), None)
             }
             Raw::Tls(stream, acceptor) => {
-                let local = prepare(&stream, &remote)?;
-                let nobody = Peer::unauthenticated(remote.as_str());
-                if let Some(ip) = nobody.ip()
-                    && let Verdict::Refuse(why) = self.authorisation.check_address(ip)
+                let local = prepare(&stream, &self.remote)?;
+                let remote = self.remote.to_string();
+                if let Some(address) = self.remote.socket_addr()
+                    && let Verdict::Refuse(why) = self.authorisation.check_address(address.ip())
                 {
                     tls::deny(stream).await;
                     return Err(AcceptError::Refused { remote, why });
                 }
                 let limit = self.handshake_timeout;
                 let (stream, peer) = tls::accept(stream, acceptor, &remote, limit).await?;
-                return Ok(Connection::new(Box::new(stream), peer, local, remote));
+                let mut established =
+                    Established::new(Stream::Other(Box::new(stream)), self.remote);
+                established.peer = Some(Box::new(peer));
+                established.local = Some(tcp::text(local).into());
+                return Ok(established);
             }
             #[cfg(unix)]
-            Raw::Unix(stream, local) => (Box::new(stream), local),
-            Raw::Mem(stream, local) => (Box::new(stream), local),
+            Raw::Unix(stream, local) => (Stream::Unix(stream), Some(local.into())),
+            Raw::Mem(stream, local) => (Stream::Other(Box::new(stream)), Some(local.into())),
         };
-        let peer = Peer::unauthenticated(remote.as_str());
-        let verdict = match peer.ip() {
-            Some(ip) if judged_later => self.authorisation.check_address(ip),
+        let mut established = Established::new(stream, self.remote);
+        established.local = local;
+        let verdict = match established.remote.socket_addr() {
+            Some(address) if judged_later => self.authorisation.check_address(address.ip()),
             _ if judged_later => Verdict::Allow,
-            _ => self.authorisation.check(&peer),
+            _ => self.authorisation.check(&established.peer()),
         };
         if let Verdict::Refuse(why) = verdict {
+            let remote = established.remote.to_string();
             return Err(AcceptError::Refused { remote, why });
         }
-        Ok(Connection::new(io, peer, local, remote))
+        Ok(established)
     }
 }
 
@@ -562,13 +614,20 @@ impl fmt::Debug for Incoming {
     }
 }
 
+impl Established {
+    fn into_accepted(self) -> Result<Connection, AcceptError> {
+        let remote = self.remote.to_string();
+        self.into_connection()
+            .map_err(|source| AcceptError::Io { remote, source })
+    }
+}
+
 /// Sets the options of an accepted socket and returns its own address.
-fn prepare(stream: &TcpStream, remote: &str) -> Result<String, AcceptError> {
+fn prepare(stream: &TcpStream, remote: &Remote) -> Result<SocketAddr, AcceptError> {
     tcp::set_up(stream)
         .and_then(|()| stream.local_addr())
-        .map(tcp::text)
         .map_err(|source| AcceptError::Io {
-            remote: remote.to_owned(),
+            remote: remote.to_string(),
             source,
         })
 }

@@ -1,0 +1,268 @@
+//! All sockets of a server, and what became of those that are gone.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::complaints::Complaints;
+use crate::counters;
+use crate::socket::{CloseReason, Inner, Socket, Traffic, WeakSocket};
+
+/// Sockets are spread over so many locks.
+const SHARDS: usize = 16;
+
+/// What the sockets of one server, or one client, share.
+pub(crate) struct Registry {
+    next_id: AtomicU64,
+    sockets: [Mutex<HashMap<u64, WeakSocket>>; SHARDS],
+    max_queued: usize,
+    linger: Duration,
+    connections: Gauge,
+    tasks: Gauge,
+    /// Told when the last task has ended.
+    idle: Notify,
+    departed_read: AtomicU64,
+    departed_written: AtomicU64,
+    closed: [AtomicU64; CloseReason::ALL.len()],
+    pub(crate) reading: Reading,
+    stopping: AtomicBool,
+    stop: CancellationToken,
+    pub(crate) counters: Arc<counters::Shared>,
+    panics: Mutex<Complaints>,
+}
+
+/// What the read loops of all connections have done.
+#[derive(Default)]
+pub(crate) struct Reading {
+    pub(crate) packets: AtomicU64,
+    pub(crate) oversized: AtomicU64,
+    pub(crate) unfinished: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) yields: AtomicU64,
+    pub(crate) buffers: AtomicU64,
+}
+
+impl Reading {
+    pub(crate) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// A number that goes up and down, and how high it has been.
+#[derive(Default)]
+struct Gauge {
+    now: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Gauge {
+    fn up(&self) {
+        let now = self.now.fetch_add(1, Ordering::AcqRel) + 1;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// True if that was the last.
+    fn down(&self) -> bool {
+        self.now.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::Acquire)
+    }
+
+    fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(
+        max_queued: usize,
+        linger: Duration,
+        stop: CancellationToken,
+        counters: Arc<counters::Shared>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            next_id: AtomicU64::new(1),
+            sockets: Default::default(),
+            max_queued,
+            linger,
+            connections: Gauge::default(),
+            tasks: Gauge::default(),
+            idle: Notify::new(),
+            departed_read: AtomicU64::new(0),
+            departed_written: AtomicU64::new(0),
+            closed: Default::default(),
+            reading: Reading::default(),
+            stopping: AtomicBool::new(false),
+            stop,
+            counters,
+            panics: Mutex::new(Complaints::new("panics")),
+        })
+    }
+
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) const fn max_queued(&self) -> usize {
+        self.max_queued
+    }
+
+    /// How long a connection whose handler has returned may take to send what waits.
+    pub(crate) const fn linger(&self) -> Duration {
+        self.linger
+    }
+
+    pub(crate) fn enter(&self, id: u64, socket: WeakSocket) {
+        self.connections.up();
+        self.shard(id).insert(id, socket);
+    }
+
+    /// A connection has ended; its socket may live on in somebody's hands.
+    pub(crate) fn left(&self, reason: CloseReason) {
+        self.connections.down();
+        self.closed[reason as usize - 1].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A socket is gone for good.
+    pub(crate) fn depart(&self, id: u64, traffic: &Traffic) {
+        let mut shard = self.shard(id);
+        self.departed_read
+            .fetch_add(traffic.read(), Ordering::Relaxed);
+        self.departed_written
+            .fetch_add(traffic.written(), Ordering::Relaxed);
+        shard.remove(&id);
+    }
+
+    /// Calls `each` with every socket that is referred to, ended or not. No lock is held meanwhile.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&Socket)) {
+        for shard in &self.sockets {
+            // The clones are dropped outside the lock: the last one of a socket takes it out of the map.
+            let sockets: Vec<Socket> = lock(shard)
+                .values()
+                .filter_map(WeakSocket::upgrade)
+                .collect();
+            for socket in &sockets {
+                each(socket);
+            }
+        }
+    }
+
+    /// Bytes read and written by all sockets that ever were.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let (mut read, mut written) = (0, 0);
+        let mut sockets = Vec::new();
+        // A socket that departs is taken off the map and added to the departed under its shard's lock:
+        // with all locks held it is counted once.
+        let guards: Vec<_> = self.sockets.iter().map(lock).collect();
+        for guard in &guards {
+            for socket in guard.values() {
+                if let Some(socket) = socket.upgrade() {
+                    read += socket.total_read();
+                    written += socket.total_written();
+                    sockets.push(socket);
+                }
+            }
+        }
+        read += self.departed_read.load(Ordering::Relaxed);
+        written += self.departed_written.load(Ordering::Relaxed);
+        drop(guards);
+        (read, written)
+    }
+
+    pub(crate) fn connections(&self) -> (u64, u64) {
+        (self.connections.now(), self.connections.peak())
+    }
+
+    pub(crate) fn tasks(&self) -> (u64, u64) {
+        (self.tasks.now(), self.tasks.peak())
+    }
+
+    pub(crate) fn closed(&self, reason: CloseReason) -> u64 {
+        self.closed[reason as usize - 1].load(Ordering::Relaxed)
+    }
+
+    /// Counts a task in, and out again when the guard is dropped.
+    pub(crate) fn task(self: &Arc<Self>) -> TaskGuard {
+        self.tasks.up();
+        TaskGuard(Arc::clone(self))
+    }
+
+    /// Waits until no task of a connection is left.
+    pub(crate) async fn all_tasks_ended(&self) {
+        loop {
+            let told = self.idle.notified();
+            if self.tasks.now() == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Tells every connection that the server is stopping.
+    pub(crate) fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.for_each(|socket| socket.0.nudge());
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) const fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Drops every handler and resets every connection.
+    pub(crate) fn kill_all(&self) {
+        self.for_each(|socket| Inner::kill(&socket.0));
+    }
+
+    /// Counts a panic and shows it, at most once a second.
+    pub(crate) fn panicked(&self, whose: &str, payload: Box<dyn Any + Send>) {
+        self.counters.handler_panicked();
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no text");
+        let line = format!("{whose} panicked; nobody else is affected: {text}");
+        lock(&self.panics).note(line);
+        // A payload may panic once more while it is dropped.
+        if catch_unwind(AssertUnwindSafe(|| drop(payload))).is_err() {
+            tracing::error!("the panic's payload panicked as well");
+        }
+    }
+
+    /// Shows panics that were counted and not shown.
+    pub(crate) fn show_panics(&self) {
+        lock(&self.panics).flush_if_due();
+    }
+
+    fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, WeakSocket>> {
+        // Within bounds: a remainder.
+        lock(&self.sockets[(id % SHARDS as u64) as usize])
+    }
+}
+
+/// A task that is counted.
+pub(crate) struct TaskGuard(Arc<Registry>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        if self.0.tasks.down() {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

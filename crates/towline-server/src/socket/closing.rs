@@ -1,0 +1,166 @@
+//! Why a connection ended, who wants to know, and what runs then.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Socket;
+
+/// Who ended a connection, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum CloseReason {
+    /// The application here, or its handler returned.
+    Server = 1,
+    /// The other end.
+    Client = 2,
+    /// The transport failed.
+    Error = 3,
+    /// Nothing came or went for too long.
+    IdleTimeout = 4,
+    /// The first byte did not come in time.
+    FirstByteTimeout = 5,
+    /// A packet was begun and not finished in time.
+    PacketTimeout = 6,
+    /// What waits to be written made no progress in time.
+    WriteTimeout = 7,
+    /// A packet was larger than allowed.
+    PacketTooBig = 8,
+    /// The stream cannot be cut into packets.
+    Malformed = 9,
+    /// It did not take what was sent to it, and its policy is to end it.
+    SlowConsumer = 10,
+    /// Its handler panicked.
+    Panicked = 11,
+    /// The server stopped.
+    Shutdown = 12,
+}
+
+impl CloseReason {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Server,
+        Self::Client,
+        Self::Error,
+        Self::IdleTimeout,
+        Self::FirstByteTimeout,
+        Self::PacketTimeout,
+        Self::WriteTimeout,
+        Self::PacketTooBig,
+        Self::Malformed,
+        Self::SlowConsumer,
+        Self::Panicked,
+        Self::Shutdown,
+    ];
+
+    /// A word for logs and for the labels of metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Error => "error",
+            Self::IdleTimeout => "idle_timeout",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::PacketTimeout => "packet_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::PacketTooBig => "packet_too_big",
+            Self::Malformed => "malformed",
+            Self::SlowConsumer => "slow_consumer",
+            Self::Panicked => "panicked",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => None,
+            number => Some(Self::ALL[number as usize - 1]),
+        }
+    }
+}
+
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What runs when a connection ends.
+pub(super) type Hook = Box<dyn FnOnce(&Socket, CloseReason) + Send>;
+
+/// The end of one connection.
+#[derive(Default)]
+pub(super) struct End {
+    /// 0 while it lives.
+    reason: AtomicU8,
+    told: Notify,
+    /// `None` once they have run.
+    hooks: Mutex<Option<Vec<Hook>>>,
+}
+
+impl End {
+    pub(super) fn new() -> Self {
+        Self {
+            hooks: Mutex::new(Some(Vec::new())),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<CloseReason> {
+        CloseReason::from_number(self.reason.load(Ordering::Acquire))
+    }
+
+    /// Notes the reason; false if there was one already.
+    pub(super) fn note(&self, reason: CloseReason) -> bool {
+        self.reason
+            .compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Runs the hooks, the last first, and wakes whoever waits. No lock is held meanwhile: a hook may
+    /// close, ask, and add hooks.
+    pub(super) fn tell(&self, socket: &Socket, reason: CloseReason) {
+        self.told.notify_waiters();
+        let hooks = self
+            .hooks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        for hook in hooks.into_iter().flatten().rev() {
+            run(hook, socket, reason);
+        }
+    }
+
+    pub(super) fn add(&self, socket: &Socket, hook: Hook) {
+        {
+            let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(hooks) = &mut *hooks {
+                hooks.push(hook);
+                return;
+            }
+        }
+        if let Some(reason) = self.reason() {
+            run(hook, socket, reason);
+        }
+    }
+
+    pub(super) async fn wait(&self) -> CloseReason {
+        loop {
+            let told = self.told.notified();
+            if let Some(reason) = self.reason() {
+                return reason;
+            }
+            told.await;
+        }
+    }
+}
+
+/// A hook that panics ends nobody else's task.
+fn run(hook: Hook, socket: &Socket, reason: CloseReason) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook(socket, reason))) {
+        socket.0.registry.panicked("a close hook", payload);
+    }
+}

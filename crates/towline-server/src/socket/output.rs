@@ -1,0 +1,349 @@
+//! What one connection sends: a queue of whole messages in front of a writer.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use tokio::io::{AsyncWrite, WriteHalf};
+use tokio::net::tcp;
+#[cfg(unix)]
+use tokio::net::unix;
+use tokio::time::Instant;
+use towline_codec::framing::EncodeError;
+use towline_transport::BoxIo;
+
+/// Buffers that leave in one vectored write.
+const SLICES: usize = 64;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pushed {
+    /// The system has all of it.
+    Written,
+    /// It waits, whole or in part, and leaves in its turn.
+    Queued,
+    /// It took the place of older messages, which were dropped.
+    Replaced,
+}
+
+/// Why a message was not sent. Nothing of it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Closed,
+    /// Too much waits already.
+    #[error(
+        "{queued} bytes wait to be sent and at most {max} may: the peer reads too slowly; send later or close"
+    )]
+    Full {
+        /// What waits, in bytes.
+        queued: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The payload cannot be a packet.
+    #[error(transparent)]
+    Packet(EncodeError),
+}
+
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> Self {
+        let kind = match error {
+            SendError::Closed => io::ErrorKind::NotConnected,
+            SendError::Full { .. } => io::ErrorKind::WouldBlock,
+            SendError::Packet(_) => io::ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// What to do with a message for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shed {
+    /// It is not taken.
+    Refuse,
+    /// The oldest whole messages go, as many as it takes.
+    Oldest,
+    /// All whole messages go that wait, room or not: only the latest counts.
+    All,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Until nothing waits.
+    Empty,
+    /// Until so many bytes fit.
+    For(usize),
+}
+
+/// Where bytes leave.
+pub(super) enum Writer {
+    Tcp(tcp::OwnedWriteHalf),
+    #[cfg(unix)]
+    Unix(unix::OwnedWriteHalf),
+    Other(WriteHalf<BoxIo>),
+    /// Being wrapped; it comes back.
+    Away,
+}
+
+impl Writer {
+    /// Ends the connection so that the peer is told at once, and what is on its way is lost.
+    pub(super) fn reset(self) {
+        let Self::Tcp(half) = self else { return };
+        if let Err(error) = SockRef::from(half.as_ref()).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "a connection could not be set to be reset");
+        }
+        // Without the goodbye of a half that is dropped.
+        half.forget();
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // Tried first without the runtime's budget for one task: who sends to many is not to wait for
+        // the hundredth.
+        match self {
+            Self::Tcp(half) => match half.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Pin::new(half).poll_write(cx, bytes)
+                }
+                tried => Poll::Ready(tried),
+            },
+            #[cfg(unix)]
+            Self::Unix(half) => match half.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Pin::new(half).poll_write(cx, bytes)
+                }
+                tried => Poll::Ready(tried),
+            },
+            Self::Other(half) => Pin::new(half).poll_write(cx, bytes),
+            Self::Away => Poll::Pending,
+        }
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(half) => Pin::new(half).poll_write_vectored(cx, slices),
+            #[cfg(unix)]
+            Self::Unix(half) => Pin::new(half).poll_write_vectored(cx, slices),
+            Self::Other(half) => Pin::new(half).poll_write_vectored(cx, slices),
+            Self::Away => Poll::Pending,
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            // A socket keeps nothing back.
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            #[cfg(unix)]
+            Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Other(half) => Pin::new(half).poll_flush(cx),
+            Self::Away => Poll::Pending,
+        }
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            #[cfg(unix)]
+            Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Other(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Away => Poll::Pending,
+        }
+    }
+}
+
+/// The queue. Its owner locks it for as long as one call takes.
+#[derive(Default)]
+pub(super) struct Output {
+    /// `None` when the connection has ended.
+    pub(super) writer: Option<Writer>,
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    /// The first message of the queue has left in part, and cannot be dropped any more.
+    begun: bool,
+    /// The writer was given bytes that it may still hold.
+    unflushed: bool,
+    /// Since when the queue has made no progress; `None` if nothing waits.
+    stuck_since: Option<Instant>,
+    /// Who waits to write into the empty queue.
+    waiting: Option<Waker>,
+}
+
+impl Output {
+    pub(super) fn new(writer: Writer) -> Self {
+        Self {
+            writer: Some(writer),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Whether the connection's task has something to write or to flush.
+    pub(super) fn has_work(&self) -> bool {
+        !self.queue.is_empty() || self.unflushed || self.waiting.is_some()
+    }
+
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        self.stuck_since
+    }
+
+    /// Drops everything, and wakes whoever waits.
+    pub(super) fn end(&mut self) -> Option<Writer> {
+        self.queue = VecDeque::new();
+        self.queued = 0;
+        self.stuck_since = None;
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+        self.writer.take()
+    }
+
+    /// Writes what there is room for right now; the number of bytes. Only into an empty queue, or the
+    /// bytes would overtake others.
+    pub(super) fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
+        debug_assert!(self.queue.is_empty(), "bytes never overtake others");
+        let Some(writer) = &mut self.writer else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let mut written = 0;
+        while written < bytes.len() {
+            match writer.poll_write(cx, &bytes[written..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        if written > 0 {
+            self.flush_now(cx)?;
+        }
+        Ok(written)
+    }
+
+    /// Puts a message at the end; `begun` if its first bytes have left.
+    pub(super) fn enqueue(&mut self, bytes: Bytes, begun: bool, now: Instant) {
+        if self.queue.is_empty() {
+            self.begun = begun;
+            self.stuck_since = Some(now);
+        }
+        self.queued += bytes.len();
+        self.queue.push_back(bytes);
+    }
+
+    /// Makes room for `len` bytes below `max`; how many messages were dropped for it, or `None` if there
+    /// is no room. A message that has left in part always stays.
+    pub(super) fn make_room(&mut self, len: usize, max: usize, shed: Shed) -> Option<usize> {
+        let fits = |queued: usize| queued.saturating_add(len) <= max;
+        let first = usize::from(self.begun && !self.queue.is_empty());
+        let mut dropped = 0;
+        match shed {
+            Shed::Refuse => {}
+            Shed::Oldest => {
+                while !fits(self.queued) && self.queue.len() > first {
+                    if let Some(gone) = self.queue.remove(first) {
+                        self.queued -= gone.len();
+                        dropped += 1;
+                    }
+                }
+            }
+            Shed::All => {
+                dropped = self.queue.len() - first;
+                let gone: usize = self.queue.drain(first..).map(|gone| gone.len()).sum();
+                self.queued -= gone;
+            }
+        }
+        // A message for an empty queue is always taken.
+        (self.queue.is_empty() || fits(self.queued)).then_some(dropped)
+    }
+
+    /// Writes what waits. Ready when nothing does; the numbers of bytes go to `written`.
+    pub(super) fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: impl Fn() -> Instant,
+        mut written: impl FnMut(usize),
+    ) -> Poll<io::Result<()>> {
+        while !self.queue.is_empty() {
+            let Some(writer) = &mut self.writer else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self
+                .queue
+                .iter()
+                .zip(&mut slices)
+                .map(|(bytes, slice)| *slice = IoSlice::new(bytes))
+                .count();
+            let left = match count {
+                1 => ready!(writer.poll_write(cx, &self.queue[0]))?,
+                _ => ready!(writer.poll_write_vectored(cx, &slices[..count]))?,
+            };
+            if left == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            written(left);
+            self.take_off(left);
+            self.unflushed = true;
+            self.stuck_since = (!self.queue.is_empty()).then(&now);
+        }
+        if self.unflushed {
+            let Some(writer) = &mut self.writer else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            ready!(writer.poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Remembers who waits to write into the empty queue.
+    pub(super) fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    fn flush_now(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if let Some(writer) = &mut self.writer {
+            self.unflushed = match writer.poll_flush(cx) {
+                Poll::Ready(flushed) => flushed.map(|()| false)?,
+                Poll::Pending => true,
+            };
+        }
+        Ok(())
+    }
+
+    fn take_off(&mut self, mut left: usize) {
+        self.queued -= left;
+        while let Some(first) = self.queue.front_mut() {
+            if left < first.len() {
+                first.advance(left);
+                self.begun = self.begun || left > 0;
+                return;
+            }
+            left -= first.len();
+            self.queue.pop_front();
+            self.begun = false;
+        }
+        // A connection that has caught up holds nothing.
+        self.queue = VecDeque::new();
+    }
+}

@@ -1,0 +1,509 @@
+//! What all clones of a socket share.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::SystemTime;
+
+use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+use towline_identity::Peer;
+use towline_transport::Remote;
+
+use super::closing::{CloseReason, End, Hook};
+use super::output::{Output, Pushed, Room, SendError, Shed, Writer};
+use super::{Socket, WeakSocket};
+use crate::clock::now;
+use crate::registry::Registry;
+
+pub(crate) struct Inner {
+    pub(super) id: u64,
+    pub(super) connected_at: SystemTime,
+    pub(super) remote: Remote,
+    pub(super) proven: Option<Box<Peer>>,
+    pub(crate) traffic: Traffic,
+    out: Mutex<Output>,
+    /// Whether the output has something to do; a look at it costs no lock.
+    work: AtomicBool,
+    end: End,
+    /// The connection's task: it drives the output, and the handler within it.
+    task: AtomicWaker,
+    /// Whoever waits for bytes: a close wakes it.
+    pub(super) reader: AtomicWaker,
+    /// Whoever waits for room in the queue.
+    room: Notify,
+    /// The peer has ended its side.
+    pub(super) peer_ended: AtomicBool,
+    /// It did so without saying goodbye, over TLS.
+    pub(super) truncated: AtomicBool,
+    /// The handler is to be dropped.
+    killed: AtomicBool,
+    /// A [`ConnectionTask`](crate::connection_task::ConnectionTask) ends the connection in order.
+    pub(crate) managed: AtomicBool,
+    /// Bytes are counted below a wrapper.
+    pub(super) counted_below: AtomicBool,
+    /// The number of the packet that has begun and not ended; 0 for none.
+    pub(crate) packet: AtomicU32,
+    pub(crate) watch: Mutex<Watch>,
+    pub(crate) registry: Arc<Registry>,
+}
+
+/// Bytes, and bytes in the last interval.
+#[derive(Default)]
+pub(crate) struct Traffic {
+    read: AtomicU64,
+    written: AtomicU64,
+    read_rate: AtomicU64,
+    written_rate: AtomicU64,
+}
+
+/// What the server's clock has seen of a connection.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Watch {
+    pub(crate) rated_read: u64,
+    pub(crate) rated_written: u64,
+    /// When the connection was first looked at.
+    pub(crate) seen_at: Option<u64>,
+    /// Bytes both ways when something last moved, and when that was noticed, in ms of the server's clock.
+    pub(crate) moved: u64,
+    pub(crate) moved_at: u64,
+    /// The packet that was under way, and since when.
+    pub(crate) packet: u32,
+    pub(crate) packet_since: u64,
+}
+
+impl Traffic {
+    pub(crate) fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn read_rate(&self) -> u64 {
+        self.read_rate.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn written_rate(&self) -> u64 {
+        self.written_rate.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_read(&self, count: usize) {
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_written(&self, count: usize) {
+        self.written.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Ends an interval.
+    pub(crate) fn rate(&self, watch: &mut Watch) {
+        let (read, written) = (self.read(), self.written());
+        self.read_rate
+            .store(read - watch.rated_read, Ordering::Relaxed);
+        self.written_rate
+            .store(written - watch.rated_written, Ordering::Relaxed);
+        (watch.rated_read, watch.rated_written) = (read, written);
+    }
+}
+
+/// What is to be sent as one.
+pub(crate) enum Message<'a> {
+    Owned(Bytes),
+    /// Copied only as far as it has to wait.
+    Borrowed(&'a [u8]),
+}
+
+impl Message<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Borrowed(bytes) => bytes,
+        }
+    }
+
+    fn into_rest(self, written: usize) -> Bytes {
+        match self {
+            Self::Owned(mut bytes) => {
+                bytes.advance(written);
+                bytes
+            }
+            Self::Borrowed(bytes) => Bytes::copy_from_slice(&bytes[written..]),
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        connected_at: SystemTime,
+        remote: Remote,
+        proven: Option<Box<Peer>>,
+        writer: Writer,
+    ) -> Arc<Self> {
+        let inner = Arc::new(Self {
+            id: registry.next_id(),
+            connected_at,
+            remote,
+            proven,
+            traffic: Traffic::default(),
+            out: Mutex::new(Output::new(writer)),
+            work: AtomicBool::new(false),
+            end: End::new(),
+            task: AtomicWaker::new(),
+            reader: AtomicWaker::new(),
+            room: Notify::new(),
+            peer_ended: AtomicBool::new(false),
+            truncated: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            managed: AtomicBool::new(false),
+            counted_below: AtomicBool::new(false),
+            packet: AtomicU32::new(0),
+            watch: Mutex::default(),
+            registry,
+        });
+        inner
+            .registry
+            .enter(inner.id, WeakSocket(Arc::downgrade(&inner)));
+        inner
+    }
+
+    pub(super) fn peer(&self) -> Peer {
+        match &self.proven {
+            Some(peer) => (**peer).clone(),
+            None => Peer::unauthenticated(self.remote.to_string()),
+        }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.out().queued()
+    }
+
+    pub(super) fn push(self: &Arc<Self>, bytes: Bytes, shed: Shed) -> Result<Pushed, SendError> {
+        let max = self.registry.max_queued();
+        self.push_message(Message::Owned(bytes), shed, max)
+    }
+
+    pub(super) fn push_slice(self: &Arc<Self>, bytes: &[u8]) -> Result<Pushed, SendError> {
+        let max = self.registry.max_queued();
+        self.push_message(Message::Borrowed(bytes), Shed::Refuse, max)
+    }
+
+    /// Sends a message at once if nothing waits, else puts it behind what waits. A message for an empty
+    /// queue is always taken; behind others at most `max` bytes may wait.
+    pub(crate) fn push_message(
+        self: &Arc<Self>,
+        message: Message<'_>,
+        shed: Shed,
+        max: usize,
+    ) -> Result<Pushed, SendError> {
+        let bytes = message.bytes();
+        let mut out = self.out();
+        if out.writer.is_none() {
+            return Err(SendError::Closed);
+        }
+        if bytes.is_empty() {
+            return Ok(Pushed::Written);
+        }
+        let (mut written, mut dropped) = (0, 0);
+        if out.queued() == 0 {
+            let waker = Waker::from(Arc::clone(self));
+            // Before the transport can wake the task: what it then finds to do waits for this lock.
+            self.work.store(true, Ordering::Release);
+            match out.write_now(&mut Context::from_waker(&waker), bytes) {
+                Ok(count) => written = count,
+                Err(error) => {
+                    drop(out);
+                    self.fail(&error);
+                    return Err(SendError::Closed);
+                }
+            }
+            self.count_written(written);
+            if written == bytes.len() {
+                self.work.store(out.has_work(), Ordering::Release);
+                return Ok(Pushed::Written);
+            }
+        } else {
+            match out.make_room(bytes.len(), max, shed) {
+                Some(count) => dropped = count,
+                None => {
+                    let queued = out.queued();
+                    return Err(SendError::Full { queued, max });
+                }
+            }
+        }
+        out.enqueue(message.into_rest(written), written > 0, now());
+        Ok(if dropped > 0 {
+            Pushed::Replaced
+        } else {
+            Pushed::Queued
+        })
+    }
+
+    /// Ends the connection; false if it had ended.
+    pub(crate) fn close(self: &Arc<Self>, reason: CloseReason) -> bool {
+        if !self.end.note(reason) {
+            return false;
+        }
+        // Dropped outside the lock: a transport may do anything in its destructor.
+        let writer = self.out().end();
+        match writer {
+            Some(writer) if reason == CloseReason::Shutdown => writer.reset(),
+            other => drop(other),
+        }
+        self.registry.left(reason);
+        self.work.store(false, Ordering::Release);
+        self.task.wake();
+        self.reader.wake();
+        self.room.notify_waiters();
+        self.end.tell(&Socket(Arc::clone(self)), reason);
+        true
+    }
+
+    /// Ends the connection and drops its handler.
+    pub(crate) fn kill(self: &Arc<Self>) {
+        self.killed.store(true, Ordering::Release);
+        self.close(CloseReason::Shutdown);
+        self.task.wake();
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    /// Has the task look around: the server is stopping.
+    pub(crate) fn nudge(&self) {
+        self.task.wake();
+        self.reader.wake();
+    }
+
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        self.end.reason()
+    }
+
+    /// Why a connection ends whose handler has returned.
+    pub(crate) fn natural_reason(&self) -> CloseReason {
+        if self.peer_ended.load(Ordering::Acquire) {
+            CloseReason::Client
+        } else {
+            CloseReason::Server
+        }
+    }
+
+    pub(super) async fn closed(&self) -> CloseReason {
+        self.end.wait().await
+    }
+
+    pub(super) fn on_close(self: &Arc<Self>, hook: Hook) {
+        self.end.add(&Socket(Arc::clone(self)), hook);
+    }
+
+    /// The transport failed: the connection ends with a reason that says who is to blame.
+    pub(super) fn fail(self: &Arc<Self>, error: &io::Error) {
+        let reason = match error.kind() {
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::UnexpectedEof => CloseReason::Client,
+            _ => CloseReason::Error,
+        };
+        self.close(reason);
+    }
+
+    /// The number of the packet that has begun and not ended; 0 for none.
+    pub(crate) fn packet_under_way(&self) -> u32 {
+        self.packet.load(Ordering::Relaxed)
+    }
+
+    /// Whether something may wait to be written.
+    pub(crate) fn has_output(&self) -> bool {
+        self.work.load(Ordering::Acquire)
+    }
+
+    /// Since when what waits to be written makes no progress.
+    pub(crate) fn stuck_since(&self) -> Option<tokio::time::Instant> {
+        self.out().stuck_since()
+    }
+
+    pub(super) async fn wait_for(&self, room: Room) -> Result<(), SendError> {
+        let max = self.registry.max_queued();
+        loop {
+            let changed = self.room.notified();
+            {
+                let out = self.out();
+                if out.writer.is_none() {
+                    return Err(SendError::Closed);
+                }
+                let queued = out.queued();
+                let enough = match room {
+                    Room::Empty => queued == 0,
+                    Room::For(len) => queued == 0 || queued.saturating_add(len) <= max,
+                };
+                if enough {
+                    return Ok(());
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// The task that drives the output from now on.
+    pub(crate) fn driven_by(&self, waker: &Waker) {
+        self.task.register(waker);
+    }
+
+    /// Writes what waits; ready when nothing does, or the connection has ended.
+    pub(crate) fn poll_output(self: &Arc<Self>) -> Poll<()> {
+        if !self.work.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        let waker = Waker::from(Arc::clone(self));
+        let mut out = self.out();
+        let drained = out.poll_drain(&mut Context::from_waker(&waker), now, |written| {
+            self.count_written(written);
+            self.room.notify_waiters();
+        });
+        self.work.store(out.has_work(), Ordering::Release);
+        drop(out);
+        match drained {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.room.notify_waiters();
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(error)) => {
+                self.fail(&error);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Writes what waits, and says goodbye.
+    pub(crate) fn poll_finish(self: &Arc<Self>) -> Poll<()> {
+        ready!(self.poll_output());
+        let waker = Waker::from(Arc::clone(self));
+        let mut out = self.out();
+        let Some(writer) = &mut out.writer else {
+            return Poll::Ready(());
+        };
+        // What the peer makes of our goodbye does not matter any more.
+        let _said = ready!(writer.poll_shutdown(&mut Context::from_waker(&waker)));
+        Poll::Ready(())
+    }
+
+    /// The stream's own write: straight to the transport, behind what waits.
+    pub(super) fn poll_write(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let waker = Waker::from(Arc::clone(self));
+        let mut out = self.out();
+        if out.writer.is_none() {
+            return Poll::Ready(Err(SendError::Closed.into()));
+        }
+        // Before the transport can wake the task: what it then finds to do waits for this lock.
+        self.work.store(true, Ordering::Release);
+        let written = match out.queued() {
+            0 => out.write_now(&mut Context::from_waker(&waker), bytes),
+            _ => Ok(0),
+        };
+        match written {
+            Ok(0) => {
+                out.wait(cx);
+                Poll::Pending
+            }
+            Ok(count) => {
+                self.work.store(out.has_work(), Ordering::Release);
+                self.count_written(count);
+                Poll::Ready(Ok(count))
+            }
+            Err(error) => {
+                drop(out);
+                self.fail(&error);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    /// Waits until everything has left.
+    pub(super) fn poll_flush(self: &Arc<Self>, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let pending = self.poll_output().is_pending();
+        let mut out = self.out();
+        if out.writer.is_none() {
+            return Poll::Ready(Err(SendError::Closed.into()));
+        }
+        if !pending {
+            return Poll::Ready(Ok(()));
+        }
+        out.wait(cx);
+        self.work.store(true, Ordering::Release);
+        Poll::Pending
+    }
+
+    pub(super) fn count_read(&self, count: usize) {
+        if !self.counted_below.load(Ordering::Relaxed) {
+            self.traffic.add_read(count);
+        }
+    }
+
+    pub(super) fn count_written(&self, count: usize) {
+        if !self.counted_below.load(Ordering::Relaxed) {
+            self.traffic.add_written(count);
+        }
+    }
+
+    /// Takes the writer out, if nothing waits for it; what is sent meanwhile waits.
+    pub(super) fn borrow_writer(&self) -> Option<Writer> {
+        let mut out = self.out();
+        if out.has_work() {
+            return None;
+        }
+        out.writer
+            .as_mut()
+            .map(|writer| std::mem::replace(writer, Writer::Away))
+    }
+
+    /// Puts a writer in; false if the connection has ended meanwhile.
+    pub(super) fn put_writer(&self, writer: Writer) -> bool {
+        let mut out = self.out();
+        let Some(place) = &mut out.writer else {
+            return false;
+        };
+        *place = writer;
+        self.work.store(out.has_work(), Ordering::Release);
+        drop(out);
+        self.task.wake();
+        true
+    }
+
+    fn out(&self) -> MutexGuard<'_, Output> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the transport wakes when bytes can leave again: the connection's task.
+impl Wake for Inner {
+    fn wake(self: Arc<Self>) {
+        self.task.wake();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.task.wake();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.end.note(CloseReason::Server) {
+            self.registry.left(CloseReason::Server);
+        }
+        self.registry.depart(self.id, &self.traffic);
+    }
+}

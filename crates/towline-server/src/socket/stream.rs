@@ -1,0 +1,349 @@
+//! The one owner of a connection's bytes.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf};
+use tokio::net::tcp;
+#[cfg(unix)]
+use tokio::net::unix;
+use towline_transport::{BoxIo, Established, Stream};
+
+use super::closing::CloseReason;
+use super::output::Writer;
+use super::shared::Inner;
+use super::{SendError, Socket};
+use crate::admission::Admitted;
+use crate::clock::wall_time;
+use crate::registry::Registry;
+
+/// A connection's bytes, both ways. It is `AsyncRead` and `AsyncWrite`, and dereferences to its
+/// [`Socket`], clones of which others may hold.
+///
+/// What is written goes through the socket's one queue. Reading after the end gives the end of the
+/// stream if the peer has ended the connection, and an error otherwise. Dropping it ends the connection;
+/// when its handler returns, what waits is written before.
+pub struct SocketStream {
+    socket: Socket,
+    reader: Reader,
+    /// The connection's places below the limits.
+    admitted: Option<Admitted>,
+}
+
+enum Reader {
+    Tcp(tcp::OwnedReadHalf),
+    #[cfg(unix)]
+    Unix(unix::OwnedReadHalf),
+    Other(ReadHalf<BoxIo>),
+    /// Taken apart.
+    Gone,
+}
+
+/// Why a stream cannot be wrapped or taken apart. It is as before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnwrapError {
+    /// Bytes wait to be written; await [`Socket::flushed`] first.
+    #[error("bytes wait to be written to the connection: wait for them first")]
+    Busy(SocketStream),
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Closed,
+}
+
+impl SocketStream {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        established: Established,
+        admitted: Option<Admitted>,
+    ) -> Self {
+        let (reader, writer) = split(established.stream);
+        let inner = Inner::new(
+            registry,
+            wall_time(),
+            established.remote,
+            established.peer,
+            writer,
+        );
+        Self {
+            socket: Socket(inner),
+            reader,
+            admitted,
+        }
+    }
+
+    /// The socket, to be cloned and kept.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Puts a layer around the bytes, such as compression or a log: from now on everybody reads and
+    /// writes through it. Layers stack, the latest is outermost; the socket counts what crosses the
+    /// connection, below all of them.
+    ///
+    /// ```no_run
+    /// # fn compress(io: towline_transport::BoxIo) -> towline_transport::BoxIo { io }
+    /// # fn with(stream: towline_server::SocketStream) -> Result<(), towline_server::UnwrapError> {
+    /// let stream = stream.wrap(compress)?;
+    /// # drop(stream);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnwrapError`].
+    pub fn wrap(mut self, layer: impl FnOnce(BoxIo) -> BoxIo) -> Result<Self, UnwrapError> {
+        let inner = Arc::clone(&self.socket.0);
+        let io = match self.take_apart()? {
+            Ok(stream) => stream.into_io(),
+            Err(stream) => return Err(UnwrapError::Busy(stream)),
+        };
+        let first = !inner.counted_below.swap(true, Ordering::AcqRel);
+        let io: BoxIo = if first {
+            Box::new(Counted {
+                io,
+                inner: Arc::downgrade(&inner),
+            })
+        } else {
+            io
+        };
+        let (reader, writer) = tokio::io::split(layer(io));
+        self.reader = Reader::Other(reader);
+        if inner.put_writer(Writer::Other(writer)) {
+            Ok(self)
+        } else {
+            Err(UnwrapError::Closed)
+        }
+    }
+
+    /// Ends the socket and gives away what carried it: the TCP or Unix socket itself, or the TLS stream
+    /// and whatever was wrapped around it. Its places below the server's limits are free from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`UnwrapError`].
+    pub fn into_inner(mut self) -> Result<Stream, UnwrapError> {
+        let inner = Arc::clone(&self.socket.0);
+        match self.take_apart()? {
+            Ok(stream) => {
+                inner.close(CloseReason::Server);
+                Ok(stream)
+            }
+            Err(stream) => Err(UnwrapError::Busy(stream)),
+        }
+    }
+
+    /// The halves in one, taken out; the stream back if bytes wait.
+    fn take_apart(&mut self) -> Result<Result<Stream, Self>, UnwrapError> {
+        if self.socket.is_closed() {
+            return Err(UnwrapError::Closed);
+        }
+        let Some(writer) = self.socket.0.borrow_writer() else {
+            return Ok(Err(Self {
+                socket: self.socket.clone(),
+                reader: std::mem::replace(&mut self.reader, Reader::Gone),
+                admitted: self.admitted.take(),
+            }));
+        };
+        let reader = std::mem::replace(&mut self.reader, Reader::Gone);
+        Ok(Ok(match (reader, writer) {
+            (Reader::Tcp(reader), Writer::Tcp(writer)) => {
+                Stream::Tcp(reader.reunite(writer).map_err(|_| UnwrapError::Closed)?)
+            }
+            #[cfg(unix)]
+            (Reader::Unix(reader), Writer::Unix(writer)) => {
+                Stream::Unix(reader.reunite(writer).map_err(|_| UnwrapError::Closed)?)
+            }
+            (Reader::Other(reader), Writer::Other(writer)) => Stream::Other(reader.unsplit(writer)),
+            _ => return Err(UnwrapError::Closed),
+        }))
+    }
+
+    /// Moves the socket's readiness to the runtime that this is called in.
+    pub(crate) fn rehome(&mut self) -> io::Result<()> {
+        let Some(writer) = self.socket.0.borrow_writer() else {
+            return Ok(());
+        };
+        let reader = std::mem::replace(&mut self.reader, Reader::Gone);
+        let (reader, writer) = match (reader, writer) {
+            (Reader::Tcp(reader), Writer::Tcp(writer)) => {
+                let stream = reader.reunite(writer).map_err(io::Error::other)?;
+                split(Stream::Tcp(tokio::net::TcpStream::from_std(
+                    stream.into_std()?,
+                )?))
+            }
+            #[cfg(unix)]
+            (Reader::Unix(reader), Writer::Unix(writer)) => {
+                let stream = reader.reunite(writer).map_err(io::Error::other)?;
+                split(Stream::Unix(tokio::net::UnixStream::from_std(
+                    stream.into_std()?,
+                )?))
+            }
+            other => other,
+        };
+        self.reader = reader;
+        self.socket.0.put_writer(writer);
+        Ok(())
+    }
+
+    fn poll_reader(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.reader {
+            Reader::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            #[cfg(unix)]
+            Reader::Unix(half) => Pin::new(half).poll_read(cx, buf),
+            Reader::Other(half) => Pin::new(half).poll_read(cx, buf),
+            Reader::Gone => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+fn split(stream: Stream) -> (Reader, Writer) {
+    match stream {
+        Stream::Tcp(stream) => {
+            let (reader, writer) = stream.into_split();
+            (Reader::Tcp(reader), Writer::Tcp(writer))
+        }
+        #[cfg(unix)]
+        Stream::Unix(stream) => {
+            let (reader, writer) = stream.into_split();
+            (Reader::Unix(reader), Writer::Unix(writer))
+        }
+        other => {
+            let (reader, writer) = tokio::io::split(other.into_io());
+            (Reader::Other(reader), Writer::Other(writer))
+        }
+    }
+}
+
+impl Deref for SocketStream {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+impl AsyncRead for SocketStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.socket.0.reader.register(cx.waker());
+        match this.socket.0.close_reason() {
+            None => {}
+            Some(CloseReason::Client) => return Poll::Ready(Ok(())),
+            Some(_) => return Poll::Ready(Err(SendError::Closed.into())),
+        }
+        let before = buf.filled().len();
+        let wanted = buf.remaining();
+        let read = ready!(this.poll_reader(cx, buf));
+        let inner = &this.socket.0;
+        match read {
+            Ok(()) => {
+                let count = buf.filled().len() - before;
+                inner.count_read(count);
+                if count == 0 && wanted > 0 {
+                    inner.peer_ended.store(true, Ordering::Release);
+                }
+                Poll::Ready(Ok(()))
+            }
+            // TLS without a goodbye: whoever cares can ask.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                inner.truncated.store(true, Ordering::Release);
+                inner.peer_ended.store(true, Ordering::Release);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                inner.fail(&error);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SocketStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.socket.0.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.0.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.socket.0.poll_flush(cx))?;
+        self.socket.0.poll_finish().map(Ok)
+    }
+}
+
+impl Drop for SocketStream {
+    fn drop(&mut self) {
+        let gone = matches!(self.reader, Reader::Gone);
+        // Its task writes what waits before it ends the connection.
+        if !gone && !self.socket.0.managed.load(Ordering::Acquire) {
+            let reason = self.socket.0.natural_reason();
+            self.socket.0.close(reason);
+        }
+    }
+}
+
+impl fmt::Debug for SocketStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.socket, f)
+    }
+}
+
+/// Counts what crosses the connection, below a wrapper.
+struct Counted {
+    io: BoxIo,
+    inner: std::sync::Weak<Inner>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        if let Some(inner) = self.inner.upgrade() {
+            inner.traffic.add_read(buf.filled().len() - before);
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
+        if let (Ok(count), Some(inner)) = (&written, self.inner.upgrade()) {
+            inner.traffic.add_written(*count);
+        }
+        Poll::Ready(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

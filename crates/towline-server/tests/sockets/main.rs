@@ -1,0 +1,20 @@
+//! Servers of sockets: strategies, queues, limits, ends.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose case cannot be set up has failed"
+)]
+
+mod broadcasting;
+mod clients;
+mod closing;
+mod life;
+mod limits;
+mod numbers;
+mod packets;
+mod proxied;
+mod strategies;
+mod support;
+mod timing;
+mod tls;
+mod wrapping;
