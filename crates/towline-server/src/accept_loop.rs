@@ -5,7 +5,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -49,10 +48,10 @@ impl<T: Target> AcceptLoop<T> {
                 () = self.stopping.cancelled() => break,
                 () = journal.due() => journal.flush_due(),
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => self.reap(ended, &mut journal),
-                (place, accepted) = backoff.then(self.accept(&mut listener)) => match accepted {
+                accepted = backoff.then(self.accept(&mut listener)) => match accepted {
                     Ok(incoming) => {
                         backoff = Backoff::default();
-                        self.admit(incoming, place, &mut tasks, &mut journal);
+                        self.admit(incoming, &mut tasks, &mut journal);
                     }
                     Err(error) if is_of_one_connection(&error) => {
                         tracing::debug!(%error, "a client was gone before it was accepted");
@@ -76,32 +75,24 @@ impl<T: Target> AcceptLoop<T> {
         drained
     }
 
-    /// The next connection, and its place if a place is waited for before it is accepted.
-    async fn accept<L: Accept>(
-        &self,
-        listener: &mut L,
-    ) -> (Option<OwnedSemaphorePermit>, io::Result<L::Incoming>) {
-        let place = if self.preamble.waits_for_a_place() {
-            Arc::clone(&self.admission.places)
-                .acquire_owned()
-                .await
-                .ok()
-        } else {
-            None
-        };
-        (place, listener.accept().await)
+    /// The next connection; not before there is a place for it, if that is to be waited for.
+    async fn accept<L: Accept>(&self, listener: &mut L) -> io::Result<L::Incoming> {
+        if self.preamble.waits_for_a_place() {
+            // Let go at once: a listener that nobody connects to must not keep it from the others.
+            drop(self.admission.places.acquire().await);
+        }
+        listener.accept().await
     }
 
     /// Hands the connection over, or hangs up if it is not to be served.
     fn admit<I: Handshake>(
         &self,
         mut incoming: I,
-        place: Option<OwnedSemaphorePermit>,
         tasks: &mut JoinSet<Ended>,
         journal: &mut Journal,
     ) {
         let address = incoming.address();
-        let admitted = match self.admission.admit(address, place) {
+        let admitted = match self.admission.admit(address) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 journal

@@ -69,37 +69,25 @@ impl Admission {
         }
     }
 
-    /// Takes a connection in, or says and counts why not. `place` is what it was accepted with, if one
-    /// was waited for.
-    pub(crate) fn admit(
-        &self,
-        address: Option<IpAddr>,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Result<Admitted, Refusal> {
-        let admitted = self.check(address, place);
+    /// Takes a connection in, or says and counts why not.
+    pub(crate) fn admit(&self, address: Option<IpAddr>) -> Result<Admitted, Refusal> {
+        let admitted = self.check(address);
         if let Err(refusal) = &admitted {
             self.counters.refused(*refusal);
         }
         admitted
     }
 
-    fn check(
-        &self,
-        address: Option<IpAddr>,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Result<Admitted, Refusal> {
+    fn check(&self, address: Option<IpAddr>) -> Result<Admitted, Refusal> {
         if let Some(address) = address {
             self.check_network(address)?;
         }
         if !self.within_rate() {
             return Err(Refusal::Rate);
         }
-        let place = match place {
-            Some(place) => place,
-            None => Arc::clone(&self.places)
-                .try_acquire_owned()
-                .map_err(|_| Refusal::Limit)?,
-        };
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| Refusal::Limit)?;
         let held = match (address, self.rules.max_per_address) {
             (Some(address), Some(most)) => Some(
                 self.addresses
@@ -232,15 +220,12 @@ mod tests {
             deny: vec!["10.6.0.0/16".parse().unwrap()],
             ..Rules::default()
         });
-        assert!(gate.admit(address("10.1.2.3"), None).is_ok());
+        assert!(gate.admit(address("10.1.2.3")).is_ok());
         for refused in ["10.6.2.3", "11.1.2.3", "::1"] {
-            assert_eq!(
-                gate.admit(address(refused), None).err(),
-                Some(Refusal::Network)
-            );
+            assert_eq!(gate.admit(address(refused)).err(), Some(Refusal::Network));
         }
         // A peer without an address is not of any network.
-        assert!(gate.admit(None, None).is_ok());
+        assert!(gate.admit(None).is_ok());
     }
 
     /// docs/wire L34.
@@ -250,14 +235,14 @@ mod tests {
             max_per_address: Some(1),
             ..Rules::default()
         });
-        let first = gate.admit(address("2001:db8::1"), None).unwrap();
+        let first = gate.admit(address("2001:db8::1")).unwrap();
         assert_eq!(
-            gate.admit(address("2001:db8::2"), None).err(),
+            gate.admit(address("2001:db8::2")).err(),
             Some(Refusal::AddressLimit)
         );
-        assert!(gate.admit(address("2001:db8:0:1::2"), None).is_ok());
+        assert!(gate.admit(address("2001:db8:0:1::2")).is_ok());
         drop(first);
-        assert!(gate.admit(address("2001:db8::2"), None).is_ok());
+        assert!(gate.admit(address("2001:db8::2")).is_ok());
         assert!(lock(&gate.addresses.0).is_empty());
     }
 
@@ -271,7 +256,7 @@ mod tests {
             }),
             ..Rules::default()
         });
-        let admitted = || gate.admit(None, None).map(drop);
+        let admitted = || gate.admit(None).map(drop);
         assert_eq!(
             [(); 4].map(|()| admitted().is_ok()),
             [true, true, true, false]

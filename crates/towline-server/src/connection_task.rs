@@ -97,7 +97,7 @@ impl<F: Future<Output = ()>> Future for ConnectionTask<F> {
                 .ending
                 .get_or_insert_with(|| Box::pin(sleep(socket.registry.linger())));
             ready!(ending.as_mut().poll(cx));
-            socket.close(CloseReason::WriteTimeout);
+            socket.close(socket.unfinished_reason());
         }
         socket.close(socket.natural_reason());
         Poll::Ready(())

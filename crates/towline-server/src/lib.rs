@@ -53,6 +53,8 @@ mod builder;
 mod client;
 mod clock;
 mod complaints;
+#[cfg(feature = "serde")]
+mod config;
 mod connection_task;
 mod counters;
 mod group;
@@ -74,6 +76,8 @@ pub use accept::{Accept, Handshake};
 pub use broadcast::{BroadcastReport, Broadcaster, SlowConsumer};
 pub use builder::{Builder, ConfigError};
 pub use client::Client;
+#[cfg(feature = "serde")]
+pub use config::{Mode, ServerConfig, ServerConfigError, TcpConfig};
 pub use connection_task::ConnectionTask;
 pub use counters::Counters;
 pub use group::Group;

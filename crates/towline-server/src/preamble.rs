@@ -29,7 +29,8 @@ pub enum AtLimit {
     /// They are told this, and closed. On a TLS port the bytes come before any handshake, where a client
     /// cannot make sense of them.
     Respond(Bytes),
-    /// They are not accepted until there is room: they wait in the system's queue.
+    /// They are not accepted until there is room: they wait in the system's queue. Of several listeners
+    /// that see the last place at the same moment, one closes its connection.
     Wait,
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Registry {
     closed: [AtomicU64; CloseReason::ALL.len()],
     pub(crate) reading: Reading,
     stopping: AtomicBool,
+    /// Nobody is served any more, not even who comes in this moment.
+    dead: AtomicBool,
     stop: CancellationToken,
     pub(crate) counters: Arc<counters::Shared>,
     panics: Mutex<Complaints>,
@@ -101,6 +103,7 @@ impl Registry {
             closed: Default::default(),
             reading: Reading::default(),
             stopping: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
             stop,
             counters,
             panics: Mutex::new(Complaints::new("panics")),
@@ -127,8 +130,9 @@ impl Registry {
 
     /// A connection has ended; its socket may live on in somebody's hands.
     pub(crate) fn left(&self, reason: CloseReason) {
+        // Whoever sees a connection less sees its reason as well.
+        self.closed[reason as usize - 1].fetch_add(1, Ordering::Release);
         self.connections.down();
-        self.closed[reason as usize - 1].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A socket is gone for good.
@@ -186,7 +190,7 @@ impl Registry {
     }
 
     pub(crate) fn closed(&self, reason: CloseReason) -> u64 {
-        self.closed[reason as usize - 1].load(Ordering::Relaxed)
+        self.closed[reason as usize - 1].load(Ordering::Acquire)
     }
 
     /// Counts a task in, and out again when the guard is dropped.
@@ -216,12 +220,17 @@ impl Registry {
         self.stopping.load(Ordering::Acquire)
     }
 
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
     pub(crate) const fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
     /// Drops every handler and resets every connection.
     pub(crate) fn kill_all(&self) {
+        self.dead.store(true, Ordering::Release);
         self.for_each(|socket| Inner::kill(&socket.0));
     }
 

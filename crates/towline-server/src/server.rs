@@ -209,9 +209,9 @@ impl Server {
     /// Dropping the future cuts every connection off at once, as dropping the server does.
     pub async fn shutdown(mut self, deadline: Duration) -> Drained {
         let registry = Arc::clone(&self.handle.registry);
+        let (sockets, _) = registry.tasks();
         registry.stop().cancel();
         registry.begin_stop();
-        let (sockets, _) = registry.tasks();
         let mut total = Drained::default();
         let in_order = async {
             self.collect(&mut total).await;

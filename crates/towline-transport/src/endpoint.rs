@@ -198,6 +198,15 @@ impl Endpoint {
         self
     }
 
+    /// The same endpoint at another address; unchanged if it has none.
+    pub(crate) fn with_address(mut self, new: std::net::SocketAddr) -> Self {
+        if let Address::Tcp { host, port } | Address::Tls { host, port, .. } = &mut self.address {
+            *host = new.ip().to_string();
+            *port = new.port();
+        }
+        self
+    }
+
     /// The path of a `unix` socket.
     pub fn socket_path(&self) -> Option<&Path> {
         match &self.address {

@@ -2,7 +2,7 @@
 //!
 //! One text says where and how: `tls://db.internal:8443#dir/file`, in code and on the command line.
 //! [`connect()`] dials it, [`Listener`] waits there, and both give a [`Connection`]: bytes both ways, and
-//! the [`Peer`](towline_identity::Peer) at the other end as far as it has proven itself. With `yamux+` or
+//! the [`Peer`] at the other end as far as it has proven itself. With `yamux+` or
 //! `muxado+` in front, [`connect_session`] gives many streams on one connection.
 //!
 //! `?psk=FILE` puts the pre-shared-key layer on any transport: both ends then prove themselves as on
@@ -42,6 +42,7 @@ mod connect;
 mod connection;
 mod endpoint;
 mod established;
+mod inherit;
 mod listen;
 mod mem;
 mod psk;

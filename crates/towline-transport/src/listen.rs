@@ -26,6 +26,7 @@ pub struct ListenOptions {
     trust: Trust,
     authorisation: Authorisation,
     handshake_timeout: Duration,
+    sharing: tcp::Sharing,
     records: Records,
 }
 
@@ -36,6 +37,7 @@ impl Default for ListenOptions {
             trust: Trust::default(),
             authorisation: Authorisation::default(),
             handshake_timeout: Duration::from_secs(20),
+            sharing: tcp::Sharing::default(),
             records: Records::default(),
         }
     }
@@ -66,6 +68,22 @@ impl ListenOptions {
     /// (docs/wire I45).
     pub fn authorise(mut self, authorisation: Authorisation) -> Self {
         self.authorisation = authorisation;
+        self
+    }
+
+    /// Whether `[::]` takes IPv6 alone, on `tcp` and `tls`; IPv4 as well unless told otherwise (docs/wire
+    /// L28).
+    pub fn ipv6_only(mut self, only: bool) -> Self {
+        self.sharing.ipv6_only = only;
+        self
+    }
+
+    /// Whether several listeners may be bound to one port, on `tcp` and `tls`; none unless told otherwise.
+    /// The system spreads connections over them, so that a server can be given several listeners and
+    /// accept with all of them at once. Any program of the same user can then join in. Where the system
+    /// has nothing of the kind, binding fails.
+    pub fn reuse_port(mut self, share: bool) -> Self {
+        self.sharing.reuse_port = share;
         self
     }
 
@@ -300,6 +318,15 @@ impl Listener {
     ///
     /// Dropping the future leaves nothing bound.
     pub async fn bind(endpoint: &Endpoint, options: &ListenOptions) -> Result<Self, ListenError> {
+        Self::with_socket(endpoint, options, None).await
+    }
+
+    /// As [`bind`](Self::bind), on a TCP socket that is bound already if there is one.
+    pub(crate) async fn with_socket(
+        endpoint: &Endpoint,
+        options: &ListenOptions,
+        bound: Option<TcpListener>,
+    ) -> Result<Self, ListenError> {
         let endpoint = endpoint.without_fragment();
         if endpoint.multiplexer().is_some() {
             return Err(ListenError::Multiplexed {
@@ -312,7 +339,10 @@ impl Listener {
         };
         let (socket, local) = match &endpoint.address {
             Address::Tcp { host, port } => {
-                let (listener, port) = bind_tcp(&endpoint, host, *port).await?;
+                let (listener, port) = match bound {
+                    Some(bound) => (bound, *port),
+                    None => bind_tcp(&endpoint, host, *port, options.sharing).await?,
+                };
                 (Socket::Tcp(listener), endpoint.clone().with_port(port))
             }
             Address::Tls { host, port, cipher } => {
@@ -331,7 +361,10 @@ impl Listener {
                     endpoint: name(),
                     source,
                 })?;
-                let (listener, port) = bind_tcp(&endpoint, host, *port).await?;
+                let (listener, port) = match bound {
+                    Some(bound) => (bound, *port),
+                    None => bind_tcp(&endpoint, host, *port, options.sharing).await?,
+                };
                 (
                     Socket::Tls(listener, settings),
                     endpoint.clone().with_port(port),
@@ -636,6 +669,7 @@ async fn bind_tcp(
     endpoint: &Endpoint,
     host: &str,
     port: u16,
+    sharing: tcp::Sharing,
 ) -> Result<(TcpListener, u16), ListenError> {
     let addresses = tcp::resolve(host, port)
         .await
@@ -645,7 +679,7 @@ async fn bind_tcp(
         })?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        let bound = tcp::listen(address).and_then(|listener| {
+        let bound = tcp::listen(address, sharing).and_then(|listener| {
             let port = listener.local_addr()?.port();
             Ok((listener, port))
         });

@@ -52,24 +52,46 @@ pub(crate) fn set_up(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Listens on one address; `[::]` accepts IPv4 as well.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// How a listening socket differs from others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sharing {
+    /// `[::]` is for IPv6 alone.
+    pub(crate) ipv6_only: bool,
+    /// Other sockets may be bound to the same port.
+    pub(crate) reuse_port: bool,
+}
+
+/// Listens on one address; `[::]` accepts IPv4 as well, unless told otherwise.
+pub(crate) fn listen(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+        socket.set_only_v6(sharing.ipv6_only || !address.ip().is_unspecified())?;
     }
     // On Windows this option would let another program take the port over.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
+    if sharing.reuse_port {
+        reuse_port(&socket)?;
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     // The kernel cuts this to its own maximum.
     socket.listen(i32::MAX)?;
     TcpListener::from_std(socket.into())
+}
+
+#[cfg(unix)]
+fn reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(unix))]
+fn reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// `tcp://127.0.0.1:59705`; an IPv4 peer of a dual-stack listener in its IPv4 form.
@@ -97,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_ends_have_their_options_set() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap(), Sharing::default()).unwrap();
         let address = listener.local_addr().unwrap();
         let (dialled, accepted) = tokio::join!(dial(address), listener.accept());
         let (dialled, (accepted, _)) = (dialled.unwrap(), accepted.unwrap());

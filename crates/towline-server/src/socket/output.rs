@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
-use tokio::io::{AsyncWrite, WriteHalf};
+use tokio::io::{AsyncWrite, ReadBuf, WriteHalf};
 use tokio::net::tcp;
 #[cfg(unix)]
 use tokio::net::unix;
@@ -16,8 +16,12 @@ use tokio::time::Instant;
 use towline_codec::framing::EncodeError;
 use towline_transport::BoxIo;
 
+use super::stream::Reader;
+
 /// Buffers that leave in one vectored write.
 const SLICES: usize = 64;
+/// What a peer may still send after our goodbye, in bytes, before it is cut off.
+const DISCARDED: usize = 256 * 1024;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +182,10 @@ pub(super) struct Output {
     stuck_since: Option<Instant>,
     /// Who waits to write into the empty queue.
     waiting: Option<Waker>,
+    /// What the handler has left unread, and how much of it was thrown away.
+    left: Option<Box<(Reader, usize)>>,
+    /// Our side has ended in order.
+    said_goodbye: bool,
 }
 
 impl Output {
@@ -201,15 +209,59 @@ impl Output {
         self.stuck_since
     }
 
-    /// Drops everything, and wakes whoever waits.
-    pub(super) fn end(&mut self) -> Option<Writer> {
+    /// Keeps the reading half until the peer has heard our goodbye; gives it back if that is over.
+    pub(super) fn leave(&mut self, reader: Reader) -> Option<Reader> {
+        if self.writer.is_none() {
+            return Some(reader);
+        }
+        self.left = Some(Box::new((reader, 0)));
+        None
+    }
+
+    pub(super) fn has_said_goodbye(&self) -> bool {
+        self.said_goodbye
+    }
+
+    /// Says goodbye. A connection that is closed over unread bytes is reset, and its peer may lose what
+    /// it was sent: what it had on its way is taken first, up to a limit.
+    pub(super) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(writer) = &mut self.writer else {
+            return Poll::Ready(());
+        };
+        if !self.said_goodbye {
+            // What the peer makes of it does not matter any more.
+            let _said = ready!(writer.poll_shutdown(cx));
+            self.said_goodbye = true;
+        }
+        let Some((reader, discarded)) = self.left.as_deref_mut() else {
+            return Poll::Ready(());
+        };
+        let mut bytes = [0; 4096];
+        while *discarded <= DISCARDED {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match reader.poll_read(cx, &mut buffer) {
+                // Nothing was on its way.
+                Poll::Pending if *discarded == 0 => break,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    *discarded += buffer.filled().len();
+                }
+                Poll::Ready(_) => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Forgets everything, wakes whoever waits, and gives the transport away: to be dropped without a
+    /// lock, for its destructor may do anything.
+    pub(super) fn end(&mut self) -> (Option<Writer>, Option<Box<(Reader, usize)>>) {
         self.queue = VecDeque::new();
         self.queued = 0;
         self.stuck_since = None;
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();
         }
-        self.writer.take()
+        (self.writer.take(), self.left.take())
     }
 
     /// Writes what there is room for right now; the number of bytes. Only into an empty queue, or the

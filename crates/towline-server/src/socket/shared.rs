@@ -14,6 +14,7 @@ use towline_transport::Remote;
 
 use super::closing::{CloseReason, End, Hook};
 use super::output::{Output, Pushed, Room, SendError, Shed, Writer};
+use super::stream::Reader;
 use super::{Socket, WeakSocket};
 use crate::clock::now;
 use crate::registry::Registry;
@@ -248,13 +249,13 @@ impl Inner {
         if !self.end.note(reason) {
             return false;
         }
-        // Dropped outside the lock: a transport may do anything in its destructor.
-        let writer = self.out().end();
+        let (writer, _left) = self.out().end();
+        // Counted before the peer can know.
+        self.registry.left(reason);
         match writer {
             Some(writer) if reason == CloseReason::Shutdown => writer.reset(),
             other => drop(other),
         }
-        self.registry.left(reason);
         self.work.store(false, Ordering::Release);
         self.task.wake();
         self.reader.wake();
@@ -271,7 +272,7 @@ impl Inner {
     }
 
     pub(crate) fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+        self.killed.load(Ordering::Acquire) || self.registry.is_dead()
     }
 
     /// Has the task look around: the server is stopping.
@@ -385,13 +386,21 @@ impl Inner {
     pub(crate) fn poll_finish(self: &Arc<Self>) -> Poll<()> {
         ready!(self.poll_output());
         let waker = Waker::from(Arc::clone(self));
-        let mut out = self.out();
-        let Some(writer) = &mut out.writer else {
-            return Poll::Ready(());
-        };
-        // What the peer makes of our goodbye does not matter any more.
-        let _said = ready!(writer.poll_shutdown(&mut Context::from_waker(&waker)));
-        Poll::Ready(())
+        self.out().poll_goodbye(&mut Context::from_waker(&waker))
+    }
+
+    /// Why a connection ends that has not finished in time.
+    pub(crate) fn unfinished_reason(&self) -> CloseReason {
+        if self.out().has_said_goodbye() {
+            self.natural_reason()
+        } else {
+            CloseReason::WriteTimeout
+        }
+    }
+
+    /// Takes back what the handler has left unread.
+    pub(super) fn leave(&self, reader: Reader) {
+        let _refused = self.out().leave(reader);
     }
 
     /// The stream's own write: straight to the transport, behind what waits.

@@ -35,7 +35,7 @@ pub struct SocketStream {
     admitted: Option<Admitted>,
 }
 
-enum Reader {
+pub(super) enum Reader {
     Tcp(tcp::OwnedReadHalf),
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
@@ -84,7 +84,8 @@ impl SocketStream {
 
     /// Puts a layer around the bytes, such as compression or a log: from now on everybody reads and
     /// writes through it. Layers stack, the latest is outermost; the socket counts what crosses the
-    /// connection, below all of them.
+    /// connection, below all of them. A layer must not use the socket itself: it is called under the lock
+    /// of its queue.
     ///
     /// ```no_run
     /// # fn compress(io: towline_transport::BoxIo) -> towline_transport::BoxIo { io }
@@ -191,14 +192,20 @@ impl SocketStream {
         self.socket.0.put_writer(writer);
         Ok(())
     }
+}
 
-    fn poll_reader(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.reader {
-            Reader::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+impl Reader {
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half) => Pin::new(half).poll_read(cx, buf),
             #[cfg(unix)]
-            Reader::Unix(half) => Pin::new(half).poll_read(cx, buf),
-            Reader::Other(half) => Pin::new(half).poll_read(cx, buf),
-            Reader::Gone => Poll::Ready(Ok(())),
+            Self::Unix(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Other(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Gone => Poll::Ready(Ok(())),
         }
     }
 }
@@ -244,7 +251,7 @@ impl AsyncRead for SocketStream {
         }
         let before = buf.filled().len();
         let wanted = buf.remaining();
-        let read = ready!(this.poll_reader(cx, buf));
+        let read = ready!(this.reader.poll_read(cx, buf));
         let inner = &this.socket.0;
         match read {
             Ok(()) => {
@@ -290,9 +297,14 @@ impl AsyncWrite for SocketStream {
 
 impl Drop for SocketStream {
     fn drop(&mut self) {
-        let gone = matches!(self.reader, Reader::Gone);
-        // Its task writes what waits before it ends the connection.
-        if !gone && !self.socket.0.managed.load(Ordering::Acquire) {
+        if matches!(self.reader, Reader::Gone) {
+            return;
+        }
+        if self.socket.0.managed.load(Ordering::Acquire) {
+            // Its task writes what waits, and lets the peer finish its sentence.
+            let reader = std::mem::replace(&mut self.reader, Reader::Gone);
+            self.socket.0.leave(reader);
+        } else {
             let reason = self.socket.0.natural_reason();
             self.socket.0.close(reason);
         }

@@ -115,6 +115,27 @@ async fn what_a_handler_has_sent_arrives_although_it_returns() {
     assert!(came == text, "{} bytes of {}", came.len(), text.len());
 }
 
+/// docs/wire L39: a connection that is closed over unread bytes would be reset, and its peer lose the answer.
+#[tokio::test]
+async fn an_answer_arrives_although_its_client_had_more_to_say() {
+    let strategy = TaskPerConnection::new(|mut stream: SocketStream| async move {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        stream.send("no, thank you").unwrap();
+    });
+    let server = start(Server::builder(), strategy).await;
+    let mut client = dial(&server).await;
+    client.write_all(&[7; 100_000]).await.unwrap();
+    until(|| server.metrics().total_written == 13).await;
+    client.write_all(&[7; 100_000]).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "no, thank you");
+    drop(client);
+    until(|| server.metrics().connections == 0).await;
+    assert_eq!(server.metrics().closed.by(CloseReason::Server), 1);
+}
+
 /// docs/wire L46.
 #[tokio::test]
 async fn the_queue_is_bounded_and_in_order() {

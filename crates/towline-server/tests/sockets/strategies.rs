@@ -80,7 +80,8 @@ async fn a_handler_that_panics_ends_its_own_connection_alone() {
         until(|| server.metrics().goroutines == 1).await;
         assert_eq!(server.counters().handler_panics, 1);
         assert_eq!(server.metrics().closed.by(CloseReason::Panicked), 1);
-        assert_eq!(server.metrics().buffers_in_use, 0);
+        // The good one's handler may still be returning.
+        until(|| server.metrics().buffers_in_use == 0).await;
     }
 }
 
@@ -301,7 +302,7 @@ async fn a_strategy_that_blocks_or_panics_does_not_stop_the_server() {
     let mut text = String::new();
     served.read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "hello");
-    assert_eq!(server.counters().handler_panics, 1);
+    until(|| server.counters().handler_panics == 1).await;
     sender.send(()).unwrap();
     text.clear();
     blocked.read_to_string(&mut text).await.unwrap();

@@ -1,0 +1,319 @@
+//! Settings from a file.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use towline_transport::{Endpoint, ListenOptions, ParseEndpointError};
+
+use crate::builder::{Builder, ConfigError};
+use crate::network::{Network, ParseNetworkError};
+use crate::preamble::AtLimit;
+use crate::proxy::ProxyProtocol;
+use crate::server::Server;
+
+/// The settings of a server as they stand in a configuration file, in any format that serde reads.
+///
+/// Everything may be left out, and then is what [`Builder`] says. A key that does not exist is an error:
+/// a misspelt limit must not be no limit. Times are in seconds, sizes in bytes, networks as
+/// [`Network`] reads them.
+///
+/// ```
+/// use towline_server::ServerConfig;
+///
+/// let config: ServerConfig = serde_json::from_str(
+///     r#"{ "address": "tls://[::]:7000", "max_connections": 100, "idle_timeout": 300, "deny": ["192.0.2.0/24"] }"#,
+/// )?;
+/// assert_eq!(config.endpoint()?.to_string(), "tls://[::]:7000");
+/// let builder = config.builder()?;
+/// # drop(builder);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// An endpoint such as `tls://[::]:7000`, or `host:port` for plain TCP. As the original's unless
+    /// told otherwise: port 7000 of every address.
+    pub address: Option<String>,
+    /// The original's form of the same, `tcp.address`; it counts if there is no `address`.
+    pub tcp: TcpConfig,
+    /// Which IP versions the address is for, when it is `host:port`.
+    pub mode: Mode,
+    /// [`Builder::max_connections`].
+    pub max_connections: Option<usize>,
+    /// What connections beyond that are told ([`AtLimit::Respond`]).
+    pub busy: Option<String>,
+    /// [`Builder::max_per_address`].
+    pub max_per_address: Option<usize>,
+    /// [`Builder::accept_rate`]: connections a second.
+    pub accept_rate: Option<u32>,
+    /// How many of them at once; as many as in a second unless told otherwise.
+    pub accept_burst: Option<u32>,
+    /// [`Builder::allow`].
+    pub allow: Vec<String>,
+    /// [`Builder::deny`].
+    pub deny: Vec<String>,
+    /// Networks whose connections begin with a PROXY header ([`ProxyProtocol::from_networks`]).
+    pub proxy_from: Vec<String>,
+    /// [`Builder::max_queued`].
+    pub max_queued: Option<usize>,
+    /// [`Builder::first_byte_timeout`].
+    pub first_byte_timeout: Option<u64>,
+    /// [`Builder::idle_timeout`].
+    pub idle_timeout: Option<u64>,
+    /// [`Builder::packet_timeout`]; 0 for never.
+    pub packet_timeout: Option<u64>,
+    /// [`Builder::write_timeout`]; 0 for never.
+    pub write_timeout: Option<u64>,
+    /// [`Builder::drain_deadline`].
+    pub drain_deadline: Option<u64>,
+}
+
+/// The section `tcp` of the original.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TcpConfig {
+    /// `host:port`.
+    pub address: Option<String>,
+}
+
+/// IP versions, as the original names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Mode {
+    /// Both: `0.0.0.0` takes IPv6 as well, as in the original.
+    #[default]
+    Both,
+    /// IPv4 alone.
+    Ipv4Only,
+    /// IPv6 alone; the address must be one.
+    Ipv6Only,
+}
+
+/// Settings that are texts and mean nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerConfigError {
+    /// The address is no endpoint.
+    #[error("address {address:?}: {source}")]
+    Address {
+        /// What was set.
+        address: String,
+        /// Why not.
+        source: ParseEndpointError,
+    },
+    /// The address is of another IP version than the mode.
+    #[error("address {address:?} is not of the IP version that mode {mode:?} is for")]
+    Mode {
+        /// What was set.
+        address: String,
+        /// And this.
+        mode: Mode,
+    },
+    /// An entry of a list is no network.
+    #[error("{list}: {source}")]
+    Network {
+        /// Which list.
+        list: &'static str,
+        /// Why not.
+        source: ParseNetworkError,
+    },
+    /// A limit cannot be served with.
+    #[error(transparent)]
+    Limits(#[from] ConfigError),
+}
+
+/// What the original listens on unless told otherwise.
+const DEFAULT_ADDRESS: &str = "0.0.0.0:7000";
+
+impl ServerConfig {
+    /// Where to listen.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerConfigError::Address`] and [`ServerConfigError::Mode`].
+    pub fn endpoint(&self) -> Result<Endpoint, ServerConfigError> {
+        let address = self
+            .address
+            .as_deref()
+            .or(self.tcp.address.as_deref())
+            .unwrap_or(DEFAULT_ADDRESS);
+        let text = match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("tcp://{}", self.with_mode(address)?),
+        };
+        text.parse().map_err(|source| ServerConfigError::Address {
+            address: address.to_owned(),
+            source,
+        })
+    }
+
+    /// How to listen there: `options`, and what the mode says.
+    pub fn listen_options(&self, options: ListenOptions) -> ListenOptions {
+        options.ipv6_only(self.mode == Mode::Ipv6Only)
+    }
+
+    /// Everything else.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerConfigError::Network`] and [`ServerConfigError::Limits`].
+    pub fn builder(&self) -> Result<Builder, ServerConfigError> {
+        let mut builder = Server::builder()
+            .allow(networks("allow", &self.allow)?)
+            .deny(networks("deny", &self.deny)?)
+            .proxy_protocol(ProxyProtocol::from_networks(networks(
+                "proxy_from",
+                &self.proxy_from,
+            )?));
+        let seconds = Duration::from_secs;
+        if let Some(most) = self.max_connections {
+            builder = builder.max_connections(most);
+        }
+        if let Some(busy) = &self.busy {
+            builder = builder.at_limit(AtLimit::Respond(busy.clone().into()));
+        }
+        if let Some(most) = self.max_per_address {
+            builder = builder.max_per_address(most);
+        }
+        if let Some(rate) = self.accept_rate {
+            builder = builder.accept_rate(rate, self.accept_burst.unwrap_or(rate));
+        }
+        if let Some(bytes) = self.max_queued {
+            builder = builder.max_queued(bytes);
+        }
+        if let Some(limit) = self.first_byte_timeout {
+            builder = builder.first_byte_timeout(seconds(limit));
+        }
+        if let Some(limit) = self.idle_timeout {
+            builder = builder.idle_timeout(seconds(limit));
+        }
+        if let Some(limit) = self.packet_timeout {
+            builder = builder.packet_timeout((limit > 0).then(|| seconds(limit)));
+        }
+        if let Some(limit) = self.write_timeout {
+            builder = builder.write_timeout((limit > 0).then(|| seconds(limit)));
+        }
+        if let Some(limit) = self.drain_deadline {
+            builder = builder.drain_deadline(seconds(limit));
+        }
+        builder.validate()?;
+        Ok(builder)
+    }
+
+    /// The original's wildcard of IPv4 means both versions unless the mode says otherwise.
+    fn with_mode(&self, address: &str) -> Result<String, ServerConfigError> {
+        let parsed: Option<SocketAddr> = address.parse().ok();
+        let wrong = || ServerConfigError::Mode {
+            address: address.to_owned(),
+            mode: self.mode,
+        };
+        match (self.mode, parsed) {
+            (Mode::Both, Some(SocketAddr::V4(v4))) if v4.ip().is_unspecified() => {
+                Ok(format!("[::]:{}", v4.port()))
+            }
+            (Mode::Ipv4Only, Some(SocketAddr::V6(_))) => Err(wrong()),
+            (Mode::Ipv6Only, Some(SocketAddr::V4(_))) => Err(wrong()),
+            _ => Ok(address.to_owned()),
+        }
+    }
+}
+
+fn networks(list: &'static str, texts: &[String]) -> Result<Vec<Network>, ServerConfigError> {
+    texts
+        .iter()
+        .map(|text| {
+            text.parse()
+                .map_err(|source| ServerConfigError::Network { list, source })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> ServerConfig {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_originals_address_is_read_where_it_stands() {
+        for (text, endpoint) in [
+            ("{}", "tcp://[::]:7000"),
+            (
+                r#"{"tcp": {"address": "127.0.0.1:9000"}}"#,
+                "tcp://127.0.0.1:9000",
+            ),
+            (
+                r#"{"tcp": {"address": "0.0.0.0:9000"}, "mode": "ipv4_only"}"#,
+                "tcp://0.0.0.0:9000",
+            ),
+            (
+                r#"{"address": "unix:///run/app", "tcp": {"address": "x:1"}}"#,
+                "unix:///run/app",
+            ),
+            (
+                r#"{"address": "[::1]:5", "mode": "ipv6_only"}"#,
+                "tcp://[::1]:5",
+            ),
+        ] {
+            assert_eq!(config(text).endpoint().unwrap().to_string(), endpoint);
+        }
+        for text in [
+            r#"{"address": "[::1]:5", "mode": "ipv4_only"}"#,
+            r#"{"address": "127.0.0.1:5", "mode": "ipv6_only"}"#,
+            r#"{"address": "0.0.0.0:5", "mode": "ipv6_only"}"#,
+        ] {
+            let error = config(text).endpoint().unwrap_err();
+            assert!(matches!(error, ServerConfigError::Mode { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_that_mean_nothing_are_named() {
+        for (text, part) in [
+            (r#"{"deny": ["10.0.0.0/40"]}"#, "deny: \"10.0.0.0/40\""),
+            (r#"{"proxy_from": ["all"]}"#, "proxy_from: \"all\""),
+            (r#"{"max_connections": 0}"#, "max_connections is 0"),
+            (r#"{"accept_rate": 5, "accept_burst": 0}"#, "burst"),
+        ] {
+            let error = config(text).builder().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        let misspelt = serde_json::from_str::<ServerConfig>(r#"{"max_conections": 5}"#);
+        assert!(misspelt.unwrap_err().to_string().contains("max_conections"));
+    }
+
+    #[test]
+    fn every_setting_reaches_the_builder() {
+        let text = r#"{ "max_connections": 7, "busy": "later", "max_per_address": 3, "accept_rate": 5,
+            "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"], "proxy_from": ["10.2.0.1"],
+            "max_queued": 1000, "first_byte_timeout": 1, "idle_timeout": 2, "packet_timeout": 0,
+            "write_timeout": 4, "drain_deadline": 5 }"#;
+        let built = config(text).builder().unwrap();
+        let second = Duration::from_secs(1);
+        let network = |text: &str| text.parse::<Network>().unwrap();
+        let by_hand = Server::builder()
+            .max_connections(7)
+            .at_limit(AtLimit::Respond("later".into()))
+            .max_per_address(3)
+            .accept_rate(5, 5)
+            .allow([network("10.0.0.0/8")])
+            .deny([network("10.1.0.0/16")])
+            .proxy_protocol(ProxyProtocol::from_networks([network("10.2.0.1")]))
+            .max_queued(1000)
+            .first_byte_timeout(second)
+            .idle_timeout(2 * second)
+            .packet_timeout(None)
+            .write_timeout(4 * second)
+            .drain_deadline(5 * second);
+        assert_eq!(format!("{built:?}"), format!("{by_hand:?}"));
+        let again: ServerConfig =
+            serde_json::from_str(&serde_json::to_string(&config(text)).unwrap()).unwrap();
+        assert_eq!(again, config(text));
+    }
+}
