@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, unconstrained, yield_now};
 use tokio::time::timeout;
@@ -312,7 +313,7 @@ impl fmt::Debug for Broadcaster {
     }
 }
 
-/// How many tasks can work at once.
+/// How many tasks can work at once; outside of a runtime there are none.
 fn workers() -> usize {
-    tokio::runtime::Handle::current().metrics().num_workers()
+    Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers())
 }

@@ -76,6 +76,57 @@ async fn plain_text_silence_and_broken_records_end_their_connection_alone() {
     assert_eq!(server.metrics().read_events, reads);
 }
 
+/// docs/wire L37: a broken record, an end inside a record and a reset end their connection; the original goes on
+/// reading from it for ever.
+#[tokio::test]
+async fn broken_records_end_their_connection() {
+    let bad_record: &[u8] = &[0x17, 3, 3, 0, 5, 1, 2, 3, 4, 5];
+    let half_a_record: &[u8] = &[0x17, 3, 3, 0, 50, 1, 2];
+    for (said, reset, reason) in [
+        (bad_record, false, CloseReason::Error),
+        (half_a_record, false, CloseReason::Client),
+        (half_a_record, true, CloseReason::Client),
+    ] {
+        let (listener, options) = listener(Duration::from_secs(20)).await;
+        let strategy = WorkerPool::new(echo_reads()).build().unwrap();
+        let server = Server::builder().start([listener], strategy).unwrap();
+        // Somebody in the middle.
+        let middle = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("tls://{}", middle.local_addr().unwrap());
+        let endpoint = endpoint.parse().unwrap();
+        let mut to_server = dial(&server).await;
+        let met = tokio::sync::Notify::new();
+        let (client, accepted) = tokio::join!(
+            async {
+                let mut client = connect(&endpoint, &options).await.unwrap();
+                assert!(echoes(&mut client, b"hello").await);
+                met.notify_one();
+                client
+            },
+            async {
+                let (mut to_client, _) = middle.accept().await.unwrap();
+                let relay = tokio::io::copy_bidirectional(&mut to_client, &mut to_server);
+                tokio::select! {
+                    ended = relay => panic!("{ended:?}"),
+                    () = met.notified() => {}
+                }
+                to_client
+            }
+        );
+        let socket = server.sockets().remove(0);
+        to_server.write_all(said).await.unwrap();
+        if reset {
+            socket2::SockRef::from(&to_server)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        }
+        drop(to_server);
+        assert_eq!(socket.closed().await, reason);
+        until(|| server.metrics().goroutines == 0).await;
+        drop((client, accepted));
+    }
+}
+
 /// docs/wire L38: a TCP connection that ends without a goodbye is an end, and it can be told.
 #[tokio::test]
 async fn an_end_without_a_goodbye_is_told_from_one_with() {
