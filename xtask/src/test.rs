@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<()> {
         "--workspace",
         // Sessions are tested over networks that are features.
         "--features",
-        "towline-swp/sim,towline-swp/nats,towline-swp/broker",
+        "towline/sim,towline/nats,towline/broker",
         "--no-fail-fast",
     ]);
     let mut child = command

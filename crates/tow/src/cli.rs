@@ -217,7 +217,7 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Args)]
 pub(crate) struct Push {
-    /// Files to send, then the server: tls://HOST:PORT, with #DIR for a directory beneath its root
+    /// Files to send, then the server: tls://HOST:PORT or tls+nats://BROKER/SUBJECT, with #DIR for a directory beneath its root
     #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"], value_hint = ValueHint::FilePath)]
     pub(crate) files_and_url: Vec<OsString>,
 
@@ -231,7 +231,7 @@ pub(crate) struct Push {
 
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
-    /// What to fetch: tls://HOST:PORT#PATH
+    /// What to fetch: tls://HOST:PORT#PATH or tls+nats://BROKER/SUBJECT#PATH
     #[arg(required = true, value_name = "URL#PATH", value_hint = ValueHint::Url)]
     pub(crate) urls: Vec<String>,
 

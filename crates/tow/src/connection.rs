@@ -53,7 +53,7 @@ pub(crate) async fn identity(
     keys: &KeyArgs,
     default: &str,
 ) -> Result<Option<Loaded>, Failure> {
-    if endpoint.scheme() != Scheme::Tls && endpoint.psk().is_none() {
+    if !endpoint.has_tls() && endpoint.psk().is_none() {
         return Ok(None);
     }
     let name = keys.key.as_deref().unwrap_or(default);
@@ -116,7 +116,7 @@ pub(crate) fn require_secure(endpoint: &Endpoint, insecure: bool) -> Result<(), 
         ),
     )
     .hint(
-        "use tls:// with keys from `tow keys new`, or say --insecure if the network is yours alone",
+        "use tls:// or tls+nats:// with keys from `tow keys new`, or say --insecure if the network is yours alone",
     ))
 }
 

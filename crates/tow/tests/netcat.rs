@@ -112,6 +112,9 @@ fn an_echo_gives_back_every_byte_over_each_transport() {
         many.as_str(),
         "muxado+tcp://127.0.0.1:0",
         "muxado+tls://127.0.0.1:0",
+        "udp://127.0.0.1:0",
+        "tls+udp://127.0.0.1:0",
+        "yamux+udp://127.0.0.1:0",
     ] {
         let server = Listening::service(&place, url, &["--echo"]);
         for streams in ["1", "3"] {

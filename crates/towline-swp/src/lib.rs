@@ -34,5 +34,5 @@ mod session;
 pub use self::{
     error::{ConnectError, PushError, ReadError, RecvFileError, SendFileError, WriteError},
     listener::Listener,
-    session::{AsapReceiver, FileInfo, Messages, Session},
+    session::{AsapReceiver, ByteStream, FileInfo, Messages, Session},
 };

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc, task::Poll};
 use tokio::sync::{mpsc, oneshot};
 use towline_codec::Text;
 
-pub use self::{asap::AsapReceiver, files::FileInfo, messages::Messages};
+pub use self::{asap::AsapReceiver, bytes::ByteStream, files::FileInfo, messages::Messages};
 use crate::{
     driver::{self, Shared, Source, now, seed},
     error::{ConnectError, ReadError},
@@ -196,6 +196,10 @@ impl Session {
     /// Lets go of the session as one lets go of a socket: what was sent is still delivered, within the
     /// configured linger time, by the session's own task. [`close`](Self::close) tells whether it was.
     pub fn close_in_background(self) {
+        self.let_go();
+    }
+
+    fn let_go(&self) {
         self.shared.call(|engine, now| engine.close(now));
         // What is dropped with this handle abandons nothing any more.
         self.shared.lock().is_let_go = true;

@@ -12,11 +12,11 @@ use towline_identity::{
 };
 
 use crate::connection::Connection;
-use crate::endpoint::{Address, Endpoint};
+use crate::endpoint::{Address, Endpoint, Nats};
 use crate::psk::{self, Records};
 use crate::race::race;
 use crate::tls::HandshakeError;
-use crate::{mem, tcp, tls};
+use crate::{mem, swp, tcp, tls};
 
 /// A limit for those who set none: far enough to be none.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -241,6 +241,10 @@ impl ConnectError {
             } => {
                 "something accepts connections there but does not speak TLS; check the port and the scheme"
             }
+            Self::TimedOut {
+                during: "waiting for an answer",
+                ..
+            } => "start the other end first, and compare the subject or the address",
             Self::TimedOut { .. } => "check the address, and that no firewall drops the packets",
             Self::MissingIdentity { .. } => {
                 "make keys with `tow keys new NAME`, or name their directory"
@@ -437,6 +441,14 @@ pub async fn connect(
             endpoint: endpoint.to_string(),
         }),
         Address::Mem { name } => attempt.mem(name).await,
+        Address::Udp { host, port, tls } => {
+            let opened = attempt.udp(host, *port).await?;
+            attempt.over_session(opened, *tls, options).await
+        }
+        Address::Nats(nats) => {
+            let opened = attempt.nats(nats).await?;
+            attempt.over_session(opened, nats.tls, options).await
+        }
     }?;
     match seal {
         Some(settings) => attempt.seal(connection, settings).await,
@@ -468,23 +480,93 @@ impl Attempt<'_> {
         cipher: CipherSuite,
         options: &ConnectOptions,
     ) -> Result<Connection, ConnectError> {
-        let identity = options.identity.as_deref();
-        let connector =
-            Connector::new(identity, &options.trust, cipher).map_err(|source| match source {
-                TlsConfigError::MissingIdentity => ConnectError::MissingIdentity {
-                    endpoint: self.name(),
-                },
-                source => ConnectError::Identity {
-                    endpoint: self.name(),
-                    source,
-                },
-            })?;
+        let connector = self.connector(cipher, options)?;
         let (stream, local, remote) = self.dial(host, port).await?;
         let (stream, peer) = self
             .within("TLS handshake", tls::connect(stream, connector, &remote))
             .await?
             .map_err(|error| ConnectError::from_handshake(self.name(), error))?;
         Ok(Connection::new(Box::new(stream), peer, local, remote))
+    }
+
+    fn connector(
+        &self,
+        cipher: CipherSuite,
+        options: &ConnectOptions,
+    ) -> Result<Connector, ConnectError> {
+        let identity = options.identity.as_deref();
+        Connector::new(identity, &options.trust, cipher).map_err(|source| match source {
+            TlsConfigError::MissingIdentity => ConnectError::MissingIdentity {
+                endpoint: self.name(),
+            },
+            source => ConnectError::Identity {
+                endpoint: self.name(),
+                source,
+            },
+        })
+    }
+
+    /// A session as it is, or with TLS from end to end.
+    async fn over_session(
+        &self,
+        opened: swp::Opened,
+        cipher: Option<CipherSuite>,
+        options: &ConnectOptions,
+    ) -> Result<Connection, ConnectError> {
+        let swp::Opened { io, local, remote } = opened;
+        let Some(cipher) = cipher else {
+            let peer = Peer::unauthenticated(remote.as_str());
+            return Ok(Connection::new(Box::new(io), peer, local, remote));
+        };
+        let connector = self.connector(cipher, options)?;
+        let (stream, peer) = self
+            .within("TLS handshake", tls::connect(io, connector, &remote))
+            .await?
+            .map_err(|error| ConnectError::from_handshake(self.name(), error))?;
+        Ok(Connection::new(Box::new(stream), peer, local, remote))
+    }
+
+    async fn udp(&self, host: &str, port: u16) -> Result<swp::Opened, ConnectError> {
+        let addresses = self
+            .within("looking up the name", tcp::resolve(host, port))
+            .await?
+            .map_err(|source| ConnectError::Resolve {
+                endpoint: self.name(),
+                source,
+            })?;
+        let mut last = None;
+        for (tried, address) in addresses.iter().enumerate() {
+            let left = (addresses.len() - tried) as u32;
+            let limit = self.deadline.saturating_duration_since(now()) / left;
+            match swp::connect_udp(*address, limit).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(self.no_session(last))
+    }
+
+    #[cfg(feature = "nats")]
+    async fn nats(&self, nats: &Nats) -> Result<swp::Opened, ConnectError> {
+        let limit = self.deadline.saturating_duration_since(now());
+        let opened = swp::connect_nats(nats, limit);
+        let opened = self.within("waiting for an answer", opened).await?;
+        opened.map_err(|error| self.no_session(Some(error)))
+    }
+
+    #[cfg(not(feature = "nats"))]
+    async fn nats(&self, _: &Nats) -> Result<swp::Opened, ConnectError> {
+        Err(self.no_session(Some(io::ErrorKind::Unsupported.into())))
+    }
+
+    fn no_session(&self, error: Option<io::Error>) -> ConnectError {
+        match error {
+            Some(error) if error.kind() != io::ErrorKind::TimedOut => ConnectError::Unreachable {
+                endpoint: self.name(),
+                source: error,
+            },
+            _ => self.timed_out("waiting for an answer"),
+        }
     }
 
     /// The stream and the two addresses.

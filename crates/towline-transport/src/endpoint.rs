@@ -1,5 +1,6 @@
 //! Endpoint URLs: what stands at the other end, or where to listen.
 
+mod nats;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use towline_identity::CipherSuite;
+
+#[cfg(any(feature = "nats", test))]
+pub(crate) use self::nats::BrokerTls;
+pub(crate) use self::nats::Nats;
 
 /// What the address of a Unix socket can hold on the smallest system, without the final zero.
 const MAX_SOCKET_PATH: usize = 103;
@@ -25,6 +30,10 @@ pub enum Scheme {
     Unix,
     /// A pipe within this process.
     Mem,
+    /// A sliding-window session over UDP.
+    Udp,
+    /// A sliding-window session through a NATS broker.
+    Nats,
 }
 
 impl Scheme {
@@ -35,6 +44,8 @@ impl Scheme {
             Self::Tls => "tls",
             Self::Unix => "unix",
             Self::Mem => "mem",
+            Self::Udp => "udp",
+            Self::Nats => "nats",
         }
     }
 }
@@ -76,6 +87,12 @@ impl fmt::Display for Multiplexer {
 /// `tcp://host:port`, `tls://host:port?cipher=aes-128-gcm`, `unix:///path/to/socket`, `mem://name`; each
 /// with `?psk=FILE` for the pre-shared-key layer, the file's path percent-encoded where need be; with
 /// `yamux+` or `muxado+` in front for many streams on the one connection: `yamux+tls://host:port`.
+///
+/// `nats://host/SUBJECT?inbox=MINE` and `udp://host:port` are sliding-window sessions, `tls+nats://` and
+/// `tls+udp://` TLS over them. A broker's usual port is 4222; `nats://user:password@host/SUBJECT` and
+/// `nats://token@host/SUBJECT` log in there, `?broker=tls` and `?broker_ca=FILE` go there by TLS, and without
+/// `?inbox=` a random subject is heard on. A password or token is read and never shown: `***` stands for it.
+///
 /// The fragment is a path at the other end, percent-decoded: `tls://host:8443#dir/file`. There is no
 /// default port.
 ///
@@ -113,6 +130,12 @@ pub(crate) enum Address {
     Mem {
         name: String,
     },
+    Udp {
+        host: String,
+        port: u16,
+        tls: Option<CipherSuite>,
+    },
+    Nats(Nats),
 }
 
 impl Endpoint {
@@ -144,13 +167,9 @@ impl Endpoint {
             Address::Tls { .. } => Scheme::Tls,
             Address::Unix { .. } => Scheme::Unix,
             Address::Mem { .. } => Scheme::Mem,
+            Address::Udp { .. } => Scheme::Udp,
+            Address::Nats(_) => Scheme::Nats,
         }
-    }
-
-    /// Whether whoever is at the other end has been let in by a key, by the file system or by being
-    /// this process: true for `tls`, `unix` and `mem`, and with a pre-shared key for `tcp` as well.
-    pub fn is_authenticated(&self) -> bool {
-        self.scheme() != Scheme::Tcp || self.psk.is_some()
     }
 
     /// The file with the key that both ends share: `?psk=`. With one, connections have the
@@ -174,25 +193,54 @@ impl Endpoint {
         self
     }
 
-    /// The host of `tcp` and `tls`: a name or an address, IPv6 without brackets.
+    /// Whether both ends prove themselves by TLS: `tls`, `tls+nats`, `tls+udp`.
+    pub fn has_tls(&self) -> bool {
+        self.cipher().is_some()
+    }
+
+    /// Whether whoever is at the other end has been let in by a key, by the file system or by being
+    /// this process: true for `unix` and `mem`, and for everything with TLS or a pre-shared key.
+    pub fn is_authenticated(&self) -> bool {
+        self.has_tls() || self.psk.is_some() || matches!(self.scheme(), Scheme::Unix | Scheme::Mem)
+    }
+
+    /// The host of `tcp`, `tls` and `udp`, or of the broker: a name or an address, IPv6 without brackets.
     pub fn host(&self) -> Option<&str> {
         match &self.address {
-            Address::Tcp { host, .. } | Address::Tls { host, .. } => Some(host),
+            Address::Tcp { host, .. }
+            | Address::Tls { host, .. }
+            | Address::Udp { host, .. }
+            | Address::Nats(Nats { host, .. }) => Some(host),
             _ => None,
         }
     }
 
-    /// The port of `tcp` and `tls`; 0 asks a listener for a free one.
+    /// The port of `tcp`, `tls` and `udp`, where 0 asks a listener for a free one, or of the broker.
     pub fn port(&self) -> Option<u16> {
         match self.address {
-            Address::Tcp { port, .. } | Address::Tls { port, .. } => Some(port),
+            Address::Tcp { port, .. }
+            | Address::Tls { port, .. }
+            | Address::Udp { port, .. }
+            | Address::Nats(Nats { port, .. }) => Some(port),
+            _ => None,
+        }
+    }
+
+    /// The subject of `nats`, at which a listener hears.
+    pub fn subject(&self) -> Option<&str> {
+        match &self.address {
+            Address::Nats(nats) => Some(&nats.subject),
             _ => None,
         }
     }
 
     /// The same endpoint at another port; unchanged if it has none.
     pub fn with_port(mut self, new: u16) -> Self {
-        if let Address::Tcp { port, .. } | Address::Tls { port, .. } = &mut self.address {
+        if let Address::Tcp { port, .. }
+        | Address::Tls { port, .. }
+        | Address::Udp { port, .. }
+        | Address::Nats(Nats { port, .. }) = &mut self.address
+        {
             *port = new;
         }
         self
@@ -215,10 +263,11 @@ impl Endpoint {
         }
     }
 
-    /// The cipher suite of `tls`: `?cipher=`, or the default.
+    /// The cipher suite of TLS: `?cipher=`, or the default.
     pub fn cipher(&self) -> Option<CipherSuite> {
         match self.address {
             Address::Tls { cipher, .. } => Some(cipher),
+            Address::Udp { tls, .. } | Address::Nats(Nats { tls, .. }) => tls,
             _ => None,
         }
     }
@@ -263,6 +312,23 @@ impl fmt::Display for Endpoint {
             }
             Address::Unix { path } => write!(f, "{scheme}://{}", Encoded(&path.to_string_lossy()))?,
             Address::Mem { name } => write!(f, "{scheme}://{name}")?,
+            Address::Udp { host, port, tls } => {
+                let layer = if tls.is_some() { "tls+" } else { "" };
+                write!(f, "{layer}{scheme}://{}:{port}", Bracketed(host))?;
+                if let Some(cipher) = tls
+                    && *cipher != CipherSuite::default()
+                {
+                    write!(f, "?cipher={cipher}")?;
+                    before = '&';
+                }
+            }
+            Address::Nats(nats) => {
+                let layer = if nats.tls.is_some() { "tls+" } else { "" };
+                write!(f, "{layer}{scheme}://{nats}")?;
+                if nats.has_settings() {
+                    before = '&';
+                }
+            }
         }
         if let Some(file) = &self.psk {
             write!(f, "{before}psk={}", Encoded(&file.to_string_lossy()))?;
@@ -295,17 +361,17 @@ impl ParseEndpointError {
 pub enum EndpointProblem {
     /// No `scheme://`.
     #[error(
-        "it does not begin with a scheme; write tls://host:port, tcp://host:port, unix:///path or mem://name"
+        "it does not begin with a scheme; write tls://host:port, tcp://host:port, tls+nats://broker/SUBJECT, unix:///path or mem://name"
     )]
     NoScheme,
     /// A scheme nobody knows.
     #[error(
-        "the scheme {0:?} is unknown; use tls, tcp, unix or mem, with yamux+ or muxado+ in front for many streams"
+        "the scheme {0:?} is unknown; use tls, tcp, tls+nats, udp, unix or mem, with yamux+ or muxado+ in front for many streams"
     )]
     UnknownScheme(String),
     /// A scheme of towline's that this build lacks.
     #[error(
-        "the scheme {0:?} is not supported by this build; use tls, tcp, unix or mem, with yamux+ or muxado+ in front \
+        "the scheme {0:?} is not supported by this build; use tls, tcp, udp, unix or mem, with yamux+ or muxado+ in front \
          for many streams"
     )]
     UnsupportedScheme(String),
@@ -340,6 +406,12 @@ pub enum EndpointProblem {
         "the socket path has {0} bytes, more than the system's limit of {MAX_SOCKET_PATH}; use a shorter one"
     )]
     SocketTooLong(usize),
+    /// No subject behind the broker.
+    #[error("the subject is missing; write nats://host/SUBJECT")]
+    NoSubject,
+    /// A subject with spaces, wildcards or empty parts.
+    #[error("{0:?} is no subject: write words with dots between them, without wildcards")]
+    BadSubject(String),
     /// A `mem` name with other characters than letters, digits, `.`, `_` and `-`.
     #[error("a mem name consists of letters, digits, dots, dashes and underscores")]
     BadMemName,

@@ -1,4 +1,5 @@
-//! Endpoint URLs and the stacks they name: `tcp`, `tls`, `unix`, `mem`.
+//! Endpoint URLs and the stacks they name: `tcp`, `tls`, `unix`, `mem`, and sliding-window sessions: `udp`,
+//! and `nats` with the feature of that name.
 //!
 //! One text says where and how: `tls://db.internal:8443#dir/file`, in code and on the command line.
 //! [`connect()`] dials it, [`Listener`] waits there, and both give a [`Connection`]: bytes both ways, and
@@ -49,6 +50,7 @@ mod psk;
 mod race;
 mod server_tls;
 mod session;
+mod swp;
 mod tcp;
 mod tls;
 #[cfg(unix)]

@@ -10,14 +10,21 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use towline_identity::tls::{Acceptor, Refusal, TlsConfigError, TlsProblem};
-use towline_identity::{Authorisation, LiveIdentity, LoadError, PreSharedKey, Trust, Verdict};
+use towline_identity::{
+    Authorisation, CipherSuite, LiveIdentity, LoadError, Peer, PreSharedKey, Trust, Verdict,
+};
+use towline_swp::ByteStream;
 
 use crate::connection::{Connection, Io};
 use crate::endpoint::{Address, Endpoint};
 use crate::established::{Established, Remote, Stream};
 use crate::psk::{self, Records};
 use crate::server_tls::ServerTls;
-use crate::{mem, tcp, tls};
+use crate::{mem, swp, tcp, tls};
+
+/// How long a broker may take until a listener's subject is heard on.
+#[cfg(feature = "nats")]
+const BROKER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How to listen. The default has no identity and gives a handshake 20 seconds, as the original does.
 #[derive(Clone, Debug)]
@@ -300,6 +307,7 @@ enum Socket {
     #[cfg(unix)]
     Unix(crate::unix::Listener),
     Mem(mem::Listener),
+    Session(swp::Listener, Option<ServerTls>),
 }
 
 impl Listener {
@@ -346,21 +354,7 @@ impl Listener {
                 (Socket::Tcp(listener), endpoint.clone().with_port(port))
             }
             Address::Tls { host, port, cipher } => {
-                let name = || endpoint.to_string();
-                let identity = options
-                    .identity
-                    .clone()
-                    .ok_or_else(|| ListenError::MissingIdentity { endpoint: name() })?;
-                let settings = ServerTls::new(
-                    identity,
-                    options.trust.clone(),
-                    options.authorisation.clone(),
-                    *cipher,
-                )
-                .map_err(|source| ListenError::Identity {
-                    endpoint: name(),
-                    source,
-                })?;
+                let settings = server_tls(&endpoint, *cipher, options)?;
                 let (listener, port) = match bound {
                     Some(bound) => (bound, *port),
                     None => bind_tcp(&endpoint, host, *port, options.sharing).await?,
@@ -386,6 +380,32 @@ impl Listener {
                 let listener =
                     mem::Listener::bind(name).map_err(|error| bind_error(&endpoint, error))?;
                 (Socket::Mem(listener), endpoint)
+            }
+            Address::Udp { host, port, tls } => {
+                let tls = tls
+                    .map(|cipher| server_tls(&endpoint, cipher, options))
+                    .transpose()?;
+                let (listener, port) = bind_udp(&endpoint, host, *port).await?;
+                (
+                    Socket::Session(listener, tls),
+                    endpoint.clone().with_port(port),
+                )
+            }
+            #[cfg(feature = "nats")]
+            Address::Nats(nats) => {
+                let tls = nats
+                    .tls
+                    .map(|cipher| server_tls(&endpoint, cipher, options))
+                    .transpose()?;
+                let listener = swp::Listener::bind_nats(nats, BROKER_LIMIT)
+                    .await
+                    .map_err(|error| bind_error(&endpoint, error))?;
+                (Socket::Session(listener, tls), endpoint)
+            }
+            #[cfg(not(feature = "nats"))]
+            Address::Nats(_) => {
+                let error = io::ErrorKind::Unsupported.into();
+                return Err(bind_error(&endpoint, error));
             }
         };
         Ok(Self {
@@ -438,6 +458,14 @@ impl Listener {
                 (
                     Raw::Mem(pipe.io, self.local.to_string()),
                     Remote::Named(pipe.remote.into()),
+                )
+            }
+            Socket::Session(listener, settings) => {
+                let opened = listener.accept().await?;
+                let acceptor = settings.as_ref().map(ServerTls::acceptor);
+                (
+                    Raw::Session(opened.io, acceptor, opened.local),
+                    Remote::Named(opened.remote.into()),
                 )
             }
         };
@@ -529,6 +557,7 @@ enum Raw {
     #[cfg(unix)]
     Unix(tokio::net::UnixStream, String),
     Mem(DuplexStream, String),
+    Session(ByteStream, Option<Arc<Acceptor>>, String),
 }
 
 impl Incoming {
@@ -604,21 +633,16 @@ impl Incoming {
                 (Stream::Tcp(stream), None)
             }
             Raw::Tls(stream, acceptor) => {
-                let local = prepare(&stream, &self.remote)?;
-                let remote = self.remote.to_string();
-                if let Some(address) = self.remote.socket_addr()
-                    && let Verdict::Refuse(why) = self.authorisation.check_address(address.ip())
-                {
-                    tls::deny(stream).await;
-                    return Err(AcceptError::Refused { remote, why });
-                }
-                let limit = self.handshake_timeout;
-                let (stream, peer) = tls::accept(stream, acceptor, &remote, limit).await?;
-                let mut established =
-                    Established::new(Stream::Other(Box::new(stream)), self.remote);
-                established.peer = Some(Box::new(peer));
-                established.local = Some(tcp::text(local).into());
-                return Ok(established);
+                let local = tcp::text(prepare(&stream, &self.remote)?).into();
+                let admitted = (&self.authorisation, self.handshake_timeout);
+                return accept_tls(stream, acceptor, admitted, local, self.remote).await;
+            }
+            Raw::Session(stream, Some(acceptor), local) => {
+                let admitted = (&self.authorisation, self.handshake_timeout);
+                return accept_tls(stream, acceptor, admitted, local.into(), self.remote).await;
+            }
+            Raw::Session(stream, None, local) => {
+                (Stream::Other(Box::new(stream)), Some(local.into()))
             }
             #[cfg(unix)]
             Raw::Unix(stream, local) => (Stream::Unix(stream), Some(local.into())),
@@ -626,8 +650,8 @@ impl Incoming {
         };
         let mut established = Established::new(stream, self.remote);
         established.local = local;
-        let verdict = match established.remote.socket_addr() {
-            Some(address) if judged_later => self.authorisation.check_address(address.ip()),
+        let verdict = match established.peer().ip() {
+            Some(ip) if judged_later => self.authorisation.check_address(ip),
             _ if judged_later => Verdict::Allow,
             _ => self.authorisation.check(&established.peer()),
         };
@@ -653,6 +677,46 @@ impl Established {
         self.into_connection()
             .map_err(|source| AcceptError::Io { remote, source })
     }
+}
+
+/// Shakes hands by TLS, if the address may.
+async fn accept_tls<S: tls::Beneath + Send + 'static>(
+    stream: S,
+    acceptor: Arc<Acceptor>,
+    (authorisation, limit): (&Authorisation, Duration),
+    local: Box<str>,
+    remote: Remote,
+) -> Result<Established, AcceptError> {
+    let shown = remote.to_string();
+    let nobody = Peer::unauthenticated(shown.as_str());
+    if let Some(ip) = nobody.ip()
+        && let Verdict::Refuse(why) = authorisation.check_address(ip)
+    {
+        tls::deny(stream).await;
+        return Err(AcceptError::Refused { remote: shown, why });
+    }
+    let (stream, peer) = tls::accept(stream, acceptor, &shown, limit).await?;
+    let mut established = Established::new(Stream::Other(Box::new(stream)), remote);
+    established.peer = Some(Box::new(peer));
+    established.local = Some(local);
+    Ok(established)
+}
+
+fn server_tls(
+    endpoint: &Endpoint,
+    cipher: CipherSuite,
+    options: &ListenOptions,
+) -> Result<ServerTls, ListenError> {
+    let name = || endpoint.to_string();
+    let identity = options
+        .identity
+        .clone()
+        .ok_or_else(|| ListenError::MissingIdentity { endpoint: name() })?;
+    let (trust, authorisation) = (options.trust.clone(), options.authorisation.clone());
+    ServerTls::new(identity, trust, authorisation, cipher).map_err(|source| ListenError::Identity {
+        endpoint: name(),
+        source,
+    })
 }
 
 /// Sets the options of an accepted socket and returns its own address.
@@ -684,6 +748,27 @@ async fn bind_tcp(
             Ok((listener, port))
         });
         match bound {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = error,
+        }
+    }
+    Err(bind_error(endpoint, last))
+}
+
+async fn bind_udp(
+    endpoint: &Endpoint,
+    host: &str,
+    port: u16,
+) -> Result<(swp::Listener, u16), ListenError> {
+    let addresses = tcp::resolve(host, port)
+        .await
+        .map_err(|source| ListenError::Resolve {
+            endpoint: endpoint.to_string(),
+            source,
+        })?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match swp::Listener::bind_udp(address).await {
             Ok(bound) => return Ok(bound),
             Err(error) => last = error,
         }

@@ -1,12 +1,11 @@
-//! TLS over a TCP stream, both sides.
+//! TLS over a TCP stream or a session, both sides.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -33,7 +32,12 @@ const ACCESS_DENIED: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 49];
 /// what they bring.
 static RECORDERS: Semaphore = Semaphore::const_new(16);
 
-pub(crate) type Buffered = BufReader<TcpStream>;
+pub(crate) type Buffered<S> = BufReader<S>;
+
+/// What TLS runs over.
+pub(crate) trait Beneath: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Beneath for S {}
 
 /// How a TLS handshake of either side ends badly.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +53,11 @@ pub(crate) enum HandshakeError {
 }
 
 /// Shakes hands with a server, and records its key if it is to be.
-pub(crate) async fn connect(
-    stream: TcpStream,
+pub(crate) async fn connect<S: Beneath>(
+    stream: S,
     connector: Connector,
     remote: &str,
-) -> Result<(client::TlsStream<Buffered>, Peer), HandshakeError> {
+) -> Result<(client::TlsStream<Buffered<S>>, Peer), HandshakeError> {
     let (config, attempt) = begin(connector.reads_files(), remote, move |remote| {
         connector.begin(remote)
     })
@@ -71,10 +75,10 @@ pub(crate) async fn connect(
     Ok((stream, peer))
 }
 
-async fn dial(
-    stream: TcpStream,
+async fn dial<S: Beneath>(
+    stream: S,
     config: Arc<ClientConfig>,
-) -> io::Result<client::TlsStream<Buffered>> {
+) -> io::Result<client::TlsStream<Buffered<S>>> {
     // The constant is a valid DNS name.
     let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
     let stream = BufReader::with_capacity(READ_BUFFER, stream);
@@ -87,12 +91,12 @@ async fn dial(
 
 /// Shakes hands with a client, and records its key if it is to be. One that is refused hears so, and
 /// is given a moment to.
-pub(crate) async fn accept(
-    stream: TcpStream,
+pub(crate) async fn accept<S: Beneath>(
+    stream: S,
     acceptor: Arc<Acceptor>,
     remote: &str,
     limit: Duration,
-) -> Result<(server::TlsStream<Buffered>, Peer), AcceptError> {
+) -> Result<(server::TlsStream<Buffered<S>>, Peer), AcceptError> {
     let timed_out = || AcceptError::TimedOut {
         remote: remote.to_owned(),
         limit,
@@ -137,10 +141,10 @@ pub(crate) async fn accept(
 }
 
 /// A failed handshake gives the stream back, to [`linger`] on.
-async fn shake(
-    stream: TcpStream,
+async fn shake<S: Beneath>(
+    stream: S,
     config: Arc<ServerConfig>,
-) -> Result<server::TlsStream<Buffered>, (io::Error, Buffered)> {
+) -> Result<server::TlsStream<Buffered<S>>, (io::Error, Buffered<S>)> {
     let stream = BufReader::with_capacity(READ_BUFFER, stream);
     TlsAcceptor::from(config)
         .accept_with(stream, |connection| {
@@ -151,7 +155,7 @@ async fn shake(
 }
 
 /// Refuses a client without shaking hands.
-pub(crate) async fn deny(mut stream: TcpStream) {
+pub(crate) async fn deny<S: Beneath>(mut stream: S) {
     let told = timeout(LINGER, stream.write_all(&ACCESS_DENIED)).await;
     if matches!(told, Ok(Ok(()))) {
         linger(BufReader::new(stream)).await;
@@ -194,7 +198,7 @@ pub(crate) async fn admit(attempt: Attempt) -> Result<Peer, HandshakeError> {
 
 /// Lets the peer read the alert. A socket closed with unread bytes resets the connection, and the
 /// peer's next write would fail before it has read why it was refused.
-pub(crate) async fn linger(mut stream: Buffered) {
+pub(crate) async fn linger<S: Beneath>(mut stream: Buffered<S>) {
     let drain = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await

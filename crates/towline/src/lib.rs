@@ -30,6 +30,8 @@
 //!
 //! * `aws-lc-rs`: TLS by AWS-LC in place of ring, with post-quantum key agreement (X25519MLKEM768) towards
 //!   peers that have it too.
+//! * `nats`: sessions through a NATS broker, `nats://` and `tls+nats://`; `broker` starts one, for tests and
+//!   demonstrations; `sim` is a seeded network for sessions.
 //! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
 //!   [`codec`], `mux::proto`, `rpc::proto` and `swp::proto`.
 

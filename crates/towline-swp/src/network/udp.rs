@@ -1,6 +1,10 @@
 //! UDP: an inbox is a socket's address, `127.0.0.1:9000`.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{net::UdpSocket, task::JoinHandle};
@@ -43,6 +47,29 @@ impl UdpNetwork {
             socket: Arc::new(socket),
             address,
         })
+    }
+
+    /// Binds a socket at the address of this machine from which datagrams go to `remote`.
+    ///
+    /// # Errors
+    ///
+    /// The system's: no way leads there.
+    pub async fn towards(remote: SocketAddr) -> io::Result<Self> {
+        let any: SocketAddr = match remote {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        // Connecting sends nothing; the system chooses the address.
+        let scout = UdpSocket::bind(any).await?;
+        scout.connect(remote).await?;
+        let mut local = scout.local_addr()?;
+        local.set_port(0);
+        Self::bind(local).await
+    }
+
+    /// The address of this socket.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The inbox of this socket: its address, which peers must be able to send to.

@@ -1,13 +1,13 @@
 //! A stream of bytes: where one packet ends does not show.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
@@ -18,6 +18,9 @@ use crate::{
     error::WriteError,
     proto::{CloseReason, SendError},
 };
+
+/// Several small pieces that are written together become one packet of at most this, in bytes.
+const GATHERED: usize = 128 << 10;
 
 impl Session {
     /// Writes bytes and waits until the peer has acknowledged all of them: that they arrived, or, if
@@ -65,6 +68,72 @@ impl Session {
     }
 }
 
+/// A session as one holds a socket: dropping it delivers what was written, in the background and within
+/// the configured linger time, where dropping a [`Session`] abandons it. Shutting it down tells whether
+/// everything was acknowledged.
+#[derive(Debug)]
+pub struct ByteStream(Session);
+
+impl Session {
+    /// The session as bytes alone, for who holds it like a socket.
+    pub fn into_byte_stream(self) -> ByteStream {
+        ByteStream(self)
+    }
+}
+
+impl ByteStream {
+    /// The session itself.
+    pub fn session(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Drop for ByteStream {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+impl AsyncRead for ByteStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut &self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ByteStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &self.0).poll_shutdown(cx)
+    }
+}
+
 impl AsyncRead for &Session {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -94,21 +163,41 @@ impl AsyncWrite for &Session {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    /// Small pieces leave as one packet.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         // docs/wire W24
-        let piece = &buf[..buf.len().min(self.piece)];
-        if piece.is_empty() {
+        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let first = bufs.iter().map(|buf| buf.len()).find(|&len| len > 0);
+        let len = total.min(self.piece.min(GATHERED.max(first.unwrap_or(0))));
+        if len == 0 {
             return Poll::Ready(Ok(0));
         }
         self.shared.poll(cx, |engine, now| {
-            if engine.close_reason().is_none() && !engine.has_room_for(piece.len()) {
+            if engine.close_reason().is_none() && !engine.has_room_for(len) {
                 return Poll::Pending;
             }
-            match engine.send(now, Bytes::copy_from_slice(piece)) {
-                Ok(_) => Poll::Ready(Ok(piece.len())),
+            let mut piece = BytesMut::with_capacity(len);
+            for buf in bufs {
+                let room = len - piece.len();
+                piece.extend_from_slice(&buf[..buf.len().min(room)]);
+            }
+            match engine.send(now, piece.freeze()) {
+                Ok(_) => Poll::Ready(Ok(len)),
                 Err(SendError::Full) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error.into())),
             }
         })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -147,6 +236,18 @@ impl AsyncWrite for Session {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut &*self).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

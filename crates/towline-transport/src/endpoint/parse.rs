@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use towline_identity::CipherSuite;
 
-use super::{Address, Endpoint, EndpointProblem, MAX_SOCKET_PATH, Multiplexer, Scheme};
+use super::nats::{BrokerTls, Nats, USUAL_PORT};
+use super::{Address, Endpoint, EndpointProblem, MAX_SOCKET_PATH, Multiplexer};
 
 /// Longer texts are no endpoints; nothing of them is kept.
 const MAX_CHARS: usize = 8192;
@@ -31,30 +32,53 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
         Some(("muxado", transport)) => (Some(Multiplexer::Muxado), transport),
         _ => (None, scheme.as_str()),
     };
-    let (address, psk) = match transport {
+    let known = Known {
+        cipher: transport.starts_with("tls"),
+        nats: transport.ends_with("nats"),
+    };
+    let Settings {
+        cipher,
+        inbox,
+        broker,
+        psk,
+    } = settings(query, known)?;
+    let cipher = cipher.unwrap_or_default();
+    let address = match transport {
         "tcp" => {
-            let (_, psk) = settings(query, Scheme::Tcp)?;
             let (host, port) = host_port(rest)?;
-            (Address::Tcp { host, port }, psk)
+            Address::Tcp { host, port }
         }
         "tls" => {
-            let (cipher, psk) = settings(query, Scheme::Tls)?;
             let (host, port) = host_port(rest)?;
-            (Address::Tls { host, port, cipher }, psk)
+            Address::Tls { host, port, cipher }
+        }
+        "udp" | "tls+udp" => {
+            let (host, port) = host_port(rest)?;
+            let tls = (transport == "tls+udp").then_some(cipher);
+            Address::Udp { host, port, tls }
+        }
+        "nats" | "tls+nats" if cfg!(feature = "nats") => {
+            let tls = (transport == "tls+nats").then_some(cipher);
+            let tls_to_broker = broker.unwrap_or(BrokerTls::AsOffered);
+            Address::Nats(Nats {
+                inbox,
+                tls,
+                tls_to_broker,
+                ..nats(rest)?
+            })
         }
         "unix" => {
-            let (_, psk) = settings(query, Scheme::Unix)?;
             let path = socket_path(rest)?;
-            (Address::Unix { path }, psk)
+            Address::Unix { path }
         }
         "mem" => {
-            let (_, psk) = settings(query, Scheme::Mem)?;
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             if rest.is_empty() || !rest.chars().all(plain) {
                 return Err(EndpointProblem::BadMemName);
             }
-            let name = rest.to_owned();
-            (Address::Mem { name }, psk)
+            Address::Mem {
+                name: rest.to_owned(),
+            }
         }
         _ => return Err(unsupported(scheme)),
     };
@@ -81,52 +105,134 @@ fn unsupported(scheme: String) -> EndpointProblem {
     }
 }
 
-/// Reads the query: the suite, which only `tls` has, and the file of the pre-shared key.
-fn settings(
-    query: &str,
-    scheme: Scheme,
-) -> Result<(CipherSuite, Option<PathBuf>), EndpointProblem> {
-    let (mut cipher, mut psk) = (None, None);
+/// The settings that a transport has beside `?psk=`.
+#[derive(Clone, Copy)]
+struct Known {
+    cipher: bool,
+    nats: bool,
+}
+
+/// What the query says.
+#[derive(Default)]
+struct Settings {
+    cipher: Option<CipherSuite>,
+    inbox: Option<String>,
+    broker: Option<BrokerTls>,
+    psk: Option<PathBuf>,
+}
+
+fn settings(query: &str, known: Known) -> Result<Settings, EndpointProblem> {
+    let mut settings = Settings::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match key {
-            "cipher" if scheme == Scheme::Tls => {
+        let is_first = match key {
+            "cipher" if known.cipher => {
                 let suite = decode(value)?
                     .parse()
                     .map_err(|error| EndpointProblem::BadValue(format!("{error}")))?;
-                if cipher.replace(suite).is_some() {
-                    return Err(EndpointProblem::TwiceKey(key.to_owned()));
-                }
+                settings.cipher.replace(suite).is_none()
             }
             "cipher" => {
                 return Err(EndpointProblem::UnknownKey(
                     key.to_owned(),
-                    "; only tls:// has cipher suites",
+                    "; only TLS has cipher suites",
                 ));
+            }
+            "inbox" if known.nats => settings.inbox.replace(subject(value)?).is_none(),
+            "broker" if known.nats => match value {
+                "tls" => settings.broker.replace(BrokerTls::Required).is_none(),
+                _ => {
+                    return Err(EndpointProblem::BadValue(
+                        "?broker= has one value: ?broker=tls".to_owned(),
+                    ));
+                }
+            },
+            "broker_ca" if known.nats => {
+                let file = decode(value)?;
+                if file.is_empty() {
+                    return Err(EndpointProblem::BadValue(
+                        "?broker_ca= names a file of authorities".to_owned(),
+                    ));
+                }
+                let authority = BrokerTls::Authority(PathBuf::from(file));
+                settings.broker.replace(authority).is_none()
             }
             "psk" => {
                 let file = decode(value)?;
                 if file.is_empty() {
                     return Err(EndpointProblem::Psk);
                 }
-                if psk.replace(PathBuf::from(file)).is_some() {
-                    return Err(EndpointProblem::TwiceKey(key.to_owned()));
-                }
+                settings.psk.replace(PathBuf::from(file)).is_none()
             }
             _ => {
-                let known = if scheme == Scheme::Tls {
-                    "; there are ?cipher= and ?psk="
-                } else {
-                    "; there is ?psk="
+                let there = match (known.cipher, known.nats) {
+                    (false, false) => "; there is ?psk=",
+                    (true, false) => "; there are ?cipher= and ?psk=",
+                    (false, true) => "; there are ?inbox=, ?broker=, ?broker_ca= and ?psk=",
+                    (true, true) => {
+                        "; there are ?inbox=, ?cipher=, ?broker=, ?broker_ca= and ?psk="
+                    }
                 };
                 return Err(EndpointProblem::UnknownKey(
                     key.chars().take(40).collect(),
-                    known,
+                    there,
                 ));
             }
+        };
+        if !is_first {
+            return Err(EndpointProblem::TwiceKey(key.to_owned()));
         }
     }
-    Ok((cipher.unwrap_or_default(), psk))
+    Ok(settings)
+}
+
+/// `[user[:password]@]host[:port]/SUBJECT`
+fn nats(text: &str) -> Result<Nats, EndpointProblem> {
+    let (broker, name) = text.split_once('/').ok_or(EndpointProblem::NoSubject)?;
+    let (credentials, broker) = match broker.rsplit_once('@') {
+        None => (None, broker),
+        Some((login, broker)) => {
+            let (user, password) = match login.split_once(':') {
+                Some((user, password)) => (user, Some(decode(password)?)),
+                None => (login, None),
+            };
+            (Some((decode(user)?, password)), broker)
+        }
+    };
+    let behind_address = broker.rfind(']').map_or(broker, |end| &broker[end..]);
+    let (host, port) = if broker.is_empty() || behind_address.contains(':') {
+        host_port(broker)?
+    } else {
+        host_port(&format!("{broker}:{USUAL_PORT}"))?
+    };
+    if name.is_empty() {
+        return Err(EndpointProblem::NoSubject);
+    }
+    Ok(Nats {
+        credentials,
+        host,
+        port,
+        subject: subject(name)?,
+        inbox: None,
+        tls: None,
+        tls_to_broker: BrokerTls::AsOffered,
+    })
+}
+
+/// Words with dots between them, none of them a wildcard.
+fn subject(text: &str) -> Result<String, EndpointProblem> {
+    let subject = decode(text)?;
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && word != "*"
+            && word != ">"
+            && !word.contains(|c: char| c.is_whitespace() || c.is_control())
+    };
+    if subject.split('.').all(is_word) {
+        Ok(subject)
+    } else {
+        Err(EndpointProblem::BadSubject(subject))
+    }
 }
 
 fn host_port(text: &str) -> Result<(String, u16), EndpointProblem> {

@@ -29,6 +29,9 @@ fn each_scheme_is_read_and_written_back() {
         "muxado+tls://h:1?cipher=aes-128-gcm",
         "yamux+unix:///run/tow.sock",
         "muxado+mem://demo",
+        "udp://127.0.0.1:9000",
+        "tls+udp://[::1]:9000?cipher=aes-128-gcm#dir",
+        "yamux+tls+udp://h:1",
     ] {
         let endpoint: Endpoint = text.parse().unwrap();
         let again = endpoint.to_string();
@@ -40,12 +43,14 @@ fn each_scheme_is_read_and_written_back() {
 }
 
 #[test]
-fn only_tcp_is_open_to_everybody() {
+fn what_has_no_tls_is_open_to_everybody() {
     for (text, expected) in [
         ("tcp://h:1", false),
         ("tls://h:1", true),
         ("unix:///s", true),
         ("mem://m", true),
+        ("udp://h:1", false),
+        ("tls+udp://h:1", true),
     ] {
         assert_eq!(
             text.parse::<Endpoint>().unwrap().is_authenticated(),
@@ -86,15 +91,11 @@ fn the_fragment_is_decoded_and_can_be_left_out() {
 
 #[test]
 fn schemes_of_other_builds_are_named() {
-    for scheme in [
-        "quic",
-        "nats",
-        "udp",
-        "yamux+quic",
-        "connect+tcp",
-        "tls+nats",
-        "yamux+nats",
-    ] {
+    let mut lacking = vec!["quic", "yamux+quic", "connect+tcp"];
+    if !cfg!(feature = "nats") {
+        lacking.extend(["nats", "tls+nats", "yamux+nats"]);
+    }
+    for scheme in lacking {
         let found = problem(&format!("{scheme}://h:1"));
         assert_eq!(found, EndpointProblem::UnsupportedScheme(scheme.to_owned()));
         assert!(found.to_string().contains("not supported by this build"));
@@ -161,6 +162,67 @@ fn errors_name_what_is_wrong() {
     );
 }
 
+#[cfg(feature = "nats")]
+#[test]
+fn a_broker_and_its_subject_are_read_and_written_back() {
+    for text in [
+        "nats://h:4222/a.b",
+        "tls+nats://[::1]:1/x?inbox=me.too&cipher=aes-128-gcm&broker=tls#dir/file",
+        "yamux+nats://h:4222/x?broker_ca=/etc/ca%20file.pem",
+        "muxado+tls+nats://h:4222/x",
+    ] {
+        let endpoint: Endpoint = text.parse().unwrap();
+        assert_eq!(endpoint.to_string(), text);
+    }
+    let endpoint: Endpoint = "nats://me:se%40cret@h/my.sub%26ject?inbox=a.b"
+        .parse()
+        .unwrap();
+    assert_eq!(
+        endpoint.to_string(),
+        "nats://me:***@h:4222/my.sub%26ject?inbox=a.b"
+    );
+    assert_eq!(endpoint.subject(), Some("my.sub&ject"));
+    assert_eq!((endpoint.host(), endpoint.port()), (Some("h"), Some(4222)));
+    let shown = format!("{endpoint:?}");
+    assert!(!shown.contains("cret"), "{shown}");
+    let Address::Nats(nats) = &endpoint.address else {
+        panic!("{endpoint:?}");
+    };
+    let expected = ("me".to_owned(), Some("se@cret".to_owned()));
+    assert_eq!(nats.credentials, Some(expected));
+    assert_eq!(nats.tls_to_broker, BrokerTls::AsOffered);
+    let token: Endpoint = "nats://token@h/x".parse().unwrap();
+    assert_eq!(token.to_string(), "nats://***@h:4222/x");
+    assert!(!"nats://h/x".parse::<Endpoint>().unwrap().is_authenticated());
+    assert!(
+        "tls+nats://h/x"
+            .parse::<Endpoint>()
+            .unwrap()
+            .is_authenticated()
+    );
+
+    use EndpointProblem as P;
+    assert_eq!(problem("nats://h"), P::NoSubject);
+    assert_eq!(problem("nats://h/"), P::NoSubject);
+    assert_eq!(problem("nats:///x"), P::NoHost);
+    for bad in ["*", "a..b", "a.>", "a%20b", ".a", "a."] {
+        assert!(
+            matches!(problem(&format!("nats://h/{bad}")), P::BadSubject(_)),
+            "{bad}"
+        );
+    }
+    assert!(matches!(problem("nats://h/x?broker=no"), P::BadValue(_)));
+    assert!(matches!(problem("nats://h/x?broker_ca="), P::BadValue(_)));
+    assert!(matches!(problem("nats://h/x?inbox=*"), P::BadSubject(_)));
+    assert!(matches!(
+        problem("nats://h/x?cipher=aes-128-gcm"),
+        P::UnknownKey(..)
+    ));
+    assert!(matches!(problem("tls://h:1?inbox=x"), P::UnknownKey(..)));
+    let twice = "nats://h/x?broker=tls&broker_ca=f";
+    assert_eq!(problem(twice), P::TwiceKey("broker_ca".to_owned()));
+}
+
 fn hosts() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<std::net::Ipv4Addr>().prop_map(|address| address.to_string()),
@@ -169,17 +231,22 @@ fn hosts() -> impl Strategy<Value = String> {
     ]
 }
 
+fn suites() -> impl Strategy<Value = CipherSuite> {
+    proptest::sample::select(CipherSuite::ALL.to_vec())
+}
+
 fn addresses() -> impl Strategy<Value = Address> {
-    let suites = proptest::sample::select(CipherSuite::ALL.to_vec());
     prop_oneof![
         (hosts(), any::<u16>()).prop_map(|(host, port)| Address::Tcp { host, port }),
-        (hosts(), any::<u16>(), suites).prop_map(|(host, port, cipher)| Address::Tls {
+        (hosts(), any::<u16>(), suites()).prop_map(|(host, port, cipher)| Address::Tls {
             host,
             port,
             cipher
         }),
         "/[^\\x00/]{1,20}".prop_map(|path| Address::Unix { path: path.into() }),
         "[A-Za-z0-9._-]{1,30}".prop_map(|name| Address::Mem { name }),
+        (hosts(), any::<u16>(), proptest::option::of(suites()))
+            .prop_map(|(host, port, tls)| Address::Udp { host, port, tls }),
     ]
 }
 
@@ -198,9 +265,12 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_without_panic(text in "(tcp|tls|unix|mem)?(://)?\\PC{0,60}") {
+    fn any_text_is_read_without_panic(text in "(tcp|tls|unix|mem|(tls\\+)?udp|(tls\\+)?nats)?(://)?\\PC{0,60}") {
         if let Ok(endpoint) = text.parse::<Endpoint>() {
-            prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
+            // A password is not shown, so it does not come back.
+            if !endpoint.to_string().contains("***@") {
+                prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
+            }
         }
     }
 }
