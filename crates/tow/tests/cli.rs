@@ -411,6 +411,8 @@ fn the_demo_tells_programs_numbers() {
         "call_p99_us",
         "call_p99_9_us",
         "call_max_us",
+        "lossy_seconds",
+        "lossy_bytes_per_second",
     ] {
         assert!(
             event[name].as_f64().is_some_and(|number| number > 0.0),

@@ -580,12 +580,13 @@ impl Incoming {
             #[cfg(unix)]
             Raw::Unix(stream, _) => stream,
             Raw::Mem(stream, _) => stream,
+            Raw::Session(stream, ..) => stream,
         }
     }
 
     /// Whether [`establish`](Self::establish) waits for the client.
     pub const fn shakes_hands(&self) -> bool {
-        matches!(self.raw, Raw::Tls(..)) || self.sealing.is_some()
+        matches!(self.raw, Raw::Tls(..) | Raw::Session(_, Some(_), _)) || self.sealing.is_some()
     }
 
     /// Finishes every handshake of the stack. Call it in the connection's own task: a client may take

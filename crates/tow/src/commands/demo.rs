@@ -3,6 +3,7 @@
 mod calls;
 mod sample;
 mod server;
+mod sessions;
 mod table;
 
 use std::{
@@ -103,7 +104,11 @@ async fn tour(
     );
     let served = place.join("served");
     tokio::fs::create_dir(&served).await.map_err(failed)?;
-    let running = server.insert(ServerProcess::spawn(&served, &keys.server_dir)?);
+    let running = server.insert(ServerProcess::spawn(
+        &served,
+        &keys.server_dir,
+        "tls://127.0.0.1:0",
+    )?);
     let url = running.url().await?;
     table.row("endpoint", &url, json!({ "endpoint": url }));
     let client = Client::builder()
@@ -111,17 +116,20 @@ async fn tour(
         .connect(&url)
         .await?;
 
-    move_file(args, place, &served, &client, output, &mut table).await?;
+    let file = move_file(args, place, &served, &client, output, &mut table).await?;
     make_calls(args, &client, output, &mut table).await?;
     client.close().await;
     refuse_stranger(keys, &url, output, &mut table).await?;
     if let Some(server) = server.take() {
         server.stop().await?;
     }
+    sessions::lossy(&file, output, &mut table).await?;
+    #[cfg(feature = "nats")]
+    sessions::through_broker(file, place, keys, output, &mut table).await?;
     Ok(table)
 }
 
-/// Pushes a file, pulls it back, and compares what arrived with what was sent.
+/// Pushes a file, pulls it back, and compares what arrived with what was sent. Says which file.
 async fn move_file(
     args: &Demo,
     place: &Path,
@@ -129,7 +137,7 @@ async fn move_file(
     client: &Client,
     output: Output,
     table: &mut Table,
-) -> Result<(), Failure> {
+) -> Result<PathBuf, Failure> {
     let file = match &args.file {
         Some(file) => file.clone(),
         None => {
@@ -221,7 +229,7 @@ async fn move_file(
         before,
         json!({ "blake3": before.to_string() }),
     );
-    Ok(())
+    Ok(file)
 }
 
 async fn make_calls(

@@ -15,7 +15,7 @@ pub(super) struct ServerProcess {
 }
 
 impl ServerProcess {
-    pub(super) fn spawn(dir: &Path, certs: &Path) -> Result<Self, Failure> {
+    pub(super) fn spawn(dir: &Path, certs: &Path, url: &str) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(failed)?;
         let child = Command::new(program)
             .args([
@@ -24,7 +24,7 @@ impl ServerProcess {
                 "--allow-write",
                 "--until-stdin-ends",
                 "--listen",
-                "tls://127.0.0.1:0",
+                url,
             ])
             .arg("--certs")
             .arg(certs)
