@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 
 use super::{
     Load,
@@ -31,14 +32,15 @@ pub(super) async fn run<M: Mux>(mux: M, load: Load, streams: usize) -> anyhow::R
 }
 
 fn spawn(load: Load, serving: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-    tokio::spawn(async move {
+    // Not in a future of our own, which would hold it twice.
+    tokio::spawn(serving.map(move |served| {
         // A client that has measured leaves its full stream where it is.
-        if let Err(error) = serving.await
+        if let Err(error) = served
             && load != Load::Interactive
         {
             eprintln!("a stream failed: {error:#}");
         }
-    });
+    }));
 }
 
 /// Reads to the end, then answers with one byte.

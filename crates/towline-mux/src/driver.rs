@@ -259,6 +259,7 @@ impl Future for Driver {
             let mut state = this.shared.lock();
             // A task that wakes itself while it runs is offered to another thread.
             state.awake = true;
+            state.passed = 0;
             state.gathering = false;
             let moved = !state.driver.will_wake(cx.waker());
             if moved {

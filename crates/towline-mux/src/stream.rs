@@ -99,6 +99,28 @@ impl Stream {
     }
 
     /// The stream as a [`futures_core::Stream`] and a [`futures_sink::Sink`] of [`Bytes`].
+    ///
+    /// ```
+    /// # use towline_mux::yamux;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let client = yamux::client(here, yamux::Config::default())?;
+    /// # let server = yamux::server(there, yamux::Config::default())?;
+    /// use bytes::Bytes;
+    /// use futures_util::{SinkExt, StreamExt};
+    ///
+    /// let mut chunks = client.open().await?.into_chunks();
+    /// chunks.send(Bytes::from_static(b"question")).await?;
+    /// # let mut stream = server.accept().await?.ok_or("no stream")?;
+    /// # stream.write_chunk(Bytes::from_static(b"answer")).await?;
+    /// if let Some(chunk) = chunks.next().await {
+    ///     println!("{:?}", chunk?);
+    /// }
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_chunks(self) -> Chunks {
         Chunks::new(self)
     }
@@ -125,6 +147,27 @@ impl Stream {
     }
 
     /// Sets both deadlines.
+    ///
+    /// ```
+    /// # use towline_mux::yamux;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let client = yamux::client(here, yamux::Config::default())?;
+    /// # let server = yamux::server(there, yamux::Config::default())?;
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// use towline_mux::ReadError;
+    ///
+    /// let mut stream = client.open().await?;
+    /// stream.set_deadline(Some(Instant::now() + Duration::from_millis(5)));
+    /// // Nothing comes; the stream is as good as before.
+    /// assert!(matches!(stream.read_chunk().await, Err(ReadError::TimedOut)));
+    /// stream.set_deadline(None);
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.set_read_deadline(deadline);
         self.set_write_deadline(deadline);
@@ -139,6 +182,31 @@ impl Stream {
     }
 
     /// Two halves that can live in tasks of their own. The stream is let go of when both are dropped.
+    ///
+    /// ```
+    /// # use towline_mux::yamux;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let client = yamux::client(here, yamux::Config::default())?;
+    /// # let server = yamux::server(there, yamux::Config::default())?;
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// let (mut read, mut write) = client.open().await?.into_split();
+    /// let writing = tokio::spawn(async move {
+    ///     write.write_all(b"hello").await?;
+    ///     write.shutdown().await
+    /// });
+    /// # let mut stream = server.accept().await?.ok_or("no stream")?;
+    /// # stream.close_write()?;
+    /// while let Some(chunk) = read.read_chunk().await? {
+    ///     println!("{chunk:?}");
+    /// }
+    /// writing.await??;
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         let core = Arc::new(self.core);
         (

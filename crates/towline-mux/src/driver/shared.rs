@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     clock::now,
+    defer,
     waiters::Waiters,
     writer::{Progress, Writer},
 };
@@ -21,6 +22,9 @@ use crate::proto::{Engine, Event, SessionEnd, StreamKey, WriteError};
 const WORTH_WRITING: usize = 64 << 10;
 /// Bytes taken from the engine at a time: what is taken can no longer be overtaken.
 const WRITE_AHEAD: usize = 128 << 10;
+/// Bytes that callers write while the driver waits for its turn. It may wait for the thread that the
+/// writer runs on, and no other thread can take it from there.
+const PASSED: usize = 256 << 10;
 /// Rounds of writing that a caller does for everybody before it leaves the rest to the driver.
 const ROUNDS: usize = 16;
 
@@ -50,6 +54,8 @@ pub(crate) struct State {
     pub(super) driver: Waker,
     /// The driver runs or will run, and looks at everything before it sleeps: it need not be woken.
     pub(super) awake: bool,
+    /// Bytes that callers have written since the driver last ran.
+    pub(super) passed: usize,
     /// The driver will write after all tasks that are ready now.
     pub(super) gathering: bool,
     /// The transport takes nothing; the driver is told when it does.
@@ -91,6 +97,7 @@ impl Shared {
                 waiting_for_end: Vec::new(),
                 driver: Waker::noop().clone(),
                 awake: true,
+                passed: 0,
                 gathering: false,
                 blocked: false,
                 io_error: None,
@@ -238,6 +245,9 @@ impl Shared {
         key: StreamKey,
         buf: &[u8],
     ) -> Poll<Result<usize, WriteError>> {
+        if self.lock().lets_driver_pass(cx, buf.len()) {
+            return Poll::Pending;
+        }
         if let Some(count) = self.write_direct(key, buf) {
             return Poll::Ready(Ok(count));
         }
@@ -263,6 +273,9 @@ impl Shared {
         chunk: &mut bytes::Bytes,
     ) -> Poll<Result<(), WriteError>> {
         let mut state = self.lock();
+        if state.lets_driver_pass(cx, chunk.len()) {
+            return Poll::Pending;
+        }
         let room = state.engine.write_room(key)?;
         if chunk.is_empty() {
             return Poll::Ready(Ok(()));
@@ -385,6 +398,22 @@ impl State {
     /// leave together, and so do the opening, the data and the end that one task sends in a row.
     const fn driver_writes_soon(&self) -> bool {
         self.gathering || (self.awake && self.coalesce)
+    }
+
+    /// True if a writer should give the driver its turn first. Who writes without pause would else keep
+    /// it, and whoever waits for an answer, from reading for milliseconds.
+    fn lets_driver_pass(&mut self, cx: &Context<'_>, len: usize) -> bool {
+        if !self.awake {
+            self.passed = 0;
+            return false;
+        }
+        if self.passed < PASSED {
+            self.passed += len.min(PASSED);
+            return false;
+        }
+        self.passed = 0;
+        defer(cx.waker());
+        true
     }
 
     /// Tells everybody whom the engine's events are for. True if tasks were woken that may want to

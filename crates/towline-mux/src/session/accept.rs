@@ -37,6 +37,27 @@ impl Session {
 
     /// The streams that the peer opens, as a [`futures_core::Stream`]. It ends when the session ends
     /// well, and behind an error.
+    ///
+    /// ```
+    /// # use towline_mux::yamux;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let client = yamux::client(here, yamux::Config::default())?;
+    /// # let server = yamux::server(there, yamux::Config::default())?;
+    /// use futures_util::StreamExt;
+    ///
+    /// # let opened = client.open().await?;
+    /// let mut incoming = server.incoming();
+    /// while let Some(stream) = incoming.next().await {
+    ///     println!("{}", stream?.id());
+    /// #   break;
+    /// }
+    /// # drop(opened);
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn incoming(&self) -> Incoming {
         Incoming {
             session: self.clone(),
@@ -46,6 +67,23 @@ impl Session {
     }
 
     /// The session as something that accepts connections, for servers that want a listener.
+    ///
+    /// ```
+    /// # use towline_mux::yamux;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let client = yamux::client(here, yamux::Config::default())?;
+    /// # let server = yamux::server(there, yamux::Config::default())?;
+    /// # let opened = client.open().await?;
+    /// let listener = server.clone().into_listener();
+    /// let (stream, peer) = listener.accept().await?;
+    /// println!("{} from {peer}", stream.id());
+    /// # drop(opened);
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_listener(self) -> Listener {
         Listener { session: self }
     }
