@@ -134,7 +134,9 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Answers the peer's heartbeats from now on; `handler` is told of this side's. It must be quick.
+    /// Answers the peer's heartbeats from now on; `handler` is told of this side's. It must be quick. Call
+    /// it within a tokio runtime, and before streams are accepted: a heartbeat of the peer's that came
+    /// earlier is a stream like any other.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -70,9 +70,12 @@ pub struct TypedSession {
 #[derive(Debug)]
 struct Acceptor {
     typed: Mutex<mpsc::Receiver<TypedStream>>,
+    /// What its task will pass streams on by, until it runs.
+    sender: std::sync::Mutex<Option<mpsc::Sender<TypedStream>>>,
     /// The type that is answered as a heartbeat.
     answers: Arc<AtomicU64>,
-    task: AbortHandle,
+    /// Aborted when the last handle is dropped.
+    task: OnceLock<AbortHandle>,
 }
 
 /// A stream and its type.
@@ -83,19 +86,17 @@ pub struct TypedStream {
 }
 
 impl TypedSession {
-    /// Makes every stream of a session a typed one. Call it within a tokio runtime; nobody else may
-    /// accept from the session.
+    /// Makes every stream of a session a typed one; nobody else may accept from the session. Streams are
+    /// taken from the first [`accept_typed`](Self::accept_typed) or heartbeat on.
     pub fn new(session: Session) -> Self {
         let (sender, typed) = mpsc::channel(WAITING);
-        let answers = Arc::new(AtomicU64::new(NO_ANSWERS));
-        let task = tokio::spawn(accept(session.clone(), sender, Arc::clone(&answers)));
         Self {
             session,
             acceptor: Arc::new(Acceptor {
                 typed: Mutex::new(typed),
-                answers,
-                // Aborted when the last handle is dropped.
-                task: task.abort_handle(),
+                sender: std::sync::Mutex::new(Some(sender)),
+                answers: Arc::new(AtomicU64::new(NO_ANSWERS)),
+                task: OnceLock::new(),
             }),
         }
     }
@@ -136,6 +137,7 @@ impl TypedSession {
     ///
     /// Dropping the future loses no stream.
     pub async fn accept_typed(&self) -> Result<Option<TypedStream>, SessionEnd> {
+        self.start();
         if let Some(stream) = self.acceptor.typed.lock().await.recv().await {
             return Ok(Some(stream));
         }
@@ -156,12 +158,30 @@ impl TypedSession {
         self.acceptor
             .answers
             .store(heartbeat.0.into(), Ordering::Relaxed);
+        self.start();
+    }
+
+    /// Has streams taken from the session. Not before somebody wants them: a heartbeat of the peer's
+    /// that comes before this side's is made would be taken for a stream of the application.
+    fn start(&self) {
+        let mut sender = self
+            .acceptor
+            .sender
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = sender.take() {
+            let answers = Arc::clone(&self.acceptor.answers);
+            let task = tokio::spawn(accept(self.session.clone(), sender, answers));
+            self.acceptor.task.get_or_init(|| task.abort_handle());
+        }
     }
 }
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 }
 

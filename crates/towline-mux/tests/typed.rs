@@ -52,6 +52,24 @@ async fn the_type_is_sent_at_once() {
     assert_eq!(stream.stream_type(), StreamType(0xcafe_babe));
 }
 
+/// docs/wire U70: a heartbeat that comes before this side's is made is no stream of the application.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_comes_early_is_answered() {
+    let (server, mut peer) = server();
+    peer.write_all(&hex("000008 12 00000003 ffffffff 01020304"))
+        .await
+        .unwrap();
+    // Whoever would take it has taken it by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let heartbeat = Heartbeat::new(server, HeartbeatConfig::default(), |_| {}).unwrap();
+    let mut frame = [0; 12];
+    while frame[3] != 0x10 {
+        peer.read_exact(&mut frame).await.unwrap();
+    }
+    assert_eq!(frame[..], hex("000004 10 00000003 01020304"));
+    drop(heartbeat);
+}
+
 /// docs/wire U66 to U68: types in pieces, streams without one before those that have one.
 #[tokio::test]
 async fn types_are_taken_however_they_come() {
