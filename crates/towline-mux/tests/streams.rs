@@ -1,7 +1,11 @@
 //! What a stream and a session are to others: chunks, listeners, the traits of futures, deadlines.
 
 #![cfg(feature = "tokio")]
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, and measure virtual time"
+)]
 
 use std::{
     sync::{Arc, Mutex},
