@@ -29,6 +29,7 @@ pub use attempt::{Attempt, Refusal};
 pub(crate) use judge::Judge;
 pub use judge::Unvouched;
 pub use problem::TlsProblem;
+pub use provider::quic_initial_suite;
 pub(crate) use signed::{Purpose, vouched};
 pub use signed::{VerifyError, verify_certificate, verify_certificate_at};
 

@@ -101,7 +101,7 @@ impl Handshake for Incoming {
     }
 
     fn raw(&mut self) -> Option<&mut dyn Io> {
-        Some(self.raw_mut())
+        self.raw_mut()
     }
 
     fn set_remote(&mut self, remote: Remote) {

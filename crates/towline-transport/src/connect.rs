@@ -16,7 +16,7 @@ use crate::endpoint::{Address, Endpoint, Nats};
 use crate::psk::{self, Records};
 use crate::race::race;
 use crate::tls::HandshakeError;
-use crate::{mem, swp, tcp, tls};
+use crate::{mem, quic, swp, tcp, tls};
 
 /// A limit for those who set none: far enough to be none.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -441,6 +441,7 @@ pub async fn connect(
             endpoint: endpoint.to_string(),
         }),
         Address::Mem { name } => attempt.mem(name).await,
+        Address::Quic { host, port, cipher } => attempt.quic(host, *port, *cipher, options).await,
         Address::Udp { host, port, tls } => {
             let opened = attempt.udp(host, *port).await?;
             attempt.over_session(opened, *tls, options).await
@@ -487,6 +488,44 @@ impl Attempt<'_> {
             .await?
             .map_err(|error| ConnectError::from_handshake(self.name(), error))?;
         Ok(Connection::new(Box::new(stream), peer, local, remote))
+    }
+
+    async fn quic(
+        &self,
+        host: &str,
+        port: u16,
+        cipher: CipherSuite,
+        options: &ConnectOptions,
+    ) -> Result<Connection, ConnectError> {
+        let addresses = self
+            .within("looking up the name", tcp::resolve(host, port))
+            .await?
+            .map_err(|source| ConnectError::Resolve {
+                endpoint: self.name(),
+                source,
+            })?;
+        let closing_is_end = options.records == Records::Messages;
+        let mut last = None;
+        for (tried, address) in addresses.iter().enumerate() {
+            let connector = self.connector(cipher, options)?;
+            let now = now();
+            let left = (addresses.len() - tried) as u32;
+            let until = now + self.deadline.saturating_duration_since(now) / left;
+            match timeout_at(until, quic::dial(*address, connector, closing_is_end)).await {
+                Ok(Ok((stream, peer, local, remote))) => {
+                    return Ok(Connection::new(Box::new(stream), peer, local, remote));
+                }
+                Ok(Err(quic::DialError::Handshake(error))) => {
+                    return Err(ConnectError::from_handshake(self.name(), error));
+                }
+                Ok(Err(quic::DialError::Dial(error))) => last = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(match last {
+            Some(error) => ConnectError::from_dial(self.name(), error),
+            None => self.timed_out("waiting for an answer"),
+        })
     }
 
     fn connector(

@@ -34,6 +34,8 @@ pub enum Scheme {
     Udp,
     /// A sliding-window session through a NATS broker.
     Nats,
+    /// QUIC: one stream of a connection, both sides proving themselves as in TLS.
+    Quic,
 }
 
 impl Scheme {
@@ -46,6 +48,7 @@ impl Scheme {
             Self::Mem => "mem",
             Self::Udp => "udp",
             Self::Nats => "nats",
+            Self::Quic => "quic",
         }
     }
 }
@@ -136,6 +139,11 @@ pub(crate) enum Address {
         tls: Option<CipherSuite>,
     },
     Nats(Nats),
+    Quic {
+        host: String,
+        port: u16,
+        cipher: CipherSuite,
+    },
 }
 
 impl Endpoint {
@@ -169,6 +177,7 @@ impl Endpoint {
             Address::Mem { .. } => Scheme::Mem,
             Address::Udp { .. } => Scheme::Udp,
             Address::Nats(_) => Scheme::Nats,
+            Address::Quic { .. } => Scheme::Quic,
         }
     }
 
@@ -193,7 +202,7 @@ impl Endpoint {
         self
     }
 
-    /// Whether both ends prove themselves by TLS: `tls`, `tls+nats`, `tls+udp`.
+    /// Whether both ends prove themselves by TLS: `tls`, `quic`, `tls+nats`, `tls+udp`.
     pub fn has_tls(&self) -> bool {
         self.cipher().is_some()
     }
@@ -204,22 +213,24 @@ impl Endpoint {
         self.has_tls() || self.psk.is_some() || matches!(self.scheme(), Scheme::Unix | Scheme::Mem)
     }
 
-    /// The host of `tcp`, `tls` and `udp`, or of the broker: a name or an address, IPv6 without brackets.
+    /// The host of `tcp`, `tls`, `quic` and `udp`, or of the broker: a name or an address, IPv6 without brackets.
     pub fn host(&self) -> Option<&str> {
         match &self.address {
             Address::Tcp { host, .. }
             | Address::Tls { host, .. }
+            | Address::Quic { host, .. }
             | Address::Udp { host, .. }
             | Address::Nats(Nats { host, .. }) => Some(host),
             _ => None,
         }
     }
 
-    /// The port of `tcp`, `tls` and `udp`, where 0 asks a listener for a free one, or of the broker.
+    /// The port of `tcp`, `tls`, `quic` and `udp`, where 0 asks a listener for a free one, or of the broker.
     pub fn port(&self) -> Option<u16> {
         match self.address {
             Address::Tcp { port, .. }
             | Address::Tls { port, .. }
+            | Address::Quic { port, .. }
             | Address::Udp { port, .. }
             | Address::Nats(Nats { port, .. }) => Some(port),
             _ => None,
@@ -238,6 +249,7 @@ impl Endpoint {
     pub fn with_port(mut self, new: u16) -> Self {
         if let Address::Tcp { port, .. }
         | Address::Tls { port, .. }
+        | Address::Quic { port, .. }
         | Address::Udp { port, .. }
         | Address::Nats(Nats { port, .. }) = &mut self.address
         {
@@ -266,7 +278,7 @@ impl Endpoint {
     /// The cipher suite of TLS: `?cipher=`, or the default.
     pub fn cipher(&self) -> Option<CipherSuite> {
         match self.address {
-            Address::Tls { cipher, .. } => Some(cipher),
+            Address::Tls { cipher, .. } | Address::Quic { cipher, .. } => Some(cipher),
             Address::Udp { tls, .. } | Address::Nats(Nats { tls, .. }) => tls,
             _ => None,
         }
@@ -303,7 +315,7 @@ impl fmt::Display for Endpoint {
         let mut before = '?';
         match &self.address {
             Address::Tcp { host, port } => write!(f, "{scheme}://{}:{port}", Bracketed(host))?,
-            Address::Tls { host, port, cipher } => {
+            Address::Tls { host, port, cipher } | Address::Quic { host, port, cipher } => {
                 write!(f, "{scheme}://{}:{port}", Bracketed(host))?;
                 if *cipher != CipherSuite::default() {
                     write!(f, "?cipher={cipher}")?;

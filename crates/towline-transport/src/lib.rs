@@ -47,6 +47,7 @@ mod inherit;
 mod listen;
 mod mem;
 mod psk;
+mod quic;
 mod race;
 mod server_tls;
 mod session;

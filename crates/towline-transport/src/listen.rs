@@ -20,7 +20,7 @@ use crate::endpoint::{Address, Endpoint};
 use crate::established::{Established, Remote, Stream};
 use crate::psk::{self, Records};
 use crate::server_tls::ServerTls;
-use crate::{mem, swp, tcp, tls};
+use crate::{mem, quic, swp, tcp, tls};
 
 /// How long a broker may take until a listener's subject is heard on.
 #[cfg(feature = "nats")]
@@ -308,6 +308,7 @@ enum Socket {
     Unix(crate::unix::Listener),
     Mem(mem::Listener),
     Session(swp::Listener, Option<ServerTls>),
+    Quic(quic::Listener, ServerTls),
 }
 
 impl Listener {
@@ -391,6 +392,21 @@ impl Listener {
                     endpoint.clone().with_port(port),
                 )
             }
+            Address::Quic { host, port, cipher } => {
+                let settings = server_tls(&endpoint, *cipher, options)?;
+                let closing_is_end = options.records == Records::Messages;
+                let acceptor = settings.acceptor();
+                let bind = |address| quic::Listener::bind(address, &acceptor, closing_is_end);
+                let listener = bind_first(&endpoint, host, *port, bind).await?;
+                let port = listener
+                    .local_addr()
+                    .map_err(|error| bind_error(&endpoint, error))?
+                    .port();
+                (
+                    Socket::Quic(listener, settings),
+                    endpoint.clone().with_port(port),
+                )
+            }
             #[cfg(feature = "nats")]
             Address::Nats(nats) => {
                 let tls = nats
@@ -460,6 +476,16 @@ impl Listener {
                     Remote::Named(pipe.remote.into()),
                 )
             }
+            Socket::Quic(listener, settings) => match listener.accept().await? {
+                quic::Found::Connection(unopened, remote) => (
+                    Raw::Quic(unopened, settings.acceptor(), self.local_udp(listener)),
+                    Remote::Named(remote.into()),
+                ),
+                quic::Found::Stream(opened) => {
+                    let remote = Remote::Named(opened.remote.clone().into());
+                    (Raw::QuicStream(opened, self.local_udp(listener)), remote)
+                }
+            },
             Socket::Session(listener, settings) => {
                 let opened = listener.accept().await?;
                 let acceptor = settings.as_ref().map(ServerTls::acceptor);
@@ -476,6 +502,16 @@ impl Listener {
             handshake_timeout: self.handshake_timeout,
             sealing: self.sealing.clone(),
         })
+    }
+}
+
+impl Listener {
+    /// This side's address in the form that QUIC connections have.
+    fn local_udp(&self, listener: &quic::Listener) -> String {
+        match listener.local_addr() {
+            Ok(address) => quic::text(address),
+            Err(_) => self.local.to_string(),
+        }
     }
 }
 
@@ -558,6 +594,9 @@ enum Raw {
     Unix(tokio::net::UnixStream, String),
     Mem(DuplexStream, String),
     Session(ByteStream, Option<Arc<Acceptor>>, String),
+    Quic(Box<quic::Unopened>, Arc<Acceptor>, String),
+    /// A further stream of a connection that has shaken hands.
+    QuicStream(Box<quic::Opened>, String),
 }
 
 impl Incoming {
@@ -573,20 +612,25 @@ impl Incoming {
     }
 
     /// The bytes below every handshake: what a proxy says before the client speaks is read from here.
-    /// What is read is gone for the handshake.
-    pub fn raw_mut(&mut self) -> &mut dyn Io {
-        match &mut self.raw {
+    /// What is read is gone for the handshake. `None` where nothing is below: QUIC's bytes are part of
+    /// its handshake.
+    pub fn raw_mut(&mut self) -> Option<&mut dyn Io> {
+        Some(match &mut self.raw {
             Raw::Tcp(stream) | Raw::Tls(stream, _) => stream,
             #[cfg(unix)]
             Raw::Unix(stream, _) => stream,
             Raw::Mem(stream, _) => stream,
             Raw::Session(stream, ..) => stream,
-        }
+            Raw::Quic(..) | Raw::QuicStream(..) => return None,
+        })
     }
 
     /// Whether [`establish`](Self::establish) waits for the client.
     pub const fn shakes_hands(&self) -> bool {
-        matches!(self.raw, Raw::Tls(..) | Raw::Session(_, Some(_), _)) || self.sealing.is_some()
+        matches!(
+            self.raw,
+            Raw::Tls(..) | Raw::Session(_, Some(_), _) | Raw::Quic(..)
+        ) || self.sealing.is_some()
     }
 
     /// Finishes every handshake of the stack. Call it in the connection's own task: a client may take
@@ -641,6 +685,22 @@ impl Incoming {
             Raw::Session(stream, Some(acceptor), local) => {
                 let admitted = (&self.authorisation, self.handshake_timeout);
                 return accept_tls(stream, acceptor, admitted, local.into(), self.remote).await;
+            }
+            Raw::Quic(unopened, acceptor, local) => {
+                let remote = self.remote.to_string();
+                let nobody = Peer::unauthenticated(remote.as_str());
+                if let Some(ip) = nobody.ip()
+                    && let Verdict::Refuse(why) = self.authorisation.check_address(ip)
+                {
+                    unopened.refuse();
+                    return Err(AcceptError::Refused { remote, why });
+                }
+                let limit = self.handshake_timeout;
+                let opened = unopened.handshake(acceptor, &remote, limit).await?;
+                return Ok(Established::from(opened.into_connection(local)));
+            }
+            Raw::QuicStream(opened, local) => {
+                return Ok(Established::from(opened.into_connection(local)));
             }
             Raw::Session(stream, None, local) => {
                 (Stream::Other(Box::new(stream)), Some(local.into()))
@@ -749,6 +809,29 @@ async fn bind_tcp(
             Ok((listener, port))
         });
         match bound {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = error,
+        }
+    }
+    Err(bind_error(endpoint, last))
+}
+
+/// The first of a name's addresses that can be bound.
+async fn bind_first<T>(
+    endpoint: &Endpoint,
+    host: &str,
+    port: u16,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> Result<T, ListenError> {
+    let addresses = tcp::resolve(host, port)
+        .await
+        .map_err(|source| ListenError::Resolve {
+            endpoint: endpoint.to_string(),
+            source,
+        })?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match bind(address) {
             Ok(bound) => return Ok(bound),
             Err(error) => last = error,
         }

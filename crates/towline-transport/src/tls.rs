@@ -163,7 +163,7 @@ pub(crate) async fn deny<S: Beneath>(mut stream: S) {
 }
 
 /// What a handshake begins with, read off the runtime's threads if it has to be read.
-async fn begin<T: Send + 'static>(
+pub(crate) async fn begin<T: Send + 'static>(
     reads_files: bool,
     remote: &str,
     begin: impl FnOnce(&str) -> Result<T, TlsConfigError> + Send + 'static,

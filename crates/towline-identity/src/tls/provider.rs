@@ -36,6 +36,15 @@ pub(super) fn provider(suite: CipherSuite) -> CryptoProvider {
     provider
 }
 
+/// What QUIC's first packets are protected with, whatever suite is used afterwards: its version 1
+/// knows no other than AES-128-GCM. They are readable by everybody.
+pub fn quic_initial_suite() -> rustls::quic::Suite {
+    library::cipher_suite::TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .and_then(rustls::Tls13CipherSuite::quic_suite)
+        .expect("the library has this suite for QUIC")
+}
+
 /// An empty set, which refuses every certificate, if the provider had no Ed25519.
 fn ed25519_only(all: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
     let ours = all

@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
         _ => (None, scheme.as_str()),
     };
     let known = Known {
-        cipher: transport.starts_with("tls"),
+        cipher: transport.starts_with("tls") || transport == "quic",
         nats: transport.ends_with("nats"),
     };
     let Settings {
@@ -51,6 +51,10 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
         "tls" => {
             let (host, port) = host_port(rest)?;
             Address::Tls { host, port, cipher }
+        }
+        "quic" => {
+            let (host, port) = host_port(rest)?;
+            Address::Quic { host, port, cipher }
         }
         "udp" | "tls+udp" => {
             let (host, port) = host_port(rest)?;

@@ -91,7 +91,7 @@ fn the_fragment_is_decoded_and_can_be_left_out() {
 
 #[test]
 fn schemes_of_other_builds_are_named() {
-    let mut lacking = vec!["quic", "yamux+quic", "connect+tcp"];
+    let mut lacking = vec!["connect+tcp", "yamux+connect+tcp"];
     if !cfg!(feature = "nats") {
         lacking.extend(["nats", "tls+nats", "yamux+nats"]);
     }
@@ -239,6 +239,11 @@ fn addresses() -> impl Strategy<Value = Address> {
     prop_oneof![
         (hosts(), any::<u16>()).prop_map(|(host, port)| Address::Tcp { host, port }),
         (hosts(), any::<u16>(), suites()).prop_map(|(host, port, cipher)| Address::Tls {
+            host,
+            port,
+            cipher
+        }),
+        (hosts(), any::<u16>(), suites()).prop_map(|(host, port, cipher)| Address::Quic {
             host,
             port,
             cipher

@@ -1,0 +1,80 @@
+//! QUIC: one bidirectional stream is one connection (docs/wire F36).
+//!
+//! TLS inside is as on `tls`: the same certificates, trust and suites, and no application protocol is
+//! negotiated. Early data is never sent or taken.
+
+mod dial;
+mod error;
+mod listen;
+mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{EndpointConfig, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+pub(crate) use dial::{DialError, dial};
+pub(crate) use listen::{Found, Listener, Opened, Unopened};
+use stream::Stream;
+
+/// Both sides give an unused connection up after this time, as the original does.
+const IDLE: Duration = Duration::from_secs(30);
+/// A client keeps its connection alive by a packet after so much silence.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// What one stream may send before it is read, in bytes, and all streams of a connection together.
+const STREAM_WINDOW: u32 = 6 << 20;
+const CONNECTION_WINDOW: u32 = 15 << 20;
+/// What we keep of what was not acknowledged yet, in bytes, for all streams of a connection together.
+const SEND_WINDOW: u64 = 8 << 20;
+/// Streams that a client may have open at once.
+const STREAMS: u32 = 100;
+/// The only code that either side closes with.
+const CLOSED: VarInt = VarInt::from_u32(0);
+
+/// How packets are sent; a client's differs in that it keeps the connection alive.
+fn transport(keep_alive: Option<Duration>) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    config
+        .max_idle_timeout(IDLE.try_into().ok())
+        .keep_alive_interval(keep_alive)
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(SEND_WINDOW)
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None);
+    Arc::new(config)
+}
+
+/// A UDP socket with its task. `[::]` takes IPv4 as well.
+fn endpoint(
+    address: SocketAddr,
+    server: Option<quinn::ServerConfig>,
+) -> io::Result<quinn::Endpoint> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    quinn::Endpoint::new(
+        EndpointConfig::default(),
+        server,
+        socket.into(),
+        Arc::new(quinn::TokioRuntime),
+    )
+}
+
+/// `udp://127.0.0.1:59705`, as the original writes it; IPv4 in its own form.
+pub(crate) fn text(address: SocketAddr) -> String {
+    format!(
+        "udp://{}",
+        SocketAddr::new(address.ip().to_canonical(), address.port())
+    )
+}

@@ -1,0 +1,74 @@
+//! The dialling side.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use towline_identity::Peer;
+use towline_identity::tls::{self, Connector, SERVER_NAME};
+
+use super::error::io_error;
+use super::{KEEP_ALIVE, Stream, endpoint, text, transport};
+use crate::tls::{HandshakeError, admit, begin};
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    /// The socket, or the way to the host.
+    Dial(io::Error),
+    Handshake(HandshakeError),
+}
+
+/// Connects to one address and opens the one stream: the peer, and the two addresses. The stream
+/// becomes visible at the other end with the first byte that is written.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    connector: Connector,
+    closing_is_end: bool,
+) -> Result<(Stream, Peer, String, String), DialError> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let endpoint = endpoint(SocketAddr::new(any, 0), None).map_err(DialError::Dial)?;
+    let remote = text(address);
+    let local = local(address, &endpoint).map_err(DialError::Dial)?;
+    let (config, attempt) = begin(connector.reads_files(), &remote, move |remote| {
+        connector.begin(remote)
+    })
+    .await
+    .map_err(DialError::Handshake)?;
+    let crypto = QuicClientConfig::with_initial(config, tls::quic_initial_suite())
+        .map_err(|error| DialError::Dial(io::Error::other(error)))?;
+    let mut client = quinn::ClientConfig::new(Arc::new(crypto));
+    client.transport_config(transport(Some(KEEP_ALIVE)));
+    let connecting = endpoint
+        .connect_with(client, address, SERVER_NAME)
+        .map_err(|error| DialError::Dial(io::Error::other(error)))?;
+    let connection = connecting.await.map_err(|error| {
+        DialError::Handshake(match attempt.refusal() {
+            Some(refusal) => HandshakeError::Refused(refusal),
+            None => HandshakeError::Io(io_error(error)),
+        })
+    })?;
+    let peer = admit(attempt).await.map_err(DialError::Handshake)?;
+    let streams = connection
+        .open_bi()
+        .await
+        .map_err(|error| DialError::Handshake(HandshakeError::Io(io_error(error))))?;
+    let stream = Stream::new(connection, streams, closing_is_end);
+    Ok((stream, peer, local, remote))
+}
+
+/// The address that packets leave from: the system tells it of a connected socket only.
+fn local(to: SocketAddr, endpoint: &quinn::Endpoint) -> io::Result<String> {
+    let bound = endpoint.local_addr()?;
+    let probe = UdpSocket::bind(SocketAddr::new(bound.ip(), 0))?;
+    // Sends nothing.
+    probe.connect(to)?;
+    Ok(text(SocketAddr::new(
+        probe.local_addr()?.ip(),
+        bound.port(),
+    )))
+}

@@ -1,0 +1,89 @@
+//! Calls over QUIC (docs/wire F36).
+
+#![cfg(feature = "tokio")]
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use towline::identity::{Authority, AuthorityOptions, LeafOptions, PreSharedKey};
+use towline::rpc::server::{DownloadSink, ListenConfig};
+use towline::rpc::{Client, Context, Message, Server};
+
+/// docs/wire F36, R18: also inside the pre-shared-key layer.
+#[tokio::test]
+async fn calls_and_streams_pass_over_quic() {
+    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let identity = |name: &str| Arc::new(authority.issue(&LeafOptions::new(name)).unwrap());
+    let (ada, node) = (identity("ada"), identity("node"));
+    let dir = tempfile::tempdir().unwrap();
+    let psk = dir.path().join("psk");
+    PreSharedKey::create(&psk).unwrap();
+    for url in [
+        "quic://127.0.0.1:0".to_owned(),
+        format!("quic://127.0.0.1:0?psk={}", psk.display()),
+    ] {
+        let server = Server::builder()
+            .call("who", |context: Context, _: Message| async move {
+                let key = context.peer().public_key().map(|key| key.to_string());
+                Ok::<_, Infallible>(Message::from_body(key.unwrap_or_default()))
+            })
+            .call("echo", |_: Context, request: Message| async move {
+                Ok::<_, Infallible>(Message::from_body(request.body))
+            })
+            .download(
+                "parts",
+                |_: Context, _: Message, mut sink: DownloadSink| async move {
+                    for part in 0..20_u8 {
+                        let part = Message::from_body(vec![part; 100_000]);
+                        sink.send(part).await.map_err(|error| error.to_string())?;
+                    }
+                    Ok::<_, String>(Message::from_body("done"))
+                },
+            )
+            .build();
+        let config = ListenConfig::new().identity(Arc::clone(&node));
+        let listening = server.listen(&url, config).await.unwrap();
+        let client = Client::builder()
+            .identity(Arc::clone(&ada))
+            .connect_endpoint(listening.endpoint())
+            .await
+            .unwrap();
+        let who = client.call(Message::request("who", "")).await.unwrap();
+        assert_eq!(who.body, ada.public_key().to_string());
+        let body = vec![7; 5_000_000];
+        let reply = client
+            .call(Message::request("echo", body.clone()))
+            .await
+            .unwrap();
+        assert!(reply.body == body);
+        let mut calls = JoinSet::new();
+        for call in 0..200_u32 {
+            let client = client.clone();
+            calls.spawn(async move {
+                let body = call.to_be_bytes().to_vec();
+                let reply = client
+                    .call(Message::request("echo", body.clone()))
+                    .await
+                    .unwrap();
+                assert_eq!(reply.body, body);
+            });
+        }
+        while let Some(call) = calls.join_next().await {
+            call.unwrap();
+        }
+        let mut download = client
+            .download(Message::request("parts", ""))
+            .await
+            .unwrap();
+        let mut parts = 0;
+        while let Some(part) = download.next().await {
+            assert_eq!(part.body.len(), 100_000);
+            parts += 1;
+        }
+        assert_eq!(parts, 20);
+        assert_eq!(download.finish().await.unwrap().body, "done");
+        client.close().await;
+        listening.shutdown(std::time::Duration::from_secs(5)).await;
+    }
+}
