@@ -1,4 +1,4 @@
-//! towline side by side with its peers: `cargo run --release -- rpc file mux`.
+//! towline side by side with its peers: `cargo run --release -- rpc file mux swp`.
 //!
 //! Client and server of every peer run in processes of their own: this program starts itself again
 //! with a hidden command for each role, or starts `tow`.
@@ -10,6 +10,7 @@ mod report;
 mod role;
 mod rpc;
 mod samples;
+mod swp;
 mod versions;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -77,6 +78,8 @@ enum Workload {
     File,
     /// Streams on one connection
     Mux,
+    /// Bulk data through a NATS broker
+    Swp,
 }
 
 impl Options {
@@ -118,6 +121,7 @@ fn measure(options: &Options) -> anyhow::Result<ExitCode> {
             Workload::Rpc => rpc::measure(options)?,
             Workload::File => file::measure(options)?,
             Workload::Mux => mux::measure(options)?,
+            Workload::Swp => swp::measure(options)?,
         };
         report::print_tables(&measured.samples);
         verdicts.extend(measured.verdicts);

@@ -5,7 +5,7 @@ use std::{future::Future, io::Read as _, net::SocketAddr, path::PathBuf};
 use clap::Subcommand;
 use towline::identity::CipherSuite;
 
-use crate::{file, mux, rpc};
+use crate::{file, mux, rpc, swp};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
@@ -27,6 +27,12 @@ pub(crate) enum Role {
     /// Opens streams and prints what it measured
     #[command(hide = true)]
     MuxClient(mux::MuxClientArgs),
+    /// Takes what comes through a broker
+    #[command(hide = true)]
+    SwpServer(swp::SwpArgs),
+    /// Sends through a broker and prints what it measured
+    #[command(hide = true)]
+    SwpClient(swp::SwpArgs),
     /// Takes and gives a file over plain TLS until its input ends
     #[command(hide = true)]
     FileServer(file::RawArgs),
@@ -80,6 +86,11 @@ impl Role {
                 runtime.spawn(or_exit(file::raw::serve(args)));
                 wait_for_end_of_input()?;
             }
+            Self::SwpServer(args) => {
+                runtime.spawn(or_exit(swp::serve(args)));
+                wait_for_end_of_input()?;
+            }
+            Self::SwpClient(args) => runtime.block_on(runtime.spawn(swp::client(args)))??,
             Self::RpcClient(args) => runtime.block_on(runtime.spawn(rpc::client(args)))??,
             Self::FileClient {
                 direction,
