@@ -4,6 +4,7 @@ mod answer;
 mod bistream;
 mod builder;
 mod download;
+mod listener;
 mod stream;
 mod upload;
 
@@ -26,6 +27,7 @@ pub use self::{
     bistream::{BistreamReceiver, BistreamSender},
     builder::ClientBuilder,
     download::Download,
+    listener::Listener,
     upload::Upload,
 };
 use crate::{
@@ -33,8 +35,8 @@ use crate::{
     driver::{self, Driver, Owner, Shared, delegate_core},
     error::{CallError, SendError},
     proto::{
-        self, ClientEvent, Compression, EncodedFrame, Failed, Message, Now, Received, TooLarge,
-        Violation,
+        self, ClientEvent, Compression, EncodedFrame, Failed, ListenerKey, Message, Now, Received,
+        TooLarge, Violation, WhenFull,
     },
 };
 
@@ -42,7 +44,16 @@ type Outcome = Result<Message, Failed>;
 type Waiter = Filler<Outcome>;
 type Core = proto::Client<Waiter>;
 
-delegate_core!(Core, ClientEvent<Waiter>, u64);
+delegate_core!(Core, ClientEvent<Waiter>, Waits);
+
+/// What a task of the application waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Waits {
+    /// Something on the stream with this sequence number.
+    Stream(u64),
+    /// A message.
+    Listener(ListenerKey),
+}
 
 /// A connection to a server: a handle that is cheap to clone and may be used by any number of tasks
 /// at once.
@@ -104,7 +115,7 @@ impl Client {
             builder.compression,
             local.clone(),
             remote.clone(),
-            seed(),
+            driver::seed(),
             driver::now(),
         );
         let shared = Shared::new(core);
@@ -284,6 +295,48 @@ impl Client {
         bistream::begin(Arc::clone(&self.inner), first).await
     }
 
+    /// Hears from now on what the server sends without being asked, unless somebody listens to its
+    /// CallID; each such listener hears every message (docs/wire C17).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use towline_rpc::{
+    ///     Client, Context, Message, Server,
+    ///     proto::WhenFull,
+    ///     server::{ListenConfig, Push},
+    /// };
+    ///
+    /// let server = Server::builder()
+    ///     .one_way("hello", |context: Context, _: Message| async move {
+    ///         let _ = context.connection().push(Push::new("greeting", "welcome")).await;
+    ///     })
+    ///     .build();
+    /// let listening = server.listen("tcp://127.0.0.1:0", ListenConfig::new()).await?;
+    /// let client = Client::builder().connect(&listening.endpoint().to_string()).await?;
+    /// let mut pushes = client.listen(WhenFull::Wait);
+    /// client.send_one_way(Message::request("hello", "")).await?;
+    /// let push = pushes.next().await.expect("the connection lives")?;
+    /// assert_eq!(push.body, "welcome");
+    /// assert_eq!(push.hdr.service_name, "srv.SendMessage('greeting')");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn listen(&self, when_full: WhenFull) -> Listener {
+        Listener::begin(Arc::clone(&self.inner), None, when_full)
+    }
+
+    /// Hears from now on every message with this CallID that answers no call. The latest listener of
+    /// a CallID hears; the one before it comes to its end.
+    pub fn listen_for(&self, call_id: impl Into<Text>, when_full: WhenFull) -> Listener {
+        Listener::begin(Arc::clone(&self.inner), Some(call_id.into()), when_full)
+    }
+
+    /// Messages that came and that nobody waited for or listened to (docs/wire C9, C17).
+    pub fn unclaimed(&self) -> u64 {
+        self.inner.shared.lock().core.unclaimed()
+    }
+
     /// Who is at the other end: on `tls://` its verified key.
     pub fn peer(&self) -> &Peer {
         &self.inner.peer
@@ -370,7 +423,7 @@ impl Drop for CancelOnDrop<'_> {
 fn cancel(shared: &Shared<Core>, seqno: u64) {
     let mut state = shared.lock();
     // The other half of a bistream may wait.
-    let waiting = state.take_stream_waker(seqno);
+    let waiting = state.take_stream_waker(Waits::Stream(seqno));
     state.core.cancel(driver::now(), seqno);
     shared.wake_driver(state);
     if let Some(waker) = waiting {
@@ -390,7 +443,12 @@ impl Owner<Core> for Answers {
         match event {
             // Whoever waited may have gone: its cancel is under way.
             ClientEvent::Ended { waiter, result } => waiter.fill(result),
-            ClientEvent::StreamReady { seqno } => shared.lock().take_stream_waker(seqno),
+            ClientEvent::StreamReady { seqno } => {
+                shared.lock().take_stream_waker(Waits::Stream(seqno))
+            }
+            ClientEvent::MessageReady { listener } => {
+                shared.lock().take_stream_waker(Waits::Listener(listener))
+            }
         }
     }
 
@@ -411,21 +469,4 @@ impl Owner<Core> for Answers {
         let waiters = shared.lock().core.close();
         drop(waiters);
     }
-}
-
-/// A seed for the CallIDs of one connection.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where randomness enters"
-)]
-fn seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    if let Err(error) = getrandom::fill(&mut seed) {
-        // CallIDs need only differ within a connection; they are no secret.
-        tracing::warn!(%error, "the system gives no random bytes; CallIDs are numbered from the time");
-        let now = driver::now().wall;
-        seed[..8].copy_from_slice(&now.seconds().to_be_bytes());
-        seed[8..12].copy_from_slice(&now.nanos().to_be_bytes());
-    }
-    seed
 }

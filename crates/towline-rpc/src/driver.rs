@@ -2,6 +2,7 @@
 
 mod clock;
 mod core;
+mod seed;
 mod shared;
 
 use std::{
@@ -24,6 +25,7 @@ use tokio_util::io::poll_read_buf;
 pub(crate) use self::{
     clock::now,
     core::{Core, delegate_core},
+    seed::seed,
     shared::{Shared, State},
 };
 use crate::{

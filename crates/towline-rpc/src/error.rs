@@ -4,7 +4,7 @@ use towline_codec::Text;
 
 use crate::{
     close::CloseReason,
-    proto::{OutOfSync, TooLarge},
+    proto::{CallType, OutOfSync, TooLarge},
 };
 
 /// How connecting fails.
@@ -46,6 +46,46 @@ pub enum SendError {
     #[error("the other end has ended the stream")]
     Ended,
     /// The message is too large; nothing was sent.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The connection is over.
+    #[error(transparent)]
+    Closed(#[from] CloseReason),
+}
+
+/// What a listener hears instead of a message. Listening goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenerError {
+    /// So many messages came while its queue was full, and were dropped: take them faster, or listen
+    /// with `WhenFull::Wait`.
+    #[error("{0} messages were dropped because the listener's queue was full")]
+    Lost(u64),
+    /// The server refused a message that this client had sent one way: its text (docs/wire E4).
+    #[error("the server refused a message: {text}")]
+    Refused {
+        /// Of the message that was refused.
+        call_id: Text,
+        /// The server's words.
+        text: Text,
+    },
+}
+
+/// How a push fails. Nothing was sent.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// No connection has this address.
+    #[error("no client is connected from {0}")]
+    NotConnected(Text),
+    /// Only types from 10 up can be pushed: smaller ones would ask the client for an answer
+    /// (docs/wire C16).
+    #[error("a message of type {0} cannot be pushed: CallOneWay or a greater number can")]
+    WrongType(CallType),
+    /// The client does not read what waits for it: its outbox is full.
+    #[error("the client does not read what waits for it")]
+    NoRoom,
+    /// The message is too large.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     /// The connection is over.

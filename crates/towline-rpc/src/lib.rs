@@ -10,8 +10,9 @@
 //!         ◀─reply── (tables, pure)            (any bytes)   (tables, pure)
 //! ```
 //!
-//! The two types to know are [`Client`] and [`Server`]; [`Message`] is what they exchange. What is
-//! *not* here: typed services, pushes from a server, and net/rpc calls.
+//! The two types to know are [`Client`] and [`Server`]; [`Message`] is what they exchange. A server
+//! pushes through [`Connections`](server::Connections), a client hears it through a
+//! [`Listener`](client::Listener). What is *not* here: typed services and net/rpc calls.
 //!
 #![cfg_attr(feature = "tokio", doc = "```")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
@@ -65,7 +66,7 @@ pub mod server;
 pub use self::{
     client::Client,
     close::CloseReason,
-    error::{CallError, ConnectError, SendError, StreamError},
+    error::{CallError, ConnectError, ListenerError, PushError, SendError, StreamError},
     server::{Context, Server},
 };
 pub use proto::{Compression, Message, RemoteError};

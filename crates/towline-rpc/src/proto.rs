@@ -70,8 +70,10 @@ mod server;
 mod timeouts;
 mod violation;
 
+#[cfg(feature = "tokio")]
+pub(crate) use call_id::CallIds;
 pub use call_type::CallType;
-pub use client::{Client, ClientEvent, Failed, StreamEnd, Taken};
+pub use client::{Client, ClientEvent, Failed, Heard, ListenerKey, StreamEnd, Taken, WhenFull};
 pub(crate) use compression::BYTE_OFF_FOR_MESSAGE;
 pub use compression::{Compression, MAX_DECOMPRESSED, UnknownCompressionName};
 pub use frame::{EncodedFrame, FrameReader, MAX_BODY, MAX_FRAME, Received, TooLarge};

@@ -1,13 +1,20 @@
 //! Serving calls and streams.
 
 mod builder;
+mod connection;
+mod connections;
 mod handlers;
 mod listening;
 mod pace;
+mod push;
 mod services;
 mod streams;
 
-use std::{future::poll_fn, pin::pin, sync::Arc};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -16,10 +23,13 @@ use towline_identity::{Peer, Verdict};
 
 pub use self::{
     builder::ServerBuilder,
+    connection::{Connection, ConnectionId},
+    connections::{ConnectionEvent, ConnectionEvents, Connections, Pushed},
     listening::{ListenConfig, ListenError, Listening},
+    push::Push,
     streams::{DownloadSink, UploadParts},
 };
-use self::{handlers::Handlers, services::Services};
+use self::{connection::ConnectionInfo, handlers::Handlers, services::Services};
 use crate::{
     close::CloseReason,
     driver::{self, Driver, Shared, delegate_core},
@@ -64,6 +74,7 @@ struct Settings {
     compression: Compression,
     mirror: bool,
     authorise: Option<Authorise>,
+    connections: Connections,
 }
 
 impl Settings {
@@ -98,30 +109,33 @@ impl std::fmt::Debug for Authorise {
 /// Who is calling, over which connection. Given to every handler.
 #[derive(Debug, Clone)]
 pub struct Context {
-    connection: Arc<ConnectionInfo>,
-}
-
-#[derive(Debug)]
-struct ConnectionInfo {
-    peer: Peer,
-    local: Text,
-    remote: Text,
+    connection: Connection,
 }
 
 impl Context {
     /// Who is calling: on `tls://` the verified key and the e-mails of its certificate.
     pub fn peer(&self) -> &Peer {
-        &self.connection.peer
+        self.connection.peer()
     }
 
     /// This end's address as a URL (docs/wire M5).
     pub fn local_addr(&self) -> &Text {
-        &self.connection.local
+        self.connection.local_addr()
     }
 
     /// The caller's address as a URL.
     pub fn remote_addr(&self) -> &Text {
-        &self.connection.remote
+        self.connection.remote_addr()
+    }
+
+    /// The connection that the request came over: to push to its client, now or later.
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// All connections of the server: to push to other clients.
+    pub fn connections(&self) -> Connections {
+        self.connection.connections()
     }
 }
 
@@ -129,6 +143,12 @@ impl Server {
     /// Services and settings of a server.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::default()
+    }
+
+    /// Who is connected, by [`listen`](Self::listen) or [`serve_io`](Self::serve_io): to push to them,
+    /// and to hear of those who come and go.
+    pub fn connections(&self) -> Connections {
+        self.shared.connections.clone()
     }
 
     /// Serves one connection that is there already, until it ends, in the caller's task: any byte
@@ -163,11 +183,20 @@ impl Server {
             driver::now(),
         );
         let shared = Shared::new(core);
-        let connection = Arc::new(ConnectionInfo {
-            peer,
-            local,
-            remote,
-        });
+        let registry = settings.connections.registry();
+        let connection = Connection {
+            info: Arc::new(ConnectionInfo {
+                id: registry.next_id(),
+                peer,
+                local,
+                remote,
+                shared: Arc::downgrade(&shared),
+                registry: Arc::downgrade(registry),
+                reason: OnceLock::new(),
+                gone: CancellationToken::new(),
+            }),
+        };
+        let entered = registry.enter(connection.clone());
         let handlers = Handlers::new(Arc::clone(settings), Context { connection });
         let mut driver = Driver::new(
             Arc::clone(&shared),
@@ -188,6 +217,8 @@ impl Server {
             })
             .await
         };
+        entered.ended(reason.clone());
+        drop(entered);
         driver.owner_mut().stop().await;
         reason
     }

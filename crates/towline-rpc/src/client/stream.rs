@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Core, Inner, cancel};
+use super::{Core, Inner, Waits, cancel};
 use crate::{
     driver,
     error::{SendError, StreamError},
@@ -80,7 +80,7 @@ impl OpenStream {
                 None if state.core.has_ended(self.seqno) => Err(StreamError::Cancelled),
                 Some(reason) => Err(StreamError::Closed(reason.clone())),
                 None => {
-                    state.wait_for_part(self.seqno, cx);
+                    state.wait_for_part(Waits::Stream(self.seqno), cx);
                     return Poll::Pending;
                 }
             },

@@ -1,5 +1,7 @@
 //! The calling side of a connection.
 
+mod listeners;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -13,6 +15,9 @@ use super::{
     CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now, OutOfSync, Received, TooLarge,
     Violation, call_id::CallIds, inbound::InboundQueue, link::Link, timeouts::Timeouts,
 };
+
+use self::listeners::Listeners;
+pub use self::listeners::{Heard, ListenerKey, WhenFull};
 
 /// How a unary call ended without a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +65,11 @@ pub enum ClientEvent<W> {
         /// The stream.
         seqno: u64,
     },
+    /// A listener has something for [`Client::take_heard`]. Announced once until it is taken.
+    MessageReady {
+        /// The listener.
+        listener: ListenerKey,
+    },
 }
 
 /// The protocol of a client, without I/O: calls and streams by sequence number, over one
@@ -83,6 +93,7 @@ pub struct Client<W> {
     calls: FxHashMap<u64, Call<W>>,
     timeouts: Timeouts,
     events: VecDeque<ClientEvent<W>>,
+    listeners: Listeners,
     unclaimed: u64,
 }
 
@@ -125,6 +136,7 @@ impl<W> Client<W> {
             calls: FxHashMap::default(),
             timeouts: Timeouts::default(),
             events: VecDeque::new(),
+            listeners: Listeners::default(),
             unclaimed: 0,
         }
     }
@@ -305,9 +317,9 @@ impl<W> Client<W> {
         match message.hdr.typ {
             CallType::KEEP_ALIVE => {}
             CallType::REPLY => self.handle_reply(message),
-            CallType::ERROR => self.handle_refusal(&message),
+            CallType::ERROR => self.handle_refusal(message),
             typ if typ.is_download_part() => self.handle_part(now, message),
-            _ => self.unclaimed += 1,
+            _ => self.deliver(message),
         }
         Ok(())
     }
@@ -337,7 +349,8 @@ impl<W> Client<W> {
         self.link.has_room()
     }
 
-    /// False while a stream's queue is full: the owner should stop reading (docs/wire S14).
+    /// False while the queue of a stream or of a listener that does not drop is full: the owner should
+    /// stop reading (docs/wire S14, C17).
     pub const fn wants_input(&self) -> bool {
         self.link.takes_parts()
     }
@@ -410,7 +423,8 @@ impl<W> Client<W> {
         self.calls.len()
     }
 
-    /// Messages that came and that nobody waits for: late replies, pushes (docs/wire C9, C17).
+    /// Messages that came and that nobody waits for or listens to: late replies, parts of streams that
+    /// were cancelled, pushes without a listener (docs/wire C9, C17).
     pub const fn unclaimed(&self) -> u64 {
         self.unclaimed
     }
@@ -500,7 +514,7 @@ impl<W> Client<W> {
             .get_mut(&seqno)
             .filter(|call| call.hdr.call_id == message.hdr.call_id)
         else {
-            self.unclaimed += 1;
+            self.deliver(message);
             return;
         };
         match &mut call.kind {
@@ -510,7 +524,7 @@ impl<W> Client<W> {
     }
 
     /// docs/wire E4
-    fn handle_refusal(&mut self, message: &Message) {
+    fn handle_refusal(&mut self, message: Message) {
         let seqno = message.hdr.seqno;
         let text = message.hdr.subject.clone();
         match self
@@ -518,7 +532,7 @@ impl<W> Client<W> {
             .get(&seqno)
             .filter(|call| call.hdr.call_id == message.hdr.call_id)
         {
-            None => self.unclaimed += 1,
+            None => self.deliver(message),
             Some(Call {
                 kind: Kind::Unary { .. },
                 ..
@@ -542,7 +556,7 @@ impl<W> Client<W> {
         }) = call
         else {
             // Parts of a download that was cancelled while they were on their way.
-            self.unclaimed += 1;
+            self.deliver(message);
             return;
         };
         if stream.end.is_some() {

@@ -31,7 +31,7 @@ pub(crate) struct Inflow {
 }
 
 /// What a part costs beside its body.
-const PART_OVERHEAD: usize = 512;
+pub(crate) const PART_OVERHEAD: usize = 512;
 
 impl InboundQueue {
     /// A queue whose first part has the number `next`.
@@ -72,6 +72,12 @@ impl Inflow {
             });
         }
         queue.next += 1;
+        self.add(queue, part, limits);
+        Ok(())
+    }
+
+    /// Appends a message whatever its part number.
+    pub(crate) fn add(&mut self, queue: &mut InboundQueue, part: Message, limits: &Limits) {
         let cost = part.body.len() + PART_OVERHEAD;
         queue.bytes += cost;
         self.bytes += cost;
@@ -80,7 +86,6 @@ impl Inflow {
             queue.counted_full = true;
             self.full += 1;
         }
-        Ok(())
     }
 
     pub(crate) fn pop(&mut self, queue: &mut InboundQueue, limits: &Limits) -> Option<Message> {

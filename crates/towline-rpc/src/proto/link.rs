@@ -352,6 +352,14 @@ impl Link {
         Ok(())
     }
 
+    /// Puts a message that belongs to no stream into a listener's queue.
+    pub(crate) fn queue_message(&mut self, queue: &mut InboundQueue, message: Message) {
+        self.inflow.add(queue, message, &self.limits);
+        if !self.takes_parts() {
+            self.pause_reading();
+        }
+    }
+
     /// Takes the next part out of a stream's queue.
     pub(crate) fn take_part(&mut self, now: Now, queue: &mut InboundQueue) -> Option<Message> {
         let was_open = self.takes_parts();

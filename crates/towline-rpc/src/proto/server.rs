@@ -232,6 +232,33 @@ impl Server {
         self.remove(key);
     }
 
+    /// Stamps a message to the client that answers nothing (docs/wire C16): its subject goes into the
+    /// service name, as in the original. Seqno and CallID are left as they are.
+    pub fn stamp_push(&mut self, now: Now, message: &mut Message) {
+        let hdr = &mut *message.hdr;
+        hdr.typ = CallType::ONE_WAY;
+        let subject = std::mem::take(&mut hdr.subject);
+        let name = [&b"srv.SendMessage('"[..], subject.as_bytes(), b"')"].concat();
+        hdr.service_name = Text::from_bytes(Bytes::from(name));
+        hdr.created = Some(now.wall);
+        hdr.to = self.link.remote.clone();
+        hdr.serial = self.link.next_serial();
+        hdr.from = self.link.local.clone();
+    }
+
+    /// Stamps a message to the client whose header its maker has filled in: only From is set, and To
+    /// and the type if they were not (docs/wire C16).
+    pub fn stamp_forwarded(&mut self, message: &mut Message) {
+        let hdr = &mut *message.hdr;
+        hdr.from = self.link.local.clone();
+        if hdr.to.is_empty() {
+            hdr.to = self.link.remote.clone();
+        }
+        if hdr.typ == CallType::NONE {
+            hdr.typ = CallType::ONE_WAY;
+        }
+    }
+
     /// Queues a stamped message, compressing it on the spot.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use towline_codec::Text;
 use towline_identity::{Peer, Verdict};
 
 use super::{
-    Authorise, Context, DownloadSink, Server, Settings, UploadParts,
+    Authorise, Connections, Context, DownloadSink, Server, Settings, UploadParts,
     services::{
         BistreamService, CallService, DownloadService, Entry, OneWayService, Services,
         UploadService,
@@ -201,6 +201,7 @@ impl ServerBuilder {
                 compression: self.compression,
                 mirror: self.mirror,
                 authorise: self.authorise,
+                connections: Connections::new(),
             }),
         }
     }

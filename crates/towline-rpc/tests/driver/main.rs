@@ -7,6 +7,7 @@
 
 mod calls;
 mod ending;
+mod pushes;
 mod streams;
 mod time;
 

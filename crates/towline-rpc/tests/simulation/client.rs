@@ -13,6 +13,7 @@ use towline_sim::{Node, Rng};
 
 use crate::{
     plan::{Kind, Operation, Plan, content},
+    pushes::Hearer,
     support::{at, peer, start},
 };
 
@@ -44,6 +45,7 @@ struct Progress {
 
 pub(crate) struct ClientNode {
     pub(crate) core: Client<usize>,
+    pub(crate) hearer: Hearer,
     reader: FrameReader,
     input: BytesMut,
     rng: Rng,
@@ -67,15 +69,17 @@ impl ClientNode {
             parts: 0,
             wakes: Some(epoch + operation.begins),
         };
+        let mut core = Client::new(
+            plan.client_limits.clone(),
+            plan.compressions[0],
+            peer::CLIENT_ADDRESS,
+            peer::SERVER_ADDRESS,
+            rng.seed(),
+            start(),
+        );
         Self {
-            core: Client::new(
-                plan.client_limits.clone(),
-                plan.compressions[0],
-                peer::CLIENT_ADDRESS,
-                peer::SERVER_ADDRESS,
-                rng.seed(),
-                start(),
-            ),
+            hearer: Hearer::new(plan.pushes.clone(), &mut core),
+            core,
             reader: FrameReader::new(),
             input: BytesMut::new(),
             rng,
@@ -149,6 +153,7 @@ impl ClientNode {
                     let how = self.check_call(waiter, result);
                     self.end(waiter, State::Ended(how));
                 }
+                ClientEvent::MessageReady { listener } => self.hearer.is_ready(now, listener),
                 ClientEvent::StreamReady { seqno } => {
                     let index = self.by_seqno[&seqno];
                     if self.operations[index].kind == Kind::Upload {
@@ -398,6 +403,7 @@ impl Node for ClientNode {
 
     fn handle_end(&mut self, now: Instant) {
         self.over = true;
+        self.hearer.drain(at(now - start().instant), &mut self.core);
         for waiter in self.core.close() {
             self.end(waiter, State::Lost);
         }
@@ -447,6 +453,7 @@ impl Node for ClientNode {
         self.progress
             .iter()
             .filter_map(|progress| progress.wakes)
+            .chain(self.hearer.deadline())
             .chain(self.core.deadline())
             .min()
     }
@@ -456,6 +463,8 @@ impl Node for ClientNode {
             .handle_timeout(at(now - start().instant))
             .expect("the peer keeps talking");
         self.handle_events(now);
+        self.hearer.run(at(now - start().instant), &mut self.core);
+        self.pump(now);
         for index in 0..self.progress.len() {
             if self.progress[index].wakes.is_some_and(|wakes| wakes <= now) {
                 self.run(now, index);

@@ -4,6 +4,7 @@
 
 mod client;
 mod plan;
+mod pushes;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
@@ -28,6 +29,8 @@ const SMALL: usize = 2_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Outcome {
     transcript: u64,
+    /// Pushes that were heard, and that a full listener lost.
+    pushes: [usize; 2],
     states: Vec<State>,
 }
 
@@ -61,7 +64,8 @@ fn run(seed: u64) -> Outcome {
         let at_rest = pair.a.is_done()
             && pair.a.core.in_flight() == 0
             && pair.b.core.in_flight() == 0
-            && pair.a.core.unsent() == 0;
+            && pair.a.core.unsent() == 0
+            && pair.a.hearer.is_done();
         !at_rest
     })
     .unwrap_or_else(|livelock| panic!("{livelock}"));
@@ -91,9 +95,16 @@ fn run(seed: u64) -> Outcome {
             came <= sent && (came == sent || pair.b.core.refused() > 0),
             "{came} of {sent} one-ways came"
         );
+        assert!(pair.a.hearer.is_done(), "pushes are missing");
     }
+    let (pushed, heard, lost) = (pair.b.pusher.sent, pair.a.hearer.heard, pair.a.hearer.lost);
+    assert!(
+        heard + lost <= pushed,
+        "{heard} and {lost} of {pushed} pushes"
+    );
     Outcome {
         transcript: pair.transcript(),
+        pushes: [heard, lost],
         states,
     }
 }
@@ -119,7 +130,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Whatever the network does: every call ends once, with its own answer or an expected failure; parts
-/// come in order, complete and once; queues and outboxes keep their limits; nothing is left behind; and
+/// come in order, complete and once, and so do pushes, but for those that a full listener counts; queues and outboxes keep their limits; nothing is left behind; and
 /// a seed repeats its run to the byte.
 #[test]
 fn simulated_connections_keep_their_promises() {
@@ -134,6 +145,12 @@ fn simulated_connections_keep_their_promises() {
         if seed.is_multiple_of(8) {
             assert_eq!(run_named(seed), outcome, "seed {seed} does not repeat");
         }
+        for (name, count) in ["heard", "lost by a listener"]
+            .into_iter()
+            .zip(outcome.pushes)
+        {
+            *met.entry(name.to_owned()).or_default() += count;
+        }
         for state in outcome.states {
             *met.entry(format!("{state:?}")).or_default() += 1;
         }
@@ -141,6 +158,10 @@ fn simulated_connections_keep_their_promises() {
     println!("{met:?}");
     // A simulation that no longer meets what it is for would pass for ever.
     if many {
+        assert!(
+            met["heard"] > 1000 && met["lost by a listener"] > 100,
+            "{met:?}"
+        );
         for state in [
             "answered",
             "failed",

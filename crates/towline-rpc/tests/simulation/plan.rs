@@ -6,6 +6,8 @@ use bytes::Bytes;
 use towline_rpc::proto::{Compression, Concurrency, Limits};
 use towline_sim::{Conditions, Rng};
 
+use crate::pushes::PushPlan;
+
 /// Everything that a seed decides before the run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -19,6 +21,7 @@ pub(crate) struct Plan {
     pub(crate) compressions: [Compression; 2],
     pub(crate) mirror: bool,
     pub(crate) operations: Vec<Operation>,
+    pub(crate) pushes: PushPlan,
     pub(crate) largest: usize,
 }
 
@@ -99,6 +102,7 @@ impl Plan {
         let operations = (0..rng.between(1, 40))
             .map(|_| Operation::new(rng, largest))
             .collect();
+        let pushes = PushPlan::new(rng, largest);
         Self {
             conditions,
             may_be_cut,
@@ -110,6 +114,7 @@ impl Plan {
             compressions,
             mirror,
             operations,
+            pushes,
             largest,
         }
     }

@@ -15,11 +15,13 @@ use towline_sim::{Node, Rng};
 
 use crate::{
     plan::{Plan, content},
+    pushes::Pusher,
     support::{at, peer, start},
 };
 
 pub(crate) struct ServerNode {
     pub(crate) core: Server,
+    pub(crate) pusher: Pusher,
     reader: FrameReader,
     input: BytesMut,
     rng: Rng,
@@ -58,6 +60,7 @@ impl ServerNode {
                 peer::CLIENT_ADDRESS,
                 start(),
             ),
+            pusher: Pusher::new(plan.pushes.clone()),
             reader: FrameReader::new(),
             input: BytesMut::new(),
             rng,
@@ -352,6 +355,7 @@ impl Node for ServerNode {
         if self.core.has_room() && self.handlers.values().any(|handler| handler.waits_for_room) {
             self.run(now, |handler| handler.waits_for_room);
         }
+        self.pusher.run(at(now - start().instant), &mut self.core);
         let piece = self.core.poll_transmit()?;
         self.core.written(piece.len());
         self.pump(now);
@@ -365,6 +369,8 @@ impl Node for ServerNode {
         self.handlers
             .values()
             .filter_map(|handler| handler.wakes)
+            // One that is due waits for room, not for time.
+            .chain(self.pusher.deadline().filter(|_| self.core.has_room()))
             .chain(self.core.deadline())
             .min()
     }
@@ -373,6 +379,7 @@ impl Node for ServerNode {
         self.core
             .handle_timeout(at(now - start().instant))
             .expect("the peer keeps talking");
+        self.pusher.run(at(now - start().instant), &mut self.core);
         self.run(now, |handler| {
             handler.wakes.is_some_and(|wakes| wakes <= now)
         });
