@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use towline_codec::{Text, greenpack::Timestamp};
 use towline_rpc::proto::{
     CallKey, CallType, Client, ClientEvent, Compression, Concurrency, EncodedFrame, FrameReader,
-    Limits, Message, Now, PartTaken, Server, ServerEvent, Taken, Violation,
+    Limits, ListenerKey, Message, Now, PartTaken, Server, ServerEvent, Taken, Violation, WhenFull,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -42,7 +42,13 @@ struct Pair {
     next_seqno: u64,
     /// Calls whose handlers run.
     running: BTreeSet<CallKey>,
+    listeners: BTreeSet<ListenerKey>,
+    /// A net/rpc call waits for its answer.
+    net_rpc_turn_taken: bool,
 }
+
+/// How many operations there are.
+const OPERATIONS: u8 = 23;
 
 #[derive(Default)]
 struct Wire {
@@ -90,13 +96,15 @@ impl Pair {
             streams: BTreeSet::new(),
             next_seqno: 2,
             running: BTreeSet::new(),
+            listeners: BTreeSet::new(),
+            net_rpc_turn_taken: false,
         }
     }
 
     fn apply(&mut self, operation: u8, a: u8, b: u8) -> Result<(), Violation> {
         let now = self.now;
-        match operation % 18 {
-            0..=2 => self.begin(operation % 18, a, b),
+        match operation % OPERATIONS {
+            0..=2 => self.begin(operation % OPERATIONS, a, b),
             3 => {
                 if let Some(seqno) = pick(&self.streams, a) {
                     let mut part = body(b);
@@ -153,7 +161,7 @@ impl Pair {
                 }
             }
             12 | 13 => {
-                return self.deliver(usize::from(operation % 18 - 12), usize::from(a) * 16 + 1);
+                return self.deliver(usize::from(operation % OPERATIONS - 12), usize::from(a) * 16 + 1);
             }
             14 => {
                 let later = Duration::from_millis(u64::from(a) * 20);
@@ -162,7 +170,37 @@ impl Pair {
                 self.client.handle_timeout(self.now)?;
                 self.server.handle_timeout(self.now)?;
             }
-            15 | 16 => self.forge(usize::from(operation % 18 - 15), a, b),
+            15 | 16 => self.forge(usize::from(operation % OPERATIONS - 15), a, b),
+            17 => self.net_rpc(a, b),
+            18 => {
+                let mut push = body(b).with_subject("push");
+                push.hdr.call_id = request(a, b).hdr.call_id;
+                push.hdr.seqno = u64::from(a);
+                self.server.stamp_push(now, &mut push);
+                self.server.enqueue(now, &push).expect("small");
+            }
+            19 => {
+                let call_id = (a & 1 == 1).then(|| request(a, b).hdr.call_id);
+                let when_full = if b & 1 == 1 {
+                    WhenFull::Wait
+                } else {
+                    WhenFull::Drop
+                };
+                if self.client.listeners() < 8 {
+                    self.listeners.insert(self.client.listen(call_id, when_full));
+                }
+            }
+            20 => {
+                if let Some(listener) = pick(&self.listeners, a) {
+                    self.client.take_heard(now, listener);
+                }
+            }
+            21 => {
+                if let Some(listener) = pick(&self.listeners, a) {
+                    self.client.unlisten(listener);
+                    self.listeners.remove(&listener);
+                }
+            }
             _ => {
                 self.deliver(0, usize::MAX)?;
                 self.deliver(1, usize::MAX)?;
@@ -202,6 +240,21 @@ impl Pair {
         } else {
             self.client.enqueue(self.now, &message).expect("small");
         }
+    }
+
+    fn net_rpc(&mut self, a: u8, b: u8) {
+        let mut message = request(a, b);
+        let alone = !self.net_rpc_turn_taken;
+        // One number for the body, one for the header.
+        let waiter = self.next_seqno + 1;
+        let seqno = self
+            .client
+            .begin_net_rpc(self.now, &mut message, None, alone, waiter);
+        assert_eq!(seqno, waiter);
+        self.next_seqno += 2;
+        self.net_rpc_turn_taken = true;
+        self.calls.insert(seqno);
+        self.client.enqueue(self.now, &message).expect("small");
     }
 
     fn take(&mut self, a: u8) {
@@ -285,6 +338,13 @@ impl Pair {
                     assert!(self.calls.remove(&waiter), "it ended before");
                 }
                 ClientEvent::StreamReady { seqno } => assert!(!self.calls.contains(&seqno)),
+                ClientEvent::NetRpcAnswered => {
+                    assert!(self.net_rpc_turn_taken, "answered without a call");
+                    self.net_rpc_turn_taken = false;
+                }
+                ClientEvent::MessageReady { listener } => {
+                    assert!(self.listeners.contains(&listener), "nobody listens");
+                }
             }
         }
         while let Some(event) = self.server.poll_event() {
@@ -304,7 +364,9 @@ impl Pair {
         assert!(self.running.len() <= 2);
         assert!(self.server.in_flight() <= 4);
         assert!(self.server.in_flight() >= self.running.len());
-        assert!(self.client.wants_input() || !self.streams.is_empty());
+        let holds_nothing = self.streams.is_empty() && self.listeners.is_empty();
+        assert!(self.client.wants_input() || !holds_nothing);
+        assert_eq!(self.client.listeners(), self.listeners.len());
         assert!(self.server.wants_input() || !self.server.has_room() || !self.running.is_empty());
     }
 

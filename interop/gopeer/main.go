@@ -18,6 +18,7 @@ const usage = `usage:
   gopeer serve  -listen HOST:PORT -dir DIR     answer calls, store and send files of DIR
   gopeer call   -s HOST:PORT NAME [BODY]       make a call and print its reply
   gopeer oneway -s HOST:PORT NAME [BODY]       send a one-way message
+  gopeer netrpc -s HOST:PORT examples          call the services of towline's example net_rpc
   gopeer push   -s HOST:PORT FILE...           send files
   gopeer pull   -s HOST:PORT [-dir DIR] PATH...  fetch files into DIR
 flags of all: -tcp, -certs DIR, -key NAME, -press s2|none
@@ -114,6 +115,8 @@ func use(cl *client, task string, o *options, args []string) error {
 		body = []byte(args[1])
 	}
 	switch task {
+	case "netrpc":
+		return cl.netRPCExamples()
 	case "call":
 		reply, err := cl.call(args[0], body, o.plain)
 		if err != nil {

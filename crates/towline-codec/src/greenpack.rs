@@ -23,8 +23,10 @@
 mod error;
 mod read;
 mod timestamp;
+mod value;
 pub mod write;
 
 pub use error::{DecodeError, Kind};
 pub use read::{MAX_DEPTH, Reader};
 pub use timestamp::Timestamp;
+pub use value::Greenpack;

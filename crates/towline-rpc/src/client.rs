@@ -5,6 +5,7 @@ mod bistream;
 mod builder;
 mod download;
 mod listener;
+mod net_rpc;
 mod stream;
 mod upload;
 
@@ -17,6 +18,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Semaphore,
     task::JoinHandle,
 };
 use towline_codec::Text;
@@ -90,6 +92,9 @@ struct Inner {
     remote: Text,
     call_timeout: Option<Duration>,
     close_grace: Duration,
+    net_rpc_pipelining: bool,
+    /// Whoever has the one permit may make a net/rpc call; its answer gives it back (docs/wire X16).
+    net_rpc_turn: Arc<Semaphore>,
     driver: OnceLock<JoinHandle<CloseReason>>,
 }
 
@@ -119,10 +124,13 @@ impl Client {
             driver::now(),
         );
         let shared = Shared::new(core);
+        let net_rpc_turn = Arc::new(Semaphore::new(1));
         let driver = tokio::spawn(Driver::new(
             Arc::clone(&shared),
             io,
-            Answers,
+            Answers {
+                net_rpc_turn: Arc::clone(&net_rpc_turn),
+            },
             builder.limits.max_message,
         ));
         let inner = Inner {
@@ -132,6 +140,8 @@ impl Client {
             remote,
             call_timeout: builder.call_timeout,
             close_grace: builder.close_grace,
+            net_rpc_pipelining: builder.net_rpc_pipelining,
+            net_rpc_turn,
             driver: OnceLock::from(driver),
         };
         Self {
@@ -432,7 +442,16 @@ fn cancel(shared: &Shared<Core>, seqno: u64) {
 }
 
 /// Passes answers to those who wait for them.
-struct Answers;
+struct Answers {
+    net_rpc_turn: Arc<Semaphore>,
+}
+
+impl Drop for Answers {
+    /// The driver has ended, by itself or by force.
+    fn drop(&mut self) {
+        self.net_rpc_turn.close();
+    }
+}
 
 impl Owner<Core> for Answers {
     fn handle_event(
@@ -445,6 +464,10 @@ impl Owner<Core> for Answers {
             ClientEvent::Ended { waiter, result } => waiter.fill(result),
             ClientEvent::StreamReady { seqno } => {
                 shared.lock().take_stream_waker(Waits::Stream(seqno))
+            }
+            ClientEvent::NetRpcAnswered => {
+                self.net_rpc_turn.add_permits(1);
+                None
             }
             ClientEvent::MessageReady { listener } => {
                 shared.lock().take_stream_waker(Waits::Listener(listener))
@@ -465,6 +488,7 @@ impl Owner<Core> for Answers {
     }
 
     fn handle_close(&mut self, shared: &Arc<Shared<Core>>, _: &CloseReason) {
+        self.net_rpc_turn.close();
         // Dropping a waiter tells its caller; outside the lock, as it wakes a task.
         let waiters = shared.lock().core.close();
         drop(waiters);

@@ -1,10 +1,10 @@
 //! How operations fail.
 
-use towline_codec::Text;
+use towline_codec::{Text, greenpack::DecodeError};
 
 use crate::{
     close::CloseReason,
-    proto::{CallType, OutOfSync, TooLarge},
+    proto::{CallType, OutOfSync, RemoteError, TooLarge},
 };
 
 /// How connecting fails.
@@ -36,6 +36,24 @@ pub enum CallError {
     /// The connection ended before the reply came.
     #[error(transparent)]
     Closed(#[from] CloseReason),
+}
+
+/// How a net/rpc call fails.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetRpcError {
+    /// The method failed, or there is none of this name: the server's text (docs/wire E13).
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The answer, or the value in it, is of another type than was asked for.
+    #[error("the answer of the net/rpc call cannot be read: {0}; compare the types at both ends")]
+    Decode(#[from] DecodeError),
+    /// The answer names another method: the server has mixed up calls (docs/wire X16).
+    #[error("the answer is that of another call, of {0}: make one net/rpc call at a time")]
+    OtherMethod(Text),
+    /// The call failed as any call can.
+    #[error(transparent)]
+    Call(#[from] CallError),
 }
 
 /// How sending fails.

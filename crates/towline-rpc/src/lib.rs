@@ -12,7 +12,7 @@
 //!
 //! The two types to know are [`Client`] and [`Server`]; [`Message`] is what they exchange. A server
 //! pushes through [`Connections`](server::Connections), a client hears it through a
-//! [`Listener`](client::Listener). What is *not* here: typed services and net/rpc calls.
+//! [`Listener`](client::Listener). What is *not* here: typed services.
 //!
 #![cfg_attr(feature = "tokio", doc = "```")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
@@ -66,7 +66,9 @@ pub mod server;
 pub use self::{
     client::Client,
     close::CloseReason,
-    error::{CallError, ConnectError, ListenerError, PushError, SendError, StreamError},
+    error::{
+        CallError, ConnectError, ListenerError, NetRpcError, PushError, SendError, StreamError,
+    },
     server::{Context, Server},
 };
 pub use proto::{Compression, Message, RemoteError};

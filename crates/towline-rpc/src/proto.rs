@@ -64,6 +64,7 @@ mod hdr;
 mod inbound;
 mod link;
 mod message;
+mod net_rpc;
 mod outbox;
 pub(crate) mod refusal;
 mod server;
@@ -81,5 +82,8 @@ pub use hdr::{Args, Hdr};
 pub use inbound::OutOfSync;
 pub use link::{Limits, Now};
 pub use message::{Message, RemoteError};
+#[cfg(feature = "tokio")]
+pub(crate) use net_rpc::original_words;
+pub use net_rpc::{NetRpcRequest, NetRpcResponse};
 pub use server::{CallKey, Concurrency, PartTaken, Server, ServerEvent, ServiceKind};
 pub use violation::Violation;

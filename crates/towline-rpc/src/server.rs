@@ -5,6 +5,7 @@ mod connection;
 mod connections;
 mod handlers;
 mod listening;
+mod net_rpc;
 mod pace;
 mod push;
 mod services;
@@ -26,6 +27,7 @@ pub use self::{
     connection::{Connection, ConnectionId},
     connections::{ConnectionEvent, ConnectionEvents, Connections, Pushed},
     listening::{ListenConfig, ListenError, Listening},
+    net_rpc::{NetRpcService, RegisterError},
     push::Push,
     streams::{DownloadSink, UploadParts},
 };
@@ -34,8 +36,8 @@ use crate::{
     close::CloseReason,
     driver::{self, Driver, Shared, delegate_core},
     proto::{
-        self, Compression, Concurrency, EncodedFrame, Limits, Message, Now, Received, ServerEvent,
-        TooLarge, Violation,
+        self, Compression, Concurrency, EncodedFrame, Hdr, Limits, Message, Now, Received,
+        ServerEvent, TooLarge, Violation,
     },
 };
 
@@ -110,6 +112,7 @@ impl std::fmt::Debug for Authorise {
 #[derive(Debug, Clone)]
 pub struct Context {
     connection: Connection,
+    header: Option<Arc<Hdr>>,
 }
 
 impl Context {
@@ -131,6 +134,12 @@ impl Context {
     /// The connection that the request came over: to push to its client, now or later.
     pub const fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The header of the request, for methods of net/rpc services. Other handlers have it in their
+    /// message, and `None` here.
+    pub fn header(&self) -> Option<&Hdr> {
+        self.header.as_deref()
     }
 
     /// All connections of the server: to push to other clients.
@@ -197,7 +206,13 @@ impl Server {
             }),
         };
         let entered = registry.enter(connection.clone());
-        let handlers = Handlers::new(Arc::clone(settings), Context { connection });
+        let handlers = Handlers::new(
+            Arc::clone(settings),
+            Context {
+                connection,
+                header: None,
+            },
+        );
         let mut driver = Driver::new(
             Arc::clone(&shared),
             io,

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use support::{at, peer::ServerPeer, start, vectors::load};
 use towline_codec::greenpack::{DecodeError, Kind};
 use towline_rpc::proto::{
-    CallType, FrameReader, Message, PartTaken, ServerEvent, ServiceKind, Violation,
+    CallType, FrameReader, Message, NetRpcResponse, PartTaken, ServerEvent, ServiceKind, Violation,
 };
 
 /// What a server must do.
@@ -19,6 +19,8 @@ enum Reaction {
     Ignores,
     /// Reply with this error text, and live on.
     Replies(&'static str),
+    /// Answer a net/rpc call with an error that begins so, and live on.
+    AnswersNetRpc(&'static str),
     /// Start a call, although the original refuses the frame.
     Starts(ServiceKind),
     /// Close when nothing follows for the in-frame time limit.
@@ -27,7 +29,7 @@ enum Reaction {
 
 /// docs/wire F22 names all of them; where a rule of its own applies it stands beside.
 fn required(name: &str) -> Reaction {
-    use Reaction::{Closes, Ignores, Replies, Starts, TimesOut};
+    use Reaction::{AnswersNetRpc, Closes, Ignores, Replies, Starts, TimesOut};
     match name {
         "magic7-8" => Closes(Violation::UnknownCompression(8)),
         "magic7-255" => Closes(Violation::UnknownCompression(255)),
@@ -69,12 +71,12 @@ fn required(name: &str) -> Reaction {
         "upload-more-without-begin" => Ignores,
         // C13
         "cancel-unknown-callid" => Ignores,
-        // Not in this version: net/rpc calls are ignored (C23).
-        "netrpc-empty-body"
-        | "netrpc-not-an-array"
-        | "netrpc-request-3-tuple"
-        | "netrpc-args-missing"
-        | "netrpc-args-bad" => Ignores,
+        // C23, E13
+        "netrpc-empty-body" => AnswersNetRpc("msgp: too few bytes left to read object"),
+        "netrpc-not-an-array" => AnswersNetRpc("msgp: attempted to decode type"),
+        "netrpc-request-3-tuple" => AnswersNetRpc("msgp: wanted array of size 2; got 3"),
+        // The argument is read by the method.
+        "netrpc-args-missing" | "netrpc-args-bad" => Starts(ServiceKind::NetRpc),
         other => panic!("{other}: a new attack"),
     }
 }
@@ -129,6 +131,12 @@ fn the_server_reacts_to_each_recorded_attack_as_the_rules_say() {
                     (1, &"q".into()),
                     "{name}"
                 );
+            }
+            Reaction::AnswersNetRpc(text) => {
+                let reply = server.message();
+                let (header, _) = NetRpcResponse::split(&reply.body).expect("its header");
+                let error = header.error.to_string_lossy();
+                assert!(error.starts_with(text), "{name}: {error}");
             }
             Reaction::Starts(expected) => {
                 let events = server.events();

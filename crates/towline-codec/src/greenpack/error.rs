@@ -64,6 +64,14 @@ pub enum DecodeError {
     /// An integer does not fit the field.
     #[error("an integer is too large or too small for its field")]
     OutOfRange,
+    /// An array whose number of elements is fixed has another one (docs/wire G14).
+    #[error("an array of {got} elements stands where {wanted} are due")]
+    ArraySize {
+        /// How many are due.
+        wanted: u32,
+        /// How many the input holds.
+        got: u32,
+    },
     /// An extension of another type number stands where a time is due.
     #[error("an extension of type {got} stands where type {wanted} is due")]
     ExtensionType {

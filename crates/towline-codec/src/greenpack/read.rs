@@ -161,6 +161,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The bytes of a 32-bit or 64-bit float; `None` for nil.
+    pub(super) fn float(&mut self, wanted: Kind) -> Result<Option<&'a [u8]>, DecodeError> {
+        let len = match self.take_byte()? {
+            0xc0 => return Ok(None),
+            0xca => 4,
+            0xcb => 8,
+            byte => return Err(wrong(wanted, byte)),
+        };
+        self.take(len).map(Some)
+    }
+
     /// An instant; nil and the original's zero instant read as `None` (docs/wire G25).
     ///
     /// # Errors

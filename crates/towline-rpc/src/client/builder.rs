@@ -22,6 +22,7 @@ pub struct ClientBuilder {
     pub(super) limits: Limits,
     pub(super) call_timeout: Option<Duration>,
     pub(super) close_grace: Duration,
+    pub(super) net_rpc_pipelining: bool,
 }
 
 impl Default for ClientBuilder {
@@ -34,6 +35,7 @@ impl Default for ClientBuilder {
             limits: Limits::default(),
             call_timeout: Some(Duration::from_secs(10)),
             close_grace: Duration::from_secs(2),
+            net_rpc_pipelining: false,
         }
     }
 }
@@ -80,6 +82,14 @@ impl ClientBuilder {
     #[must_use]
     pub const fn call_timeout(mut self, limit: Option<Duration>) -> Self {
         self.call_timeout = limit;
+        self
+    }
+
+    /// Whether net/rpc calls may overlap. Default: false, as a server of the original gives overlapping
+    /// calls each other's answers (docs/wire X16). A server of towline serves them side by side.
+    #[must_use]
+    pub const fn net_rpc_pipelining(mut self, pipelining: bool) -> Self {
+        self.net_rpc_pipelining = pipelining;
         self
     }
 

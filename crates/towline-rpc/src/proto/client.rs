@@ -12,8 +12,9 @@ use rustc_hash::FxHashMap;
 use towline_codec::Text;
 
 use super::{
-    CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now, OutOfSync, Received, TooLarge,
-    Violation, call_id::CallIds, inbound::InboundQueue, link::Link, timeouts::Timeouts,
+    CallType, Compression, EncodedFrame, Hdr, Limits, Message, NetRpcRequest, Now, OutOfSync,
+    Received, TooLarge, Violation, call_id::CallIds, inbound::InboundQueue, link::Link,
+    timeouts::Timeouts,
 };
 
 use self::listeners::Listeners;
@@ -65,6 +66,9 @@ pub enum ClientEvent<W> {
         /// The stream.
         seqno: u64,
     },
+    /// The net/rpc call that was begun alone has been answered, in time or late: the next may begin
+    /// (docs/wire X16).
+    NetRpcAnswered,
     /// A listener has something for [`Client::take_heard`]. Announced once until it is taken.
     MessageReady {
         /// The listener.
@@ -94,6 +98,8 @@ pub struct Client<W> {
     timeouts: Timeouts,
     events: VecDeque<ClientEvent<W>>,
     listeners: Listeners,
+    /// The net/rpc call that has not been answered, whether anybody waits for it or not.
+    net_rpc: Option<(u64, Text)>,
     unclaimed: u64,
 }
 
@@ -137,6 +143,7 @@ impl<W> Client<W> {
             timeouts: Timeouts::default(),
             events: VecDeque::new(),
             listeners: Listeners::default(),
+            net_rpc: None,
             unclaimed: 0,
         }
     }
@@ -151,6 +158,34 @@ impl<W> Client<W> {
         waiter: W,
     ) -> u64 {
         let seqno = self.stamp_request(now, message, CallType::CALL);
+        self.register_call(now, seqno, message.hdr.clone(), timeout, waiter);
+        seqno
+    }
+
+    /// Registers a net/rpc call and stamps its message, which is to be queued next: the service name is
+    /// that of the method, the body the argument (docs/wire C23). The reply's body is split by
+    /// [`NetRpcResponse::split`](super::NetRpcResponse::split).
+    ///
+    /// With `alone`, no other may begin until [`ClientEvent::NetRpcAnswered`]: a server of the original
+    /// mixes up calls that overlap (docs/wire X16).
+    pub fn begin_net_rpc(
+        &mut self,
+        now: Now,
+        message: &mut Message,
+        timeout: Option<Duration>,
+        alone: bool,
+        waiter: W,
+    ) -> u64 {
+        let header = NetRpcRequest {
+            method: message.hdr.service_name.clone(),
+            // docs/wire M6: the number in the body has a value of its own.
+            seq: self.next_seqno(),
+        };
+        message.body = header.with_argument(&message.body);
+        let seqno = self.stamp_request(now, message, CallType::NET_RPC);
+        if alone {
+            self.net_rpc = Some((seqno, message.hdr.call_id.clone()));
+        }
         self.register_call(now, seqno, message.hdr.clone(), timeout, waiter);
         seqno
     }
@@ -249,6 +284,7 @@ impl<W> Client<W> {
 
     /// Forgets a call or stream whose request could not be queued. Nothing is sent.
     pub fn abandon(&mut self, seqno: u64) -> Option<W> {
+        self.net_rpc.take_if(|(alone, _)| *alone == seqno);
         match self.remove(seqno)?.kind {
             Kind::Unary { waiter } => Some(waiter),
             Kind::Stream(_) => None,
@@ -508,6 +544,7 @@ impl<W> Client<W> {
 
     /// docs/wire C8: sequence number, CallID and type must agree; anything else completes nothing.
     fn handle_reply(&mut self, message: Message) {
+        self.note_net_rpc_answer(&message.hdr);
         let seqno = message.hdr.seqno;
         let Some(call) = self
             .calls
@@ -523,8 +560,18 @@ impl<W> Client<W> {
         }
     }
 
+    /// docs/wire X16
+    fn note_net_rpc_answer(&mut self, hdr: &Hdr) {
+        let is_answer =
+            |(seqno, call_id): &mut (u64, Text)| *seqno == hdr.seqno && *call_id == hdr.call_id;
+        if self.net_rpc.take_if(is_answer).is_some() {
+            self.events.push_back(ClientEvent::NetRpcAnswered);
+        }
+    }
+
     /// docs/wire E4
     fn handle_refusal(&mut self, message: Message) {
+        self.note_net_rpc_answer(&message.hdr);
         let seqno = message.hdr.seqno;
         let text = message.hdr.subject.clone();
         match self

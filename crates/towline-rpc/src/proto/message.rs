@@ -38,6 +38,11 @@ pub struct RemoteError {
 }
 
 impl RemoteError {
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn new(text: Text) -> Self {
+        Self { text }
+    }
+
     /// The text as it came from the server.
     pub const fn text(&self) -> &Text {
         &self.text

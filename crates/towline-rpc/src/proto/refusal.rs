@@ -14,6 +14,12 @@ pub(crate) const SHUTTING_DOWN: &str = "the server is shutting down";
     expect(dead_code, reason = "handlers run in the driver")
 )]
 pub(crate) const HANDLER_PANICKED: &str = "handler panicked";
+/// docs/wire E13: an argument that is missing.
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "arguments are read in the driver")
+)]
+pub(crate) const NO_ARGUMENT: &str = "EOF";
 /// docs/wire E12
 #[cfg_attr(
     not(feature = "tokio"),
@@ -41,6 +47,7 @@ pub(crate) const STREAM_CANCELLED: &str = "context cancelled";
 
 pub(crate) fn unknown_service(kind: ServiceKind, hdr: &Hdr) -> Text {
     let what = match kind {
+        ServiceKind::NetRpc => return net_rpc_unknown("service", &hdr.service_name),
         ServiceKind::Call => "CallRPC begin received but no server side upcall registered for",
         ServiceKind::OneWay => "CallOneWay received but no server side upcall registered for",
         ServiceKind::Download => {
@@ -54,6 +61,20 @@ pub(crate) fn unknown_service(kind: ServiceKind, hdr: &Hdr) -> Text {
         }
     };
     compose(what, hdr)
+}
+
+/// docs/wire E13: what is unknown is a "service" or a "method".
+pub(crate) fn net_rpc_unknown(what: &str, method: &Text) -> Text {
+    Text::from(format!("rpc: can't find {what} {method}"))
+}
+
+/// docs/wire E13
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "names are looked up in the driver")
+)]
+pub(crate) fn net_rpc_ill_formed(method: &Text) -> Text {
+    Text::from(format!("rpc: service/method request ill-formed: {method}"))
 }
 
 /// docs/wire S11

@@ -13,8 +13,8 @@ use rustc_hash::FxHashMap;
 use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{
-    BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, Now, Received,
-    TooLarge, Violation, link::Link, refusal,
+    BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, NetRpcRequest,
+    Now, Received, TooLarge, Violation, link::Link, net_rpc::original_words, refusal,
 };
 
 use self::streams::Upload;
@@ -38,6 +38,10 @@ pub enum ServiceKind {
     Download,
     /// Both send parts, as they like; the server one reply.
     Bistream,
+    /// A net/rpc call, answered by one reply. In its request the service name is that of the method,
+    /// and the body the argument; the reply's body is the value, or its error says why there is none
+    /// (docs/wire C23).
+    NetRpc,
 }
 
 impl ServiceKind {
@@ -106,6 +110,8 @@ struct Call {
     /// Bytes of its body, as far as [`Concurrency::body_bytes`] counts them.
     counted: usize,
     upload: Option<Upload>,
+    /// Of a net/rpc call: what its answer begins with.
+    net_rpc: Option<Box<NetRpcRequest>>,
 }
 
 /// What answers repeat of the request (docs/wire M4, C7).
@@ -136,10 +142,20 @@ impl Call {
             // The body of a stream's first message is taken like its other parts, and an upload
             // ends only if it is read on.
             counted: match kind {
-                ServiceKind::Call | ServiceKind::OneWay => request.body.len(),
+                ServiceKind::Call | ServiceKind::OneWay | ServiceKind::NetRpc => request.body.len(),
                 ServiceKind::Upload | ServiceKind::Download | ServiceKind::Bistream => 0,
             },
             upload: kind.takes_parts().then(Upload::behind_the_request),
+            net_rpc: None,
+        }
+    }
+
+    /// Makes a reply what the kind of call wants: that of a net/rpc call has its error in the body
+    /// (docs/wire C23, E13).
+    fn dress(&self, reply: &mut Message) {
+        if let Some(header) = &self.net_rpc {
+            reply.body = header.answer(&reply.error, &reply.body);
+            reply.error = Text::EMPTY;
         }
     }
 }
@@ -191,6 +207,7 @@ impl Server {
         match message.hdr.typ {
             CallType::CALL => self.admit(now, ServiceKind::Call, message),
             CallType::ONE_WAY => self.admit(now, ServiceKind::OneWay, message),
+            CallType::NET_RPC => self.admit_net_rpc(now, message),
             CallType::UPLOAD_BEGIN => self.begin_stream(now, ServiceKind::Upload, message),
             CallType::DOWNLOAD => self.begin_stream(now, ServiceKind::Download, message),
             CallType::UPLOAD_MORE | CallType::UPLOAD_END => return self.handle_part(now, message),
@@ -212,6 +229,7 @@ impl Server {
     /// call is over already (docs/wire C7, S8).
     pub fn reply(&mut self, now: Now, key: CallKey, mut reply: Message) -> Option<Message> {
         let call = self.remove(key)?;
+        call.dress(&mut reply);
         reply.hdr.typ = CallType::REPLY;
         Self::stamp_answer(&mut self.link, now, call.repeated, &mut reply);
         Some(reply)
@@ -224,7 +242,12 @@ impl Server {
             return;
         };
         let text = refusal::unknown_service(call.kind, request);
-        self.send_refusal(now, request, text);
+        if call.kind == ServiceKind::NetRpc {
+            // docs/wire E13, X8: a CallError would disable a client of the original.
+            self.reply_error(now, call, text);
+        } else {
+            self.send_refusal(now, request, text);
+        }
     }
 
     /// Ends a one-way call.
@@ -345,11 +368,35 @@ impl Server {
         self.refused
     }
 
-    /// Starts a call, lets it wait, or refuses it (docs/wire C5, E7).
     fn admit(&mut self, now: Now, kind: ServiceKind, request: Message) {
+        self.admit_call(now, Call::new(kind, &request), request);
+    }
+
+    /// docs/wire C23
+    fn admit_net_rpc(&mut self, now: Now, mut request: Message) {
+        let split = NetRpcRequest::split(&request.body);
+        let mut call = Call::new(ServiceKind::NetRpc, &request);
+        match split {
+            Ok((header, argument)) => {
+                request.body = argument;
+                // Whoever judges the request judges what will be called.
+                request.hdr.service_name = header.method.clone();
+                call.net_rpc = Some(Box::new(header));
+                self.admit_call(now, call, request);
+            }
+            Err(error) => {
+                let method = request.hdr.service_name.clone();
+                call.net_rpc = Some(Box::new(NetRpcRequest { method, seq: 0 }));
+                self.reply_error(now, call, original_words(error));
+            }
+        }
+    }
+
+    /// Starts a call, lets it wait, or refuses it (docs/wire C5, E7).
+    fn admit_call(&mut self, now: Now, call: Call, request: Message) {
         self.last_key += 1;
         let key = CallKey(self.last_key);
-        let call = Call::new(kind, &request);
+        let kind = call.kind;
         if self.draining {
             if kind != ServiceKind::OneWay {
                 self.reply_error(now, call, Text::from_static(refusal::SHUTTING_DOWN));
@@ -377,6 +424,7 @@ impl Server {
             error,
             ..Message::new()
         };
+        call.dress(&mut reply);
         reply.hdr.typ = CallType::REPLY;
         Self::stamp_answer(&mut self.link, now, call.repeated, &mut reply);
         self.enqueue_small(now, &reply);

@@ -6,7 +6,8 @@ use towline_codec::Text;
 use towline_identity::{Peer, Verdict};
 
 use super::{
-    Authorise, Connections, Context, DownloadSink, Server, Settings, UploadParts,
+    Authorise, Connections, Context, DownloadSink, NetRpcService, RegisterError, Server, Settings,
+    UploadParts,
     services::{
         BistreamService, CallService, DownloadService, Entry, OneWayService, Services,
         UploadService,
@@ -132,6 +133,16 @@ impl ServerBuilder {
             .bistreams
             .insert(name.into(), Entry::new(BistreamService(Arc::new(handler))));
         self
+    }
+
+    /// A service in the style of Go's net/rpc (docs/wire C23).
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] if there is a service of its name, or nobody could call it.
+    pub fn net_rpc(mut self, service: NetRpcService) -> Result<Self, RegisterError> {
+        self.services.net_rpc.add(service)?;
+        Ok(self)
     }
 
     /// Who may call which service: asked for every request before its handler runs, on the

@@ -62,23 +62,37 @@ impl Handlers {
     ) {
         if !self.settings.authorises(&self.context, &request) {
             // docs/wire E12: before the look-up, so that a stranger learns no names.
-            return end(shared, key, kind, refusal::NOT_AUTHORISED);
+            return end(
+                shared,
+                key,
+                kind,
+                Text::from_static(refusal::NOT_AUTHORISED),
+            );
         }
-        let Some(entry) = self.settings.services.find(kind, &request.hdr.service_name) else {
-            let mut state = shared.lock();
-            state.core.refuse(driver::now(), key, &request.hdr);
-            shared.wake_driver(state);
-            return;
+        let found = self.settings.services.find(kind, &request.hdr.service_name);
+        let entry = match found {
+            Ok(entry) => entry,
+            Err(Some(text)) => return end(shared, key, kind, text),
+            Err(None) => {
+                let mut state = shared.lock();
+                state.core.refuse(driver::now(), key, &request.hdr);
+                shared.wake_driver(state);
+                return;
+            }
         };
         let job = Job {
             call: OpenCall {
                 shared: Arc::clone(shared),
                 key,
+                kind,
             },
             context: self.context.clone(),
             request,
         };
-        let at_once = matches!(kind, ServiceKind::Call | ServiceKind::OneWay);
+        let at_once = matches!(
+            kind,
+            ServiceKind::Call | ServiceKind::OneWay | ServiceKind::NetRpc
+        );
         let handler = if at_once && entry.pace.runs_at_once() {
             let rest = entry.service.begin(job);
             let now = driver::now().instant;
@@ -108,12 +122,12 @@ impl Handlers {
             ServiceKind::Upload | ServiceKind::Download => refusal::STREAM_CANCELLED,
             _ => refusal::CALL_CANCELLED,
         };
-        end(shared, key, kind, text);
+        end(shared, key, kind, Text::from_static(text));
     }
 }
 
 /// Ends a call without a handler's word: by an error reply, if its kind has replies.
-fn end(shared: &Arc<Shared<Core>>, key: CallKey, kind: ServiceKind, text: &'static str) {
+fn end(shared: &Arc<Shared<Core>>, key: CallKey, kind: ServiceKind, text: Text) {
     let mut state = shared.lock();
     if kind == ServiceKind::OneWay {
         state.core.finish(key);
@@ -122,11 +136,11 @@ fn end(shared: &Arc<Shared<Core>>, key: CallKey, kind: ServiceKind, text: &'stat
     }
     let now = driver::now();
     let reply = Message {
-        error: Text::from_static(text),
+        error: text,
         ..Message::new()
     };
     if let Some(reply) = state.core.reply(now, key, reply) {
-        send_reply(shared, state, now, reply);
+        send_reply(shared, state, now, kind, reply);
     }
 }
 

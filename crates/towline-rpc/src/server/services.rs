@@ -13,10 +13,10 @@ use std::{
 use futures_util::FutureExt as _;
 use towline_codec::{Text, greenpack::Timestamp};
 
-use super::{Context, Core, DownloadSink, UploadParts, pace::Pace};
+use super::{Context, Core, DownloadSink, UploadParts, net_rpc::NetRpcServices, pace::Pace};
 use crate::{
     driver::{self, Shared},
-    proto::{CallKey, Message, ServiceKind, TooLarge, refusal},
+    proto::{CallKey, Message, NetRpcResponse, ServiceKind, TooLarge, refusal},
 };
 
 type Table = HashMap<Text, Entry>;
@@ -29,18 +29,22 @@ pub(super) struct Services {
     pub(super) uploads: Table,
     pub(super) downloads: Table,
     pub(super) bistreams: Table,
+    pub(super) net_rpc: NetRpcServices,
 }
 
 impl Services {
-    pub(super) fn find(&self, kind: ServiceKind, name: &Text) -> Option<&Entry> {
+    /// The service, or why there is none: nothing, for what is refused by a CallError (docs/wire E2,
+    /// E13).
+    pub(super) fn find(&self, kind: ServiceKind, name: &Text) -> Result<&Entry, Option<Text>> {
         let table = match kind {
             ServiceKind::Call => &self.calls,
             ServiceKind::OneWay => &self.one_ways,
             ServiceKind::Upload => &self.uploads,
             ServiceKind::Download => &self.downloads,
             ServiceKind::Bistream => &self.bistreams,
+            ServiceKind::NetRpc => return self.net_rpc.find(name).map_err(Some),
         };
-        table.get(name)
+        table.get(name).ok_or(None)
     }
 }
 
@@ -57,6 +61,7 @@ impl fmt::Debug for Services {
             .field("uploads", &names(&self.uploads))
             .field("downloads", &names(&self.downloads))
             .field("bistreams", &names(&self.bistreams))
+            .field("net_rpc", &self.net_rpc.names())
             .finish()
     }
 }
@@ -72,6 +77,7 @@ pub(super) struct Job {
 pub(super) struct OpenCall {
     pub(super) shared: Arc<Shared<Core>>,
     pub(super) key: CallKey,
+    pub(super) kind: ServiceKind,
 }
 
 impl OpenCall {
@@ -97,7 +103,7 @@ impl OpenCall {
             return Err(reply);
         }
         if let Some(reply) = state.core.reply(now, self.key, reply) {
-            send_reply(&self.shared, state, now, reply);
+            send_reply(&self.shared, state, now, self.kind, reply);
         }
         Ok(())
     }
@@ -108,15 +114,25 @@ pub(super) fn send_reply<'a>(
     shared: &'a Shared<Core>,
     state: std::sync::MutexGuard<'a, driver::State<Core>>,
     now: crate::proto::Now,
+    kind: ServiceKind,
     mut reply: Message,
 ) {
     if let Err(TooLarge { len, max }) = shared.enqueue(state, now, &reply) {
-        reply.body.clear();
-        reply.hdr.args.clear();
-        reply.hdr.subject = Text::EMPTY;
-        reply.error = Text::from(format!(
+        let error = Text::from(format!(
             "the reply is too large: {len} bytes, the limit is {max}"
         ));
+        reply.hdr.args.clear();
+        reply.hdr.subject = Text::EMPTY;
+        match NetRpcResponse::split(&reply.body) {
+            // docs/wire C23: never an answer without its header.
+            Ok((header, _)) if kind == ServiceKind::NetRpc => {
+                reply.body = NetRpcResponse { error, ..header }.with_value(&[]);
+            }
+            _ => {
+                reply.body.clear();
+                reply.error = error;
+            }
+        }
         if let Err(error) = shared.enqueue(shared.lock(), now, &reply) {
             tracing::warn!(%error, "a reply was lost: not even its error fits into a frame");
         }
@@ -182,7 +198,7 @@ async fn run_to_reply<E: Display>(
 }
 
 /// A handler on its way from its first step to its reply.
-fn answer<E, Fut>(
+pub(super) fn answer<E, Fut>(
     call: OpenCall,
     deadline: Option<Timestamp>,
     handler: impl FnOnce() -> Fut + Send + 'static,
@@ -275,7 +291,7 @@ where
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
             let Job {
-                call: OpenCall { shared, key },
+                call: OpenCall { shared, key, .. },
                 context,
                 request,
             } = job;

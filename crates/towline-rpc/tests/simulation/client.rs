@@ -153,6 +153,7 @@ impl ClientNode {
                     let how = self.check_call(waiter, result);
                     self.end(waiter, State::Ended(how));
                 }
+                ClientEvent::NetRpcAnswered => panic!("no net/rpc call was made"),
                 ClientEvent::MessageReady { listener } => self.hearer.is_ready(now, listener),
                 ClientEvent::StreamReady { seqno } => {
                     let index = self.by_seqno[&seqno];

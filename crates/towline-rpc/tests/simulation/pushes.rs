@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use towline_rpc::proto::{Client, Heard, ListenerKey, Message, Now, Server, WhenFull};
+use towline_rpc::proto::{CallType, Client, Heard, ListenerKey, Message, Now, Server, WhenFull};
 use towline_sim::Rng;
 
 use crate::{plan::content, support::start};
@@ -31,14 +31,16 @@ impl PushPlan {
             })
             .collect();
         pushes.sort_unstable();
+        let waits = rng.chance(2, 3);
         Self {
             pushes,
-            when_full: if rng.chance(2, 3) {
+            when_full: if waits {
                 WhenFull::Wait
             } else {
                 WhenFull::Drop
             },
-            by_call_id: rng.chance(1, 2),
+            // General listeners hear refusals, too: how many of them one lost nobody could tell.
+            by_call_id: !waits || rng.chance(1, 2),
             pace: if rng.chance(1, 2) {
                 Duration::ZERO
             } else {
@@ -140,6 +142,11 @@ impl Hearer {
 
     fn take(&mut self, now: Now, core: &mut Client<usize>) -> bool {
         match core.take_heard(now, self.listener) {
+            Heard::Message(refusal) if refusal.hdr.typ == CallType::ERROR => {
+                assert!(!self.plan.by_call_id, "a refusal of another CallID");
+                assert_eq!(refusal.hdr.service_name, "nosuch");
+                true
+            }
             Heard::Message(push) => {
                 let number: usize = push.arg("number").expect("a number").parse().expect("one");
                 assert_eq!(push.hdr.service_name, "srv.SendMessage('push')");

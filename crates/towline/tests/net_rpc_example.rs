@@ -1,0 +1,120 @@
+//! The example `net_rpc`, called by a client of towline, and by Go where it is installed.
+
+#![cfg(feature = "tokio")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose case cannot be set up has failed"
+)]
+
+#[path = "../examples/net_rpc.rs"]
+#[expect(dead_code, reason = "its main is for users")]
+mod net_rpc;
+
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
+
+use towline::rpc::{
+    CallError, Client, Message, NetRpcError,
+    server::{ListenConfig, Listening},
+};
+
+async fn listen() -> Listening {
+    let server = net_rpc::services().unwrap();
+    server
+        .listen("tcp://127.0.0.1:0", ListenConfig::new())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_services_of_the_example_answer() {
+    let listening = listen().await;
+    let endpoint = listening.endpoint().to_string();
+    let client = Client::builder().connect(&endpoint).await.unwrap();
+    let args = (7_i64, 8_i64);
+    for (method, result) in [
+        ("Arith.Add", 15),
+        ("net.rpc.Arith.Mul", 56),
+        ("Arith.Div", 0),
+        ("Arith.SleepMilli", 0),
+    ] {
+        assert_eq!(
+            client.net_rpc::<_, (i64,)>(method, &args).await.unwrap(),
+            (result,)
+        );
+    }
+    let text: String = client.net_rpc("Arith.String", &args).await.unwrap();
+    assert_eq!(text, "7+8=15");
+    let scanned: (i64,) = client
+        .net_rpc("Arith.Scan", &"41".to_owned())
+        .await
+        .unwrap();
+    assert_eq!(scanned, (41,));
+    let map: BTreeMap<i64, i64> = client.net_rpc("BuiltinTypes.Map", &args).await.unwrap();
+    assert_eq!(map, BTreeMap::from([args]));
+    let slice: Vec<i64> = client.net_rpc("BuiltinTypes.Slice", &args).await.unwrap();
+    assert_eq!(slice, [7, 8]);
+    for method in ["BuiltinTypes.Array", "BuiltinTypes.WantsContext"] {
+        assert_eq!(
+            client.net_rpc::<_, [i64; 2]>(method, &args).await.unwrap(),
+            [7, 8]
+        );
+    }
+    for (method, text) in [("Arith.Error", "ERROR"), ("Arith.Div", "divide by zero")] {
+        let failed = client.net_rpc::<_, (i64,)>(method, &(1_i64, 0_i64)).await;
+        assert_eq!(failed.unwrap_err().to_string(), text);
+    }
+
+    // Only a cancel ends these; the next call shows that it did.
+    let hangs = Message::request("MustBeCancelled.WillHangUntilCancel", &b"\x92\x01\x02"[..]);
+    let ended = client
+        .net_rpc_message(hangs, Some(Duration::from_millis(20)))
+        .await;
+    assert!(
+        matches!(ended, Err(NetRpcError::Call(CallError::TimedOut(_)))),
+        "{ended:?}"
+    );
+    let hangs = client.call_with_timeout(
+        Message::request("hang_until_cancel", ""),
+        Some(Duration::from_millis(20)),
+    );
+    assert!(matches!(hangs.await, Err(CallError::TimedOut(_))));
+    assert_eq!(
+        client
+            .net_rpc::<_, (i64,)>("Arith.Add", &args)
+            .await
+            .unwrap(),
+        (15,)
+    );
+    client.close().await;
+    assert!(
+        listening
+            .shutdown(Duration::from_secs(5))
+            .await
+            .is_complete()
+    );
+}
+
+/// A peer in Go, written from docs/wire alone. Without Go nothing is shown.
+#[tokio::test]
+async fn a_go_client_calls_the_example() {
+    let listening = listen().await;
+    let endpoint = listening.endpoint().to_string();
+    let address = endpoint.strip_prefix("tcp://").unwrap().to_owned();
+    let run = move || {
+        let gopeer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/gopeer");
+        Command::new("go")
+            .args(["run", ".", "netrpc", "-tcp", "-s", &address, "examples"])
+            .current_dir(gopeer)
+            .output()
+    };
+    let Ok(output) = tokio::task::spawn_blocking(run).await.unwrap() else {
+        println!("skipped: there is no Go");
+        return;
+    };
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{out}{err}");
+    assert!(out.contains("cancelled: context canceled"), "{out}");
+}
