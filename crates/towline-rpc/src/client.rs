@@ -163,11 +163,12 @@ impl Client {
     /// Dropping the future cancels the call: the server is told once, and a reply that is on its way
     /// is discarded.
     pub async fn call(&self, message: Message) -> Result<Message, CallError> {
-        self.call_with_timeout(message, self.inner.call_timeout)
-            .await
+        self.call_within(message, self.inner.call_timeout).await
     }
 
-    /// As [`call`](Self::call), with a time limit of its own; `None` waits for ever.
+    /// As [`call`](Self::call), with a time limit of its own; `None` waits for ever. The server learns
+    /// of the limit by the deadline in the header, unless the message has one: whichever comes first
+    /// ends the call.
     ///
     /// # Errors
     ///
@@ -178,9 +179,19 @@ impl Client {
     /// As [`call`](Self::call).
     pub async fn call_with_timeout(
         &self,
+        mut message: Message,
+        timeout: Option<Duration>,
+    ) -> Result<Message, CallError> {
+        set_deadline(&mut message, timeout);
+        self.call_within(message, timeout).await
+    }
+
+    async fn call_within(
+        &self,
         message: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, CallError> {
+        let limit = shorter(timeout, &message);
         poll_fn(|cx| self.inner.shared.poll_room(cx)).await?;
         let (mut guard, answer) = self.begin_call(message, timeout)?;
         let answer = answer.await;
@@ -188,7 +199,7 @@ impl Client {
         match answer {
             Some(Ok(reply)) => Ok(reply),
             Some(Err(Failed::Refused(text))) => Err(CallError::Refused(text)),
-            Some(Err(Failed::TimedOut)) => Err(CallError::TimedOut(timeout.unwrap_or_default())),
+            Some(Err(Failed::TimedOut)) => Err(CallError::TimedOut(limit)),
             None => Err(CallError::Closed(self.close_reason())),
         }
     }
@@ -414,6 +425,24 @@ impl Client {
             .clone()
             .unwrap_or(CloseReason::ClosedHere)
     }
+}
+
+/// docs/wire C11: a limit that was given for a call is told to the server.
+fn set_deadline(message: &mut Message, limit: Option<Duration>) {
+    if let Some(limit) = limit {
+        let deadline = || driver::now().wall.saturating_add(limit);
+        message.hdr.deadline.get_or_insert_with(deadline);
+    }
+}
+
+/// How long a call may take: as long as its time limit and its deadline both say.
+fn shorter(timeout: Option<Duration>, message: &Message) -> Duration {
+    let left = message
+        .hdr
+        .deadline
+        .map(|deadline| deadline.saturating_since(driver::now().wall));
+    let limits = [timeout, left].into_iter().flatten();
+    limits.min().unwrap_or_default()
 }
 
 /// Cancels a call whose future is dropped before its answer came (docs/wire C12).

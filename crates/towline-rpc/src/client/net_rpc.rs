@@ -8,7 +8,7 @@ use towline_codec::{
     greenpack::{Greenpack, Reader},
 };
 
-use super::{CancelOnDrop, Client, answer::answer};
+use super::{CancelOnDrop, Client, answer::answer, set_deadline, shorter};
 use crate::{
     driver,
     error::{CallError, NetRpcError},
@@ -64,14 +64,14 @@ impl Client {
         argument.encode(&mut body);
         let request = Message::request(method, body.freeze());
         let reply = self
-            .net_rpc_message(request, self.inner.call_timeout)
+            .net_rpc_within(request, self.inner.call_timeout)
             .await?;
         R::decode(&mut Reader::new(&reply.body)).map_err(NetRpcError::Decode)
     }
 
     /// As [`net_rpc`](Self::net_rpc), with messages: the request's service name is that of the method,
     /// its body the argument as greenpack; it may have Args, a subject and a deadline. The body of the
-    /// reply is the value. `None` waits for ever.
+    /// reply is the value. `None` waits for ever; a time limit is told to the server as a deadline.
     ///
     /// # Errors
     ///
@@ -82,9 +82,20 @@ impl Client {
     /// As [`net_rpc`](Self::net_rpc).
     pub async fn net_rpc_message(
         &self,
+        mut request: Message,
+        timeout: Option<Duration>,
+    ) -> Result<Message, NetRpcError> {
+        set_deadline(&mut request, timeout);
+        self.net_rpc_within(request, timeout).await
+    }
+
+    async fn net_rpc_within(
+        &self,
         request: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, NetRpcError> {
+        let has_limit = timeout.is_some() || request.hdr.deadline.is_some();
+        let timeout = has_limit.then(|| shorter(timeout, &request));
         let begun = driver::now().instant;
         let method = request.hdr.service_name.clone();
         let turn = match self.inner.net_rpc_pipelining {

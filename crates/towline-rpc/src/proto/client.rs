@@ -149,7 +149,8 @@ impl<W> Client<W> {
     }
 
     /// Registers a call and stamps its message, which is to be queued next. Returns its sequence
-    /// number (docs/wire C6).
+    /// number (docs/wire C6). It ends after `timeout`, or at the deadline in its header if that comes
+    /// first (docs/wire C11).
     pub fn begin_call(
         &mut self,
         now: Now,
@@ -498,8 +499,13 @@ impl<W> Client<W> {
         timeout: Option<Duration>,
         waiter: W,
     ) {
-        if let Some(deadline) = timeout.and_then(|timeout| now.instant.checked_add(timeout)) {
-            self.timeouts.insert(deadline, seqno);
+        // docs/wire C11
+        let left = hdr
+            .deadline
+            .map(|deadline| deadline.saturating_since(now.wall));
+        let limit = [timeout, left].into_iter().flatten().min();
+        if let Some(ends) = limit.and_then(|limit| now.instant.checked_add(limit)) {
+            self.timeouts.insert(ends, seqno);
         }
         let kind = Kind::Unary { waiter };
         self.calls.insert(seqno, Call { hdr, kind });

@@ -22,13 +22,17 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use tokio::{io::AsyncWriteExt as _, sync::Notify, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Notify,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use towline_identity::Peer;
 use towline_rpc::{
     CallError, Client, CloseReason, Compression, Context, Message, SendError, Server, StreamError,
     client::ClientBuilder,
-    proto::{CallType, Concurrency, FrameReader, Limits, Violation},
+    proto::{CallType, Concurrency, EncodedFrame, FrameReader, Limits, Violation},
     server::{DownloadSink, ServerBuilder, UploadParts},
 };
 

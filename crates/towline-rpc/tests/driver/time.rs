@@ -91,16 +91,60 @@ async fn a_peer_that_takes_nothing_is_given_up_after_the_write_limit() {
     );
 }
 
+/// A connection to a server, spoken by hand.
+struct ByHand {
+    io: tokio::io::DuplexStream,
+    reader: FrameReader,
+    input: bytes::BytesMut,
+}
+
+impl ByHand {
+    fn to(server: ServerBuilder) -> Self {
+        let (io, there) = tokio::io::duplex(64 << 10);
+        tokio::spawn(async move {
+            let peer = Peer::unauthenticated("mem://client");
+            server
+                .build()
+                .serve_io(
+                    there,
+                    peer,
+                    "mem://server",
+                    "mem://client",
+                    CancellationToken::new(),
+                )
+                .await
+        });
+        Self {
+            io,
+            reader: FrameReader::new(),
+            input: bytes::BytesMut::new(),
+        }
+    }
+
+    async fn call(&mut self, mut request: Message) -> Message {
+        request.hdr.typ = CallType::CALL;
+        let frame = EncodedFrame::new(&request, Compression::None).expect("small");
+        self.io.write_all(frame.bytes()).await.expect("written");
+        loop {
+            if let Some(received) = self.reader.handle_input(&mut self.input).expect("a frame") {
+                return received.message;
+            }
+            self.io.read_buf(&mut self.input).await.expect("read");
+        }
+    }
+}
+
+/// docs/wire C10
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_the_handler_and_is_echoed() {
     let server = echo_server().call("hang", |_: Context, _: Message| {
         std::future::pending::<Result<Message, Infallible>>()
     });
-    let Served { client, .. } = serve(server, &Client::builder());
+    let mut client = ByHand::to(server);
     let wall = std::time::SystemTime::now();
     let start = tokio::time::Instant::now();
     let request = Message::request("hang", "").with_deadline(wall + Duration::from_secs(3));
-    let reply = client.call(request.clone()).await.expect("a reply");
+    let reply = client.call(request.clone()).await;
     assert_eq!(reply.error, "context deadline exceeded");
     assert_eq!(reply.hdr.deadline, request.hdr.deadline);
     assert!(
@@ -110,5 +154,41 @@ async fn a_deadline_ends_the_handler_and_is_echoed() {
     );
     // A deadline that has passed still starts the function: one that needs no time answers.
     let request = Message::request("echo", "x").with_deadline(wall - Duration::from_secs(3));
-    assert_eq!(client.call(request).await.expect("a reply").body, "x");
+    assert_eq!(client.call(request).await.body, "x");
+}
+
+/// docs/wire C11: a limit that was given is told to the server, the default is not; the deadline of the
+/// message ends the call, too.
+#[tokio::test(start_paused = true)]
+async fn a_time_limit_is_a_deadline_and_a_deadline_a_time_limit() {
+    let server = echo_server().call("deadline", |_: Context, request: Message| async move {
+        Ok::<_, Infallible>(Message::from_body(format!(
+            "{}",
+            request.hdr.deadline.is_some()
+        )))
+    });
+    let Served { client, .. } = serve(server, &Client::builder());
+    let request = || Message::request("deadline", "");
+    assert_eq!(client.call(request()).await.expect("a reply").body, "false");
+    for (limit, told) in [(None, "false"), (Some(Duration::from_secs(5)), "true")] {
+        let reply = client.call_with_timeout(request(), limit).await;
+        assert_eq!(reply.expect("a reply").body, told);
+    }
+
+    // A server that is silent.
+    let (here, _there) = tokio::io::duplex(64 << 10);
+    let peer = Peer::unauthenticated("mem://server");
+    let client = Client::builder().from_io(here, peer, "mem://client", "mem://server");
+    let start = tokio::time::Instant::now();
+    let deadline = std::time::SystemTime::now() + Duration::from_secs(3);
+    let error = client
+        .call(request().with_deadline(deadline))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CallError::TimedOut(_)), "{error}");
+    assert!(
+        (2..=3).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
 }
