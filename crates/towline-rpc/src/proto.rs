@@ -55,6 +55,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alive;
 mod call_id;
 mod call_type;
 mod client;

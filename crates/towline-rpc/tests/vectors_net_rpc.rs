@@ -71,7 +71,7 @@ fn serve(server: &mut ServerPeer, key: CallKey, request: &Message) {
     let result = match &*method {
         "Arith.Add" => Ok(a + b),
         "net.rpc.Arith.Mul" => Ok(a * b),
-        "Arith.Div" => a.checked_div(b).ok_or("divide by zero".to_owned()),
+        "Arith.Div" => a.checked_div(b).ok_or_else(|| "divide by zero".to_owned()),
         "Arith.BadOperation" => Err(format!("rpc: can't find method {method}")),
         "Nope.BadOperation" => Err(format!("rpc: can't find service {method}")),
         "nodots" => Err(format!("rpc: service/method request ill-formed: {method}")),

@@ -350,8 +350,12 @@ impl<W> Client<W> {
     /// A [`Violation`] ends the connection.
     pub fn handle_message(&mut self, now: Now, received: Received) -> Result<(), Violation> {
         self.link.received(now, false);
-        let message = received.message;
-        match message.hdr.typ {
+        let mut message = received.message;
+        let typ = message.hdr.typ;
+        if typ == CallType::REPLY || typ.is_download_part() {
+            self.link.take_acceptance(&mut message.hdr);
+        }
+        match typ {
             CallType::KEEP_ALIVE => {}
             CallType::REPLY => self.handle_reply(message),
             CallType::ERROR => self.handle_refusal(message),
@@ -520,6 +524,7 @@ impl<W> Client<W> {
             message.hdr.call_id = self.call_ids.next();
         }
         self.stamp(now, message);
+        self.link.offer(&mut message.hdr);
         seqno
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{
-    Compression, EncodedFrame, MAX_DECOMPRESSED, Message, TooLarge, Violation,
+    Compression, EncodedFrame, MAX_DECOMPRESSED, Message, TooLarge, Violation, alive,
     frame::{self},
     inbound::{InboundQueue, Inflow, OutOfSync},
     outbox::Outbox,
@@ -35,6 +35,7 @@ pub struct Limits {
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) max_message: usize,
     pub(crate) stray_parts: u32,
+    pub(crate) dead_peer: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -50,6 +51,7 @@ impl Default for Limits {
             write_timeout: None,
             max_message: MAX_DECOMPRESSED,
             stray_parts: 10_000,
+            dead_peer: None,
         }
     }
 }
@@ -68,6 +70,16 @@ impl Limits {
     #[must_use]
     pub const fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
         self.idle_timeout = limit;
+        self
+    }
+
+    /// Of a client: has both ends notice within this time that the other is gone, if the server is
+    /// towline, too (docs/wire K5). Default: never. 1 s to an hour. Each end then sends a keep-alive
+    /// when it has sent nothing for a third of the time. To a server of the original the client sends
+    /// keep-alives alone: what notices its end is [`write_timeout`](Self::write_timeout).
+    #[must_use]
+    pub const fn dead_peer(mut self, limit: Option<Duration>) -> Self {
+        self.dead_peer = limit;
         self
     }
 
@@ -153,6 +165,12 @@ pub(crate) struct Link {
     /// Our own back-pressure has stopped reading since `last_received`.
     paused: bool,
     stray_parts: u32,
+    /// A client's offer, until the first answer has come (docs/wire C21).
+    pub(super) offered: Option<Duration>,
+    /// A server has taken an offer.
+    pub(super) agreed: bool,
+    /// What its next answer says of it.
+    pub(super) acceptance: Option<Text>,
 }
 
 impl Link {
@@ -164,6 +182,9 @@ impl Link {
         now: Now,
     ) -> Self {
         Self {
+            offered: limits.dead_peer.map(alive::within_bounds),
+            agreed: false,
+            acceptance: None,
             limits,
             local,
             remote,

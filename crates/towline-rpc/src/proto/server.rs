@@ -203,7 +203,10 @@ impl Server {
         {
             self.link.set_compression(compression);
         }
-        let message = received.message;
+        let mut message = received.message;
+        if !message.hdr.args.is_empty() {
+            self.link.take_offer(&mut message.hdr);
+        }
         match message.hdr.typ {
             CallType::CALL => self.admit(now, ServiceKind::Call, message),
             CallType::ONE_WAY => self.admit(now, ServiceKind::OneWay, message),
@@ -531,6 +534,7 @@ impl Server {
         } else {
             hdr.subject = repeated.subject;
         }
+        link.accept(hdr);
     }
 
     /// Forgets a call and starts the next that waits.

@@ -192,3 +192,104 @@ async fn a_time_limit_is_a_deadline_and_a_deadline_a_time_limit() {
         start.elapsed()
     );
 }
+
+async fn idle_timeout(task: JoinHandle<CloseReason>) {
+    let reason = task.await.expect("no panic");
+    assert!(
+        matches!(reason, CloseReason::Violation(Violation::IdleTimeout)),
+        "{reason}"
+    );
+}
+
+/// docs/wire K5, C21: two towlines stay connected while idle, and each notices when the other is gone.
+#[tokio::test(start_paused = true)]
+async fn a_dead_peer_is_noticed_by_agreement() {
+    let watchful =
+        Client::builder().limits(Limits::default().dead_peer(Some(Duration::from_secs(6))));
+    let server = || {
+        echo_server().call("args", |_: Context, request: Message| async move {
+            Ok::<_, Infallible>(Message::from_body(request.hdr.args.len().to_string()))
+        })
+    };
+    let Served { client, .. } = serve(server(), &watchful);
+    for _ in 0..3 {
+        // The agreement is between the two ends: neither function nor caller sees it.
+        let reply = client
+            .call(Message::request("args", ""))
+            .await
+            .expect("a reply");
+        assert_eq!((&reply.body[..], reply.hdr.args.len()), (&b"0"[..], 0));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+
+    // A client that is gone without a word.
+    let (mut io, there) = tokio::io::duplex(64 << 10);
+    let task = tokio::spawn(async move {
+        let peer = Peer::unauthenticated("mem://client");
+        server()
+            .build()
+            .serve_io(
+                there,
+                peer,
+                "mem://server",
+                "mem://client",
+                CancellationToken::new(),
+            )
+            .await
+    });
+    let mut offer = Message::request("echo", "x").with_arg("towline", "alive?6000");
+    offer.hdr.typ = CallType::CALL;
+    let frame = EncodedFrame::new(&offer, Compression::None).expect("small");
+    let start = tokio::time::Instant::now();
+    io.write_all(frame.bytes()).await.expect("written");
+    idle_timeout(task).await;
+    assert_eq!(start.elapsed().as_secs(), 6);
+}
+
+/// docs/wire K5, C21: a server that answers so, and is gone then; one that does not know the offer, or
+/// sends it back as it came, may be silent for ever.
+#[tokio::test(start_paused = true)]
+async fn only_a_server_that_accepts_must_give_signs_of_life() {
+    for (answer, ends) in [
+        (Some("alive=6000"), true),
+        (Some("alive?6000"), false),
+        (None, false),
+    ] {
+        let (here, mut io) = tokio::io::duplex(64 << 10);
+        let peer = Peer::unauthenticated("mem://server");
+        let client = Client::builder()
+            .compression(Compression::None)
+            .limits(Limits::default().dead_peer(Some(Duration::from_secs(6))))
+            .from_io(here, peer, "mem://client", "mem://server");
+        let call = tokio::spawn({
+            let client = client.clone();
+            async move { client.call(Message::request("work", "")).await }
+        });
+        let (mut reader, mut input) = (FrameReader::new(), bytes::BytesMut::new());
+        let request = loop {
+            if let Some(received) = reader.handle_input(&mut input).expect("a frame") {
+                break received.message;
+            }
+            io.read_buf(&mut input).await.expect("read");
+        };
+        assert_eq!(request.arg("towline"), Some("alive?6000"));
+        let mut reply = Message::new();
+        reply.hdr.typ = CallType::REPLY;
+        reply.hdr.seqno = request.hdr.seqno;
+        reply.hdr.call_id = request.hdr.call_id;
+        if let Some(answer) = answer {
+            reply = reply.with_arg("towline", answer);
+        }
+        let frame = EncodedFrame::new(&reply, Compression::None).expect("small");
+        io.write_all(frame.bytes()).await.expect("written");
+        call.await.expect("no panic").expect("a reply");
+        let closed = tokio::time::timeout(Duration::from_secs(60), client.closed()).await;
+        assert_eq!(closed.is_ok(), ends, "{answer:?}");
+        if let Ok(reason) = closed {
+            assert!(
+                matches!(reason, CloseReason::Violation(Violation::IdleTimeout)),
+                "{reason}"
+            );
+        }
+    }
+}

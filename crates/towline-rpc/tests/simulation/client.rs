@@ -7,7 +7,8 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use towline_rpc::proto::{
-    Client, ClientEvent, EncodedFrame, Failed, FrameReader, Message, Received, StreamEnd, Taken,
+    Client, ClientEvent, EncodedFrame, Failed, FrameReader, Message, NetRpcResponse, Received,
+    StreamEnd, Taken,
 };
 use towline_sim::{Node, Rng};
 
@@ -55,6 +56,8 @@ pub(crate) struct ClientNode {
     queue_parts: usize,
     /// Parts that the core holds for each download.
     queued: BTreeMap<u64, usize>,
+    /// A net/rpc call has not been answered, whether its caller waits or not (docs/wire X16).
+    net_rpc_turn_taken: bool,
     pub(crate) closing: bool,
     pub(crate) over: bool,
 }
@@ -88,6 +91,7 @@ impl ClientNode {
             by_seqno: BTreeMap::new(),
             queue_parts: plan.queue_parts[0],
             queued: BTreeMap::new(),
+            net_rpc_turn_taken: false,
             closing: false,
             over: false,
         }
@@ -153,7 +157,12 @@ impl ClientNode {
                     let how = self.check_call(waiter, result);
                     self.end(waiter, State::Ended(how));
                 }
-                ClientEvent::NetRpcAnswered => panic!("no net/rpc call was made"),
+                ClientEvent::NetRpcAnswered => {
+                    assert!(
+                        std::mem::take(&mut self.net_rpc_turn_taken),
+                        "answered twice"
+                    );
+                }
                 ClientEvent::MessageReady { listener } => self.hearer.is_ready(now, listener),
                 ClientEvent::StreamReady { seqno } => {
                     let index = self.by_seqno[&seqno];
@@ -192,6 +201,24 @@ impl ClientNode {
             Err(Failed::Refused(text)) => {
                 assert_eq!(operation.service, "nosuch", "{text}");
                 "refused"
+            }
+            Ok(reply) if operation.kind == Kind::NetRpc => {
+                let (header, value) = NetRpcResponse::split(&reply.body).expect("its header");
+                assert_eq!(
+                    (header.method, reply.error),
+                    (operation.service.into(), "".into())
+                );
+                match &*header.error.to_string_lossy() {
+                    TOO_MANY => "too many",
+                    "" => {
+                        assert_eq!(value, content(index, 0, operation.sizes[0]));
+                        "net/rpc answered"
+                    }
+                    error => {
+                        assert_eq!((error, operation.service), ("no", "S.fail"));
+                        "failed"
+                    }
+                }
             }
             Ok(reply) if reply.error == TOO_MANY => "too many",
             Ok(reply) if operation.service == "fail" => {
@@ -271,8 +298,10 @@ impl ClientNode {
             .leaves
             .map(|leaves| self.progress[index].begun + leaves);
         match self.progress[index].state {
-            State::Planned if self.core.has_room() => self.begin(now, index, &operation),
-            // A sender waits for room; poll_bytes comes back to it.
+            State::Planned if self.core.has_room() && self.has_turn(index) => {
+                self.begin(now, index, &operation)
+            }
+            // A sender waits for room, or its turn; poll_bytes comes back to it.
             State::Planned => self.progress[index].wakes = None,
             State::Open if leaves.is_some_and(|leaves| leaves <= now) => {
                 self.core
@@ -314,6 +343,11 @@ impl ClientNode {
             Kind::Call => self
                 .core
                 .begin_call(moment, &mut message, operation.timeout, index),
+            Kind::NetRpc => {
+                self.net_rpc_turn_taken = true;
+                self.core
+                    .begin_net_rpc(moment, &mut message, operation.timeout, true, index)
+            }
             Kind::Upload => self.core.begin_upload(moment, &mut message),
             Kind::Download => self.core.begin_download(moment, &mut message),
             Kind::OneWay => {
@@ -339,7 +373,7 @@ impl ClientNode {
                 progress.parts = 1;
                 progress.wakes = Some(now + operation.pace);
             }
-            Kind::Call | Kind::Download => {}
+            Kind::Call | Kind::Download | Kind::NetRpc => {}
         }
         assert!(
             self.by_seqno.insert(seqno, index).is_none(),
@@ -379,11 +413,18 @@ impl ClientNode {
         }
     }
 
+    /// False for a net/rpc call while another has not been answered.
+    fn has_turn(&self, index: usize) -> bool {
+        self.operations[index].kind != Kind::NetRpc || !self.net_rpc_turn_taken
+    }
+
     /// Whether an operation could go on if it may write.
     fn waits_for_room(&self, index: usize, now: Instant) -> bool {
         let (operation, progress) = (&self.operations[index], &self.progress[index]);
         match progress.state {
-            State::Planned => progress.wakes.is_none_or(|wakes| wakes <= now),
+            State::Planned => {
+                self.has_turn(index) && progress.wakes.is_none_or(|wakes| wakes <= now)
+            }
             State::Open => {
                 operation.kind == Kind::Upload
                     && progress.parts < operation.sizes.len()
@@ -448,8 +489,12 @@ impl Node for ClientNode {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.over || self.closing {
+        if self.over {
             return None;
+        }
+        if self.closing {
+            // A refusal on its way may fill the listener, and behind it comes the end.
+            return self.hearer.deadline();
         }
         self.progress
             .iter()
@@ -460,6 +505,10 @@ impl Node for ClientNode {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        if self.closing {
+            self.hearer.run(at(now - start().instant), &mut self.core);
+            return self.pump(now);
+        }
         self.core
             .handle_timeout(at(now - start().instant))
             .expect("the peer keeps talking");

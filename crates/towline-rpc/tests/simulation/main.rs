@@ -164,6 +164,7 @@ fn simulated_connections_keep_their_promises() {
         );
         for state in [
             "answered",
+            "net/rpc answered",
             "failed",
             "refused",
             "too many",

@@ -47,6 +47,7 @@ pub(crate) enum Kind {
     OneWay,
     Upload,
     Download,
+    NetRpc,
 }
 
 impl Plan {
@@ -122,7 +123,7 @@ impl Plan {
 
 impl Operation {
     fn new(rng: &mut Rng, largest: usize) -> Self {
-        use Kind::{Call, Download, OneWay, Upload};
+        use Kind::{Call, Download, NetRpc, OneWay, Upload};
         let (kind, service) = [
             (Call, "echo"),
             (Call, "echo"),
@@ -138,9 +139,12 @@ impl Operation {
             (Download, "feed"),
             (Download, "feed"),
             (Download, "nosuch"),
-        ][rng.below(14)];
+            (NetRpc, "S.echo"),
+            (NetRpc, "S.echo"),
+            (NetRpc, "S.fail"),
+        ][rng.below(17)];
         let parts = match kind {
-            Call | OneWay => 1,
+            Call | OneWay | NetRpc => 1,
             Upload => rng.between(2, 30),
             Download => rng.below(30),
         };
@@ -150,7 +154,7 @@ impl Operation {
             kind,
             service,
             sizes: (0..parts).map(|_| rng.spread(largest)).collect(),
-            timeout: (kind == Call && rng.chance(1, 4))
+            timeout: (matches!(kind, Call | NetRpc) && rng.chance(1, 4))
                 .then(|| rng.duration(Duration::from_secs(3))),
             leaves: match rng.below(8) {
                 0 => Some(Duration::ZERO),

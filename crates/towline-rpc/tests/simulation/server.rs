@@ -213,6 +213,8 @@ impl ServerNode {
                 self.core.finish(key);
                 return true;
             }
+            (ServiceKind::NetRpc, "S.fail") => failure("no"),
+            (ServiceKind::NetRpc, "S.echo") => Message::from_body(handler.request.body.clone()),
             (ServiceKind::Call, "fail") => failure(&format!("failed {}", handler.operation)),
             (ServiceKind::Call, _) => {
                 Message::from_body([b"re:", &handler.request.body[..]].concat())

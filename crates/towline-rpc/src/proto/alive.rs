@@ -1,0 +1,81 @@
+//! Two towlines agree to notice it within seconds when one of them is gone (docs/wire C21, K5).
+
+use std::time::Duration;
+
+use towline_codec::Text;
+
+use super::{Hdr, link::Link};
+
+/// The parameter that the original knows nothing of.
+const KEY: &[u8] = b"towline";
+/// What may be agreed: less would cost more than it tells, more tells nothing.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Signs of life within the time after which a peer is given up.
+const SIGNS: u32 = 3;
+
+impl Link {
+    /// Client: adds the offer to a request, and begins to send signs of life, which disturb nobody.
+    pub(super) fn offer(&mut self, hdr: &mut Hdr) {
+        if let Some(limit) = self.offered {
+            hdr.args.insert(
+                Text::from(KEY),
+                Text::from(format!("alive?{}", limit.as_millis())),
+            );
+            self.send_signs_of_life(limit);
+        }
+    }
+
+    /// Client: the first answer says whether the offer was understood. A function of the original that
+    /// sends the parameters of its request back has not understood it.
+    pub(super) fn take_acceptance(&mut self, hdr: &mut Hdr) {
+        if self.offered.take().is_some()
+            && let Some(text) = hdr.args.remove(KEY)
+            && let Some(limit) = read(&text, "alive=")
+        {
+            self.expect_signs_of_life(limit);
+        }
+    }
+
+    /// Server: takes an offer out of a request, and has the next answer accept it.
+    pub(super) fn take_offer(&mut self, hdr: &mut Hdr) {
+        if !self.agreed
+            && let Some(limit) = hdr.args.remove(KEY).and_then(|text| read(&text, "alive?"))
+        {
+            self.agreed = true;
+            self.acceptance = Some(Text::from(format!("alive={}", limit.as_millis())));
+            self.send_signs_of_life(limit);
+            self.expect_signs_of_life(limit);
+        }
+        // Those that come before our answer is there say the same.
+        hdr.args.remove(KEY);
+    }
+
+    /// Server: adds the acceptance to the first answer behind the offer.
+    pub(super) fn accept(&mut self, hdr: &mut Hdr) {
+        if let Some(text) = self.acceptance.take() {
+            hdr.args.insert(Text::from(KEY), text);
+        }
+    }
+
+    fn send_signs_of_life(&mut self, limit: Duration) {
+        let interval = limit / SIGNS;
+        let shorter = |set: Duration| set.min(interval);
+        self.limits.keep_alive = Some(self.limits.keep_alive.map_or(interval, shorter));
+    }
+
+    fn expect_signs_of_life(&mut self, limit: Duration) {
+        let shorter = |set: Duration| set.min(limit);
+        self.limits.idle_timeout = Some(self.limits.idle_timeout.map_or(limit, shorter));
+    }
+}
+
+/// What may be offered for this setting.
+pub(super) fn within_bounds(limit: Duration) -> Duration {
+    limit.clamp(SHORTEST, LONGEST)
+}
+
+fn read(text: &Text, begins: &str) -> Option<Duration> {
+    let millis = text.to_str().ok()?.strip_prefix(begins)?.parse().ok()?;
+    Some(within_bounds(Duration::from_millis(millis)))
+}
