@@ -21,7 +21,7 @@ type Args = (i64, i64);
 type Reply = (i64,);
 
 /// The server with the three services, and a call of the Message API that only a cancel ends.
-pub fn services() -> Result<Server, RegisterError> {
+pub(crate) fn services() -> Result<Server, RegisterError> {
     Ok(Server::builder()
         .net_rpc(arith("Arith"))?
         .net_rpc(arith("net.rpc.Arith"))?
