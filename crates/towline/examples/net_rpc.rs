@@ -92,6 +92,7 @@ fn must_be_cancelled() -> NetRpcService {
 }
 
 #[tokio::main]
+#[expect(clippy::print_stdout, reason = "a program says where it listens")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let endpoint = std::env::args().nth(1);
     let endpoint = endpoint.as_deref().unwrap_or("tcp://127.0.0.1:0");
