@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use towline_identity::CipherSuite;
 
-#[cfg(any(feature = "nats", test))]
+#[cfg(feature = "nats")]
 pub(crate) use self::nats::BrokerTls;
 pub(crate) use self::nats::Nats;
 

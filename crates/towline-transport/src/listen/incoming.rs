@@ -1,0 +1,213 @@
+//! A client that was accepted, and its handshakes.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::DuplexStream;
+use tokio::net::TcpStream;
+use towline_identity::tls::Acceptor;
+use towline_identity::{Authorisation, Peer, Verdict};
+use towline_swp::ByteStream;
+
+use super::AcceptError;
+use super::sealing::Sealing;
+use crate::connection::{Connection, Io};
+use crate::established::{Established, Remote, Stream};
+use crate::{quic, tcp, tls};
+
+/// A client that was accepted and has not shaken hands yet. Dropping it hangs up.
+pub struct Incoming {
+    pub(super) raw: Raw,
+    pub(super) remote: Remote,
+    pub(super) authorisation: Authorisation,
+    pub(super) handshake_timeout: Duration,
+    pub(super) sealing: Option<Arc<Sealing>>,
+}
+
+pub(super) enum Raw {
+    Tcp(TcpStream),
+    Tls(TcpStream, Arc<Acceptor>),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream, String),
+    Mem(DuplexStream, String),
+    Session(ByteStream, Option<Arc<Acceptor>>, String),
+    Quic(Box<quic::Unopened>, Arc<Acceptor>, String),
+    /// A further stream of a connection that has shaken hands.
+    QuicStream(Box<quic::Opened>, String),
+}
+
+impl Incoming {
+    /// Where it comes from, such as `tcp://127.0.0.1:59705`.
+    pub const fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// Says where it comes from, when something in front of this listener knows better. Whoever judges
+    /// peers by their address judges this one.
+    pub fn set_remote(&mut self, remote: Remote) {
+        self.remote = remote;
+    }
+
+    /// The bytes below every handshake: what a proxy says before the client speaks is read from here.
+    /// What is read is gone for the handshake. `None` where nothing is below: QUIC's bytes are part of
+    /// its handshake.
+    pub fn raw_mut(&mut self) -> Option<&mut dyn Io> {
+        Some(match &mut self.raw {
+            Raw::Tcp(stream) | Raw::Tls(stream, _) => stream,
+            #[cfg(unix)]
+            Raw::Unix(stream, _) => stream,
+            Raw::Mem(stream, _) => stream,
+            Raw::Session(stream, ..) => stream,
+            Raw::Quic(..) | Raw::QuicStream(..) => return None,
+        })
+    }
+
+    /// Whether [`establish`](Self::establish) waits for the client.
+    pub const fn shakes_hands(&self) -> bool {
+        matches!(
+            self.raw,
+            Raw::Tls(..) | Raw::Session(_, Some(_), _) | Raw::Quic(..)
+        ) || self.sealing.is_some()
+    }
+
+    /// Finishes every handshake of the stack. Call it in the connection's own task: a client may take
+    /// its time.
+    ///
+    /// A client that is refused is given up to a second to read why.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn handshake(self) -> Result<Connection, AcceptError> {
+        self.establish().await?.into_accepted()
+    }
+
+    /// As [`handshake`](Self::handshake), and leaves the socket in the open.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn establish(mut self) -> Result<Established, AcceptError> {
+        let limit = self.handshake_timeout;
+        match self.sealing.take() {
+            Some(sealing) => {
+                let beneath = self.open(true).await?.into_accepted()?;
+                sealing.seal(beneath, limit).await.map(Established::from)
+            }
+            None => self.open(false).await,
+        }
+    }
+
+    /// Everything beneath the pre-shared-key layer. If there is one, who has not proven a key yet is
+    /// judged there.
+    async fn open(self, judged_later: bool) -> Result<Established, AcceptError> {
+        let (stream, local): (_, Option<Box<str>>) = match self.raw {
+            Raw::Tcp(stream) => {
+                prepare(&stream, &self.remote)?;
+                (Stream::Tcp(stream), None)
+            }
+            Raw::Tls(stream, acceptor) => {
+                let local = tcp::text(prepare(&stream, &self.remote)?).into();
+                let admitted = (&self.authorisation, self.handshake_timeout);
+                return accept_tls(stream, acceptor, admitted, local, self.remote).await;
+            }
+            Raw::Session(stream, Some(acceptor), local) => {
+                let admitted = (&self.authorisation, self.handshake_timeout);
+                return accept_tls(stream, acceptor, admitted, local.into(), self.remote).await;
+            }
+            Raw::Quic(unopened, acceptor, local) => {
+                let remote = self.remote.to_string();
+                let nobody = Peer::unauthenticated(remote.as_str());
+                if let Some(ip) = nobody.ip()
+                    && let Verdict::Refuse(why) = self.authorisation.check_address(ip)
+                {
+                    unopened.refuse();
+                    return Err(AcceptError::Refused { remote, why });
+                }
+                let limit = self.handshake_timeout;
+                let opened = unopened.handshake(acceptor, &remote, limit).await?;
+                return Ok(Established::from(opened.into_connection(local)));
+            }
+            Raw::QuicStream(opened, local) => {
+                return Ok(Established::from(opened.into_connection(local)));
+            }
+            Raw::Session(stream, None, local) => {
+                (Stream::Other(Box::new(stream)), Some(local.into()))
+            }
+            #[cfg(unix)]
+            Raw::Unix(stream, local) => (Stream::Unix(stream), Some(local.into())),
+            Raw::Mem(stream, local) => (Stream::Other(Box::new(stream)), Some(local.into())),
+        };
+        let mut established = Established::new(stream, self.remote);
+        established.local = local;
+        let verdict = match established.peer().ip() {
+            Some(ip) if judged_later => self.authorisation.check_address(ip),
+            _ if judged_later => Verdict::Allow,
+            _ => self.authorisation.check(&established.peer()),
+        };
+        if let Verdict::Refuse(why) = verdict {
+            let remote = established.remote.to_string();
+            return Err(AcceptError::Refused { remote, why });
+        }
+        Ok(established)
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Established {
+    fn into_accepted(self) -> Result<Connection, AcceptError> {
+        let remote = self.remote.to_string();
+        self.into_connection()
+            .map_err(|source| AcceptError::Io { remote, source })
+    }
+}
+
+/// Shakes hands by TLS, if the address may.
+async fn accept_tls<S: tls::Beneath + Send + 'static>(
+    stream: S,
+    acceptor: Arc<Acceptor>,
+    (authorisation, limit): (&Authorisation, Duration),
+    local: Box<str>,
+    remote: Remote,
+) -> Result<Established, AcceptError> {
+    let shown = remote.to_string();
+    let nobody = Peer::unauthenticated(shown.as_str());
+    if let Some(ip) = nobody.ip()
+        && let Verdict::Refuse(why) = authorisation.check_address(ip)
+    {
+        tls::deny(stream).await;
+        return Err(AcceptError::Refused { remote: shown, why });
+    }
+    let (stream, peer) = tls::accept(stream, acceptor, &shown, limit).await?;
+    let mut established = Established::new(Stream::Other(Box::new(stream)), remote);
+    established.peer = Some(Box::new(peer));
+    established.local = Some(local);
+    Ok(established)
+}
+
+/// Sets the options of an accepted socket and returns its own address.
+fn prepare(stream: &TcpStream, remote: &Remote) -> Result<SocketAddr, AcceptError> {
+    tcp::set_up(stream)
+        .and_then(|()| stream.local_addr())
+        .map_err(|source| AcceptError::Io {
+            remote: remote.to_string(),
+            source,
+        })
+}
