@@ -11,7 +11,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] says to wait for [`EngineEvent::Acknowledged`].
+    /// [`SendError::Full`] says to wait for [`EngineEvent::Acknowledged`](super::EngineEvent::Acknowledged).
     pub fn send(&mut self, now: Now, payload: impl Into<Payload>) -> Result<u64, SendError> {
         let payload = payload.into();
         if let Some(reason) = self.reason {

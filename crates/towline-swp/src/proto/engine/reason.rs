@@ -11,9 +11,9 @@ pub enum EngineEvent {
     /// There is something to read: data, or the end.
     Readable,
     /// Packets were acknowledged: there is room to write, and who waits for
-    /// [`acknowledged`](Engine::acknowledged) may look.
+    /// [`acknowledged`](super::Engine::acknowledged) may look.
     Acknowledged,
-    /// The session is over: [`Engine::close_reason`] says why.
+    /// The session is over: [`Engine::close_reason`](super::Engine::close_reason) says why.
     Closed,
 }
 
