@@ -3,6 +3,7 @@
 mod error;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,13 +189,7 @@ impl Attempt<'_> {
         cipher: CipherSuite,
         options: &ConnectOptions,
     ) -> Result<Connection, ConnectError> {
-        let addresses = self
-            .within("looking up the name", tcp::resolve(host, port))
-            .await?
-            .map_err(|source| ConnectError::Resolve {
-                endpoint: self.name(),
-                source,
-            })?;
+        let addresses = self.resolve(host, port).await?;
         let closing_is_end = options.records == Records::Messages;
         let mut last = None;
         for (tried, address) in addresses.iter().enumerate() {
@@ -217,6 +212,15 @@ impl Attempt<'_> {
             Some(error) => ConnectError::from_dial(self.name(), error),
             None => self.timed_out("waiting for an answer"),
         })
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+        self.within("looking up the name", tcp::resolve(host, port))
+            .await?
+            .map_err(|source| ConnectError::Resolve {
+                endpoint: self.name(),
+                source,
+            })
     }
 
     fn connector(
@@ -257,13 +261,7 @@ impl Attempt<'_> {
     }
 
     async fn udp(&self, host: &str, port: u16) -> Result<swp::Opened, ConnectError> {
-        let addresses = self
-            .within("looking up the name", tcp::resolve(host, port))
-            .await?
-            .map_err(|source| ConnectError::Resolve {
-                endpoint: self.name(),
-                source,
-            })?;
+        let addresses = self.resolve(host, port).await?;
         let mut last = None;
         for (tried, address) in addresses.iter().enumerate() {
             let left = (addresses.len() - tried) as u32;
@@ -305,13 +303,7 @@ impl Attempt<'_> {
         host: &str,
         port: u16,
     ) -> Result<(TcpStream, String, String), ConnectError> {
-        let addresses = self
-            .within("looking up the name", tcp::resolve(host, port))
-            .await?
-            .map_err(|source| ConnectError::Resolve {
-                endpoint: self.name(),
-                source,
-            })?;
+        let addresses = self.resolve(host, port).await?;
         let stream = self
             .within("dialling", race(&addresses, tcp::dial))
             .await?

@@ -218,7 +218,7 @@ impl Listener {
                 let settings = server_tls(&endpoint, *cipher, options)?;
                 let closing_is_end = options.records == Records::Messages;
                 let acceptor = settings.acceptor();
-                let bind = |address| quic::Listener::bind(address, &acceptor, closing_is_end);
+                let bind = async |address| quic::Listener::bind(address, &acceptor, closing_is_end);
                 let listener = bind_first(&endpoint, host, *port, bind).await?;
                 let port = listener
                     .local_addr()

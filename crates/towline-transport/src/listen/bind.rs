@@ -1,5 +1,6 @@
 //! From a host name to a bound socket, and to what TLS needs there.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 
@@ -28,74 +29,55 @@ pub(super) fn server_tls(
     })
 }
 
+/// The first of a name's addresses that can be bound.
+pub(super) async fn bind_first<T, F>(
+    endpoint: &Endpoint,
+    host: &str,
+    port: u16,
+    bind: impl Fn(SocketAddr) -> F,
+) -> Result<T, ListenError>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let addresses = tcp::resolve(host, port)
+        .await
+        .map_err(|source| ListenError::Resolve {
+            endpoint: endpoint.to_string(),
+            source,
+        })?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match bind(address).await {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = error,
+        }
+    }
+    Err(bind_error(endpoint, last))
+}
+
+/// The listener, and its port.
 pub(super) async fn bind_tcp(
     endpoint: &Endpoint,
     host: &str,
     port: u16,
     sharing: tcp::Sharing,
 ) -> Result<(TcpListener, u16), ListenError> {
-    let addresses = tcp::resolve(host, port)
-        .await
-        .map_err(|source| ListenError::Resolve {
-            endpoint: endpoint.to_string(),
-            source,
-        })?;
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        let bound = tcp::listen(address, sharing).and_then(|listener| {
+    let bind = |address| {
+        ready(tcp::listen(address, sharing).and_then(|listener| {
             let port = listener.local_addr()?.port();
             Ok((listener, port))
-        });
-        match bound {
-            Ok(bound) => return Ok(bound),
-            Err(error) => last = error,
-        }
-    }
-    Err(bind_error(endpoint, last))
+        }))
+    };
+    bind_first(endpoint, host, port, bind).await
 }
 
-/// The first of a name's addresses that can be bound.
-pub(super) async fn bind_first<T>(
-    endpoint: &Endpoint,
-    host: &str,
-    port: u16,
-    bind: impl Fn(SocketAddr) -> io::Result<T>,
-) -> Result<T, ListenError> {
-    let addresses = tcp::resolve(host, port)
-        .await
-        .map_err(|source| ListenError::Resolve {
-            endpoint: endpoint.to_string(),
-            source,
-        })?;
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match bind(address) {
-            Ok(bound) => return Ok(bound),
-            Err(error) => last = error,
-        }
-    }
-    Err(bind_error(endpoint, last))
-}
-
+/// The listener, and its port.
 pub(super) async fn bind_udp(
     endpoint: &Endpoint,
     host: &str,
     port: u16,
 ) -> Result<(swp::Listener, u16), ListenError> {
-    let addresses = tcp::resolve(host, port)
-        .await
-        .map_err(|source| ListenError::Resolve {
-            endpoint: endpoint.to_string(),
-            source,
-        })?;
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match swp::Listener::bind_udp(address).await {
-            Ok(bound) => return Ok(bound),
-            Err(error) => last = error,
-        }
-    }
-    Err(bind_error(endpoint, last))
+    bind_first(endpoint, host, port, swp::Listener::bind_udp).await
 }
 
 pub(super) fn bind_error(endpoint: &Endpoint, source: io::Error) -> ListenError {
