@@ -121,6 +121,7 @@ fn both_roles_take(messages: Vec<Received>) {
                 ServerEvent::PartReady { key } | ServerEvent::Cancelled { key } => {
                     while let PartTaken::Part(..) = server.take_part(now, key) {}
                 }
+                ServerEvent::MaySend { key } => assert!(server.may_send(key)),
             }
         }
         assert!(served.len() <= 2 && server.in_flight() <= 4);

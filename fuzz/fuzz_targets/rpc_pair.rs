@@ -68,7 +68,8 @@ impl Pair {
             .queue_parts(1 + usize::from(setting & 3))
             .queue_bytes(2000)
             .outbox_bytes(3000)
-            .keep_alive((setting & 4 != 0).then_some(Duration::from_secs(1)));
+            .keep_alive((setting & 4 != 0).then_some(Duration::from_secs(1)))
+            .credit(setting & 32 == 0);
         let (here, there) = (Text::from_static("mem://a"), Text::from_static("mem://b"));
         let compression = if setting & 8 != 0 {
             Compression::S2
@@ -220,6 +221,7 @@ impl Pair {
                     .begin_call(self.now, &mut message, timeout, waiter)
             }
             1 => self.client.begin_upload(self.now, &mut message),
+            _ if b & 1 == 1 => self.client.begin_bistream(self.now, &mut message),
             _ => self.client.begin_download(self.now, &mut message),
         };
         assert_eq!(seqno, waiter);
@@ -281,6 +283,12 @@ impl Pair {
         message.hdr.typ = CallType(i64::from(a % 26));
         message.hdr.seqno = u64::from(b % 16);
         message.hdr.stream_part = i64::from(b >> 5) - 1;
+        if a >= 128 {
+            // Words of credit, true and false, and the offers before them.
+            let text = ["credit=1000,2", "credit?0,1", "credit=", "alive?1 credit?99999,9"];
+            let text = Text::from_static(text[usize::from(b & 3)]);
+            message.hdr.args.insert(Text::from_static("towline"), text);
+        }
         let frame = EncodedFrame::new(&message, Compression::None).expect("small");
         self.wires[direction]
             .on_its_way
@@ -338,6 +346,7 @@ impl Pair {
                     assert!(self.calls.remove(&waiter), "it ended before");
                 }
                 ClientEvent::StreamReady { seqno } => assert!(!self.calls.contains(&seqno)),
+                ClientEvent::MaySend { seqno } => assert!(self.client.may_send(seqno)),
                 ClientEvent::NetRpcAnswered => {
                     assert!(self.net_rpc_turn_taken, "answered without a call");
                     self.net_rpc_turn_taken = false;
@@ -351,6 +360,7 @@ impl Pair {
             match event {
                 ServerEvent::Start { key, .. } => assert!(self.running.insert(key)),
                 ServerEvent::Cancelled { key } => assert!(self.running.contains(&key)),
+                ServerEvent::MaySend { key } => assert!(self.server.may_send(key)),
                 _ => {}
             }
         }

@@ -53,6 +53,8 @@ delegate_core!(Core, ClientEvent<Waiter>, Waits);
 pub(crate) enum Waits {
     /// Something on the stream with this sequence number.
     Stream(u64),
+    /// Credit to send on the stream with this sequence number.
+    Credit(u64),
     /// A message.
     Listener(ListenerKey),
 }
@@ -462,12 +464,11 @@ impl Drop for CancelOnDrop<'_> {
 fn cancel(shared: &Shared<Core>, seqno: u64) {
     let mut state = shared.lock();
     // The other half of a bistream may wait.
-    let waiting = state.take_stream_waker(Waits::Stream(seqno));
+    let waiting =
+        [Waits::Stream(seqno), Waits::Credit(seqno)].map(|waits| state.take_stream_waker(waits));
     state.core.cancel(driver::now(), seqno);
     shared.wake_driver(state);
-    if let Some(waker) = waiting {
-        waker.wake();
-    }
+    waiting.into_iter().flatten().for_each(Waker::wake);
 }
 
 /// Passes answers to those who wait for them.
@@ -494,6 +495,7 @@ impl Owner<Core> for Answers {
             ClientEvent::StreamReady { seqno } => {
                 shared.lock().take_stream_waker(Waits::Stream(seqno))
             }
+            ClientEvent::MaySend { seqno } => shared.lock().take_stream_waker(Waits::Credit(seqno)),
             ClientEvent::NetRpcAnswered => {
                 self.net_rpc_turn.add_permits(1);
                 None

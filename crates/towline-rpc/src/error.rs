@@ -124,6 +124,9 @@ pub enum StreamError {
     /// A part is too large; it was not sent.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
+    /// The deadline in the header of its first message passed; the other end was told (docs/wire C11).
+    #[error("the stream did not end before its deadline")]
+    TimedOut,
     /// The other end ended the stream before its last part.
     #[error("the stream ended before its last part")]
     Ended,

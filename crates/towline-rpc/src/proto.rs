@@ -60,6 +60,7 @@ mod call_id;
 mod call_type;
 mod client;
 mod compression;
+mod credit;
 mod frame;
 mod hdr;
 mod inbound;

@@ -43,7 +43,16 @@ use crate::{
 
 type Core = proto::Server;
 
-delegate_core!(Core, ServerEvent, proto::CallKey);
+delegate_core!(Core, ServerEvent, Waits);
+
+/// What a handler waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Waits {
+    /// The next part of this stream.
+    Part(proto::CallKey),
+    /// Credit to send on this stream.
+    Credit(proto::CallKey),
+}
 
 /// A set of services and how they are served: cheap to clone, good for any number of connections of
 /// any kind.

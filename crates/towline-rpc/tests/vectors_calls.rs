@@ -152,7 +152,7 @@ fn server_of(frames: &[Vector]) -> ServerPeer {
         .find(|message| matches!(message.hdr.typ, CallType::REPLY | CallType::ERROR));
     let hdr = reply.map_or_else(|| frames[0].message().hdr, |message| message.hdr);
     ServerPeer::from(Server::new(
-        Limits::default(),
+        Limits::default().credit(false),
         Concurrency::default(),
         Compression::None,
         true,
@@ -178,6 +178,7 @@ fn serve(server: &mut ServerPeer, exchange: &str) {
                 fail(server, key, "context cancelled", "");
             }
             ServerEvent::Cancelled { key } => fail(server, key, "context canceled", ""),
+            ServerEvent::MaySend { .. } => panic!("the original knows no credit"),
         }
     }
 }
@@ -297,7 +298,7 @@ fn our_client_sends_the_recorded_requests_and_understands_the_recorded_answers()
         let exchanges = exchanges(file);
         let first = exchanges[0].1[0].message().hdr;
         let mut client = ClientPeer::from(Client::new(
-            Limits::default(),
+            Limits::default().credit(false),
             Compression::None,
             first.from,
             first.to,

@@ -126,7 +126,9 @@ fn our_server_gives_the_recorded_net_rpc_answers() {
                         serve(&mut server, key, &request);
                     }
                     ServerEvent::Cancelled { key } => answer(&mut server, key, Ok(0)),
-                    ServerEvent::PartReady { .. } => panic!("no stream"),
+                    ServerEvent::PartReady { .. } | ServerEvent::MaySend { .. } => {
+                        panic!("no stream")
+                    }
                 }
             }
             sent.extend(server.messages());

@@ -46,7 +46,8 @@ pub struct BistreamSender {
 }
 
 impl BistreamSender {
-    /// Sends the next part. Waits while the connection's outbox is full.
+    /// Sends the next part. Waits while the connection's outbox is full or the server, if it is towline,
+    /// has no room for more of this stream (docs/wire S20).
     ///
     /// # Errors
     ///
@@ -88,7 +89,8 @@ impl Drop for BistreamSender {
 /// The server's half of a bistream, and its final reply (docs/wire S8, S19).
 ///
 /// Also a `futures` stream of the parts. Parts wait in a bounded queue; when it is full the
-/// connection stops reading, and so the server stops sending. Dropping it before the final reply was
+/// server stops sending: between towlines this stream alone, by credit (docs/wire S20), otherwise the
+/// connection stops reading. Dropping it before the final reply was
 /// taken cancels the stream at the server (docs/wire S16).
 #[derive(Debug)]
 pub struct BistreamReceiver {

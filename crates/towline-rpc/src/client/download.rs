@@ -21,7 +21,8 @@ use crate::{
 /// A download: parts in order, then one final reply (docs/wire S6, S8).
 ///
 /// Also a `futures` stream of the parts. Parts wait in a bounded queue; when it is full the
-/// connection stops reading, and so the server stops sending. Dropping it before the final reply
+/// server stops sending: between towlines this stream alone, by credit (docs/wire S20), otherwise the
+/// connection stops reading. Dropping it before the final reply
 /// was taken cancels it at the server (docs/wire S16).
 #[derive(Debug)]
 pub struct Download {

@@ -51,7 +51,9 @@ impl OpenStream {
     /// Sends the next part, as soon as there is room for it.
     pub(super) async fn send(&self, mut part: Message, last: bool) -> Result<(), SendError> {
         let shared = &*self.inner.shared;
-        poll_fn(|cx| shared.poll_room(cx)).await?;
+        let seqno = self.seqno;
+        poll_fn(|cx| shared.poll_may_send(cx, Waits::Credit(seqno), |core| core.may_send(seqno)))
+            .await?;
         let now = driver::now();
         let mut state = shared.lock();
         if let Some(reason) = &state.closed {
@@ -66,9 +68,10 @@ impl OpenStream {
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
         let shared = &self.inner.shared;
         let mut state = shared.lock();
-        let end = match state.core.take_part(driver::now(), self.seqno) {
+        let (taken, wake) = state.take(|core| core.take_part(driver::now(), self.seqno));
+        let end = match taken {
             Taken::Part(part) => {
-                if state.may_resume() {
+                if wake {
                     shared.wake_driver(state);
                 }
                 return Poll::Ready(Next::Part(part));
@@ -76,6 +79,7 @@ impl OpenStream {
             Taken::End(StreamEnd::Reply(reply)) => Ok(reply),
             Taken::End(StreamEnd::Refused(text)) => Err(StreamError::Refused(text)),
             Taken::End(StreamEnd::OutOfSync(error)) => Err(StreamError::OutOfSync(error)),
+            Taken::End(StreamEnd::TimedOut) => Err(StreamError::TimedOut),
             Taken::Nothing => match &state.closed {
                 None if state.core.has_ended(self.seqno) => Err(StreamError::Cancelled),
                 Some(reason) => Err(StreamError::Closed(reason.clone())),

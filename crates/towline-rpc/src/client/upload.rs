@@ -28,7 +28,8 @@ impl Upload {
         })
     }
 
-    /// Sends the next part. Waits while the connection's outbox is full.
+    /// Sends the next part. Waits while the connection's outbox is full or the server, if it is towline,
+    /// has no room for more of this stream (docs/wire S20).
     ///
     /// # Errors
     ///
@@ -42,7 +43,8 @@ impl Upload {
         self.stream.send(part, false).await
     }
 
-    /// Sends the last part, which may be empty, and waits for the reply; there is no time limit. If
+    /// Sends the last part, which may be empty, and waits for the reply, up to the deadline of the first part if it had
+    /// one. If
     /// the server has ended the upload already, sends nothing and returns how it did.
     ///
     /// # Errors

@@ -98,6 +98,25 @@ impl<C: Core> Shared<C> {
         Poll::Pending
     }
 
+    /// Ready when the next part of a stream may be queued, or nothing can be sent any more.
+    pub(crate) fn poll_may_send(
+        &self,
+        cx: &Context<'_>,
+        stream: C::Stream,
+        may_send: impl FnOnce(&C) -> bool,
+    ) -> Poll<Result<(), CloseReason>> {
+        std::task::ready!(self.poll_room(cx))?;
+        let mut state = self.lock();
+        if let Some(reason) = &state.closed {
+            return Poll::Ready(Err(reason.clone()));
+        }
+        if may_send(&state.core) {
+            return Poll::Ready(Ok(()));
+        }
+        state.wait_for_part(stream, cx);
+        Poll::Pending
+    }
+
     /// Ready when the connection is over.
     pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<CloseReason> {
         let mut state = self.lock();
@@ -151,7 +170,7 @@ impl<C: Core> State<C> {
             && !message.hdr.no_system_compression
     }
 
-    /// Notes whom to wake when a stream has something to take, or the connection ends.
+    /// Notes whom to wake when a stream has something to take or may send, or the connection ends.
     pub(crate) fn wait_for_part(&mut self, stream: C::Stream, cx: &Context<'_>) {
         match self.waiting_for_part.get_mut(&stream) {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -173,6 +192,15 @@ impl<C: Core> State<C> {
     /// True if the driver should be woken because reading can go on.
     pub(crate) fn may_resume(&self) -> bool {
         self.paused && self.core.wants_input()
+    }
+
+    /// Takes something out of the core. True if the driver should be woken: reading can go on, or there
+    /// is credit to tell of.
+    pub(crate) fn take<T>(&mut self, take: impl FnOnce(&mut C) -> T) -> (T, bool) {
+        let unsent = self.core.unsent();
+        let taken = take(&mut self.core);
+        let wake = self.may_resume() || self.core.unsent() > unsent;
+        (taken, wake)
     }
 
     pub(super) fn all_waiting(&mut self) -> Vec<Waker> {

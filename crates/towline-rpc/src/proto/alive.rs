@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use towline_codec::Text;
 
-use super::{Hdr, link::Link};
+use super::{Hdr, Message, link::Link};
 
-/// The parameter that the original knows nothing of.
-const KEY: &[u8] = b"towline";
+/// The parameter that the original knows nothing of: items with spaces between them.
+pub(super) const KEY: &[u8] = b"towline";
 /// What may be agreed: less would cost more than it tells, more tells nothing.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -15,40 +15,50 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const SIGNS: u32 = 3;
 
 impl Link {
-    /// Client: adds the offer to a request, and begins to send signs of life, which disturb nobody.
-    pub(super) fn offer(&mut self, hdr: &mut Hdr) {
-        if let Some(limit) = self.offered {
-            hdr.args.insert(
-                Text::from(KEY),
-                Text::from(format!("alive?{}", limit.as_millis())),
-            );
+    /// Client: adds what is offered to a request, `more` included, and begins to send signs of life,
+    /// which disturb nobody.
+    pub(super) fn offer(&mut self, hdr: &mut Hdr, more: Option<String>) {
+        let alive = self.offered.map(|limit| {
             self.send_signs_of_life(limit);
-        }
+            format!("alive?{}", limit.as_millis())
+        });
+        let text = match (alive, more) {
+            (None, None) => return,
+            (Some(one), None) | (None, Some(one)) => one,
+            (Some(one), Some(other)) => format!("{one} {other}"),
+        };
+        self.has_offered = true;
+        hdr.args.insert(Text::from(KEY), Text::from(text));
     }
 
     /// Client: the first answer says whether the offer was understood. A function of the original that
     /// sends the parameters of its request back has not understood it.
     pub(super) fn take_acceptance(&mut self, hdr: &mut Hdr) {
+        if !self.has_offered {
+            return;
+        }
+        let text = hdr.args.remove(KEY);
         if self.offered.take().is_some()
-            && let Some(text) = hdr.args.remove(KEY)
+            && let Some(text) = text
             && let Some(limit) = read(&text, "alive=")
         {
             self.expect_signs_of_life(limit);
         }
     }
 
-    /// Server: takes an offer out of a request, and has the next answer accept it.
-    pub(super) fn take_offer(&mut self, hdr: &mut Hdr) {
+    /// Server: takes what is offered out of a request, and has the next answer accept it. Returns what is
+    /// to be answered at once. Offers that come before the answer is there say the same again.
+    pub(super) fn take_offer(&mut self, hdr: &mut Hdr) -> Option<Message> {
+        let text = hdr.args.remove(KEY)?;
         if !self.agreed
-            && let Some(limit) = hdr.args.remove(KEY).and_then(|text| read(&text, "alive?"))
+            && let Some(limit) = read(&text, "alive?")
         {
             self.agreed = true;
             self.acceptance = Some(Text::from(format!("alive={}", limit.as_millis())));
             self.send_signs_of_life(limit);
             self.expect_signs_of_life(limit);
         }
-        // Those that come before our answer is there say the same.
-        hdr.args.remove(KEY);
+        self.take_offer_of_credit(text.to_str().ok()?)
     }
 
     /// Server: adds the acceptance to the first answer behind the offer.
@@ -75,7 +85,12 @@ pub(super) fn within_bounds(limit: Duration) -> Duration {
     limit.clamp(SHORTEST, LONGEST)
 }
 
+/// The items of what stands under the key.
+pub(super) fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ')
+}
+
 fn read(text: &Text, begins: &str) -> Option<Duration> {
-    let millis = text.to_str().ok()?.strip_prefix(begins)?.parse().ok()?;
-    Some(within_bounds(Duration::from_millis(millis)))
+    let millis = items(text.to_str().ok()?).find_map(|item| item.strip_prefix(begins))?;
+    Some(within_bounds(Duration::from_millis(millis.parse().ok()?)))
 }

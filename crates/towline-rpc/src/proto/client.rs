@@ -1,6 +1,7 @@
 //! The calling side of a connection.
 
 mod listeners;
+mod streams;
 
 use std::{
     collections::VecDeque,
@@ -12,13 +13,15 @@ use rustc_hash::FxHashMap;
 use towline_codec::Text;
 
 use super::{
-    CallType, Compression, EncodedFrame, Hdr, Limits, Message, NetRpcRequest, Now, OutOfSync,
-    Received, TooLarge, Violation, call_id::CallIds, inbound::InboundQueue, link::Link,
-    timeouts::Timeouts,
+    CallType, Compression, EncodedFrame, Hdr, Limits, Message, NetRpcRequest, Now, Received,
+    TooLarge, Violation, call_id::CallIds, credit::Owed, link::Link, timeouts::Timeouts,
 };
 
-use self::listeners::Listeners;
-pub use self::listeners::{Heard, ListenerKey, WhenFull};
+use self::{listeners::Listeners, streams::Stream};
+pub use self::{
+    listeners::{Heard, ListenerKey, WhenFull},
+    streams::{StreamEnd, Taken},
+};
 
 /// How a unary call ended without a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,28 +30,6 @@ pub enum Failed {
     Refused(Text),
     /// The time limit passed (docs/wire C11).
     TimedOut,
-}
-
-/// How a stream ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// The final reply came (docs/wire S8).
-    Reply(Message),
-    /// The server refused the stream: its text.
-    Refused(Text),
-    /// A part was missing or came twice.
-    OutOfSync(OutOfSync),
-}
-
-/// What [`Client::take_part`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Taken {
-    /// The next part of a download.
-    Part(Message),
-    /// Nothing yet.
-    Nothing,
-    /// All parts have been taken and the stream has ended; the client has forgotten it.
-    End(StreamEnd),
 }
 
 /// What a client tells its owner.
@@ -63,6 +44,12 @@ pub enum ClientEvent<W> {
     },
     /// A stream has something for [`Client::take_part`]. Announced once until it is taken.
     StreamReady {
+        /// The stream.
+        seqno: u64,
+    },
+    /// The server has room for another part of a stream whose owner was told by
+    /// [`Client::may_send`] to wait, or the stream has ended.
+    MaySend {
         /// The stream.
         seqno: u64,
     },
@@ -101,6 +88,7 @@ pub struct Client<W> {
     /// The net/rpc call that has not been answered, whether anybody waits for it or not.
     net_rpc: Option<(u64, Text)>,
     unclaimed: u64,
+    owed_credit: Owed<u64>,
 }
 
 #[derive(Debug)]
@@ -114,14 +102,6 @@ struct Call<W> {
 enum Kind<W> {
     Unary { waiter: W },
     Stream(Box<Stream>),
-}
-
-#[derive(Debug)]
-struct Stream {
-    queue: InboundQueue,
-    end: Option<StreamEnd>,
-    announced: bool,
-    next_sent: i64,
 }
 
 impl<W> Client<W> {
@@ -145,6 +125,7 @@ impl<W> Client<W> {
             listeners: Listeners::default(),
             net_rpc: None,
             unclaimed: 0,
+            owed_credit: Owed::default(),
         }
     }
 
@@ -158,7 +139,7 @@ impl<W> Client<W> {
         timeout: Option<Duration>,
         waiter: W,
     ) -> u64 {
-        let seqno = self.stamp_request(now, message, CallType::CALL);
+        let seqno = self.stamp_request(now, message, CallType::CALL, None);
         self.register_call(now, seqno, message.hdr.clone(), timeout, waiter);
         seqno
     }
@@ -183,7 +164,7 @@ impl<W> Client<W> {
             seq: self.next_seqno(),
         };
         message.body = header.with_argument(&message.body);
-        let seqno = self.stamp_request(now, message, CallType::NET_RPC);
+        let seqno = self.stamp_request(now, message, CallType::NET_RPC, None);
         if alone {
             self.net_rpc = Some((seqno, message.hdr.call_id.clone()));
         }
@@ -203,53 +184,10 @@ impl<W> Client<W> {
         timeout: Option<Duration>,
         waiter: W,
     ) -> Result<u64, TooLarge> {
-        let seqno = self.stamp_request(now, &mut message, CallType::CALL);
+        let seqno = self.stamp_request(now, &mut message, CallType::CALL, None);
         self.link.enqueue(now, &message)?;
         self.register_call(now, seqno, message.hdr, timeout, waiter);
         Ok(seqno)
-    }
-
-    /// Registers an upload and stamps its first part (docs/wire S3).
-    pub fn begin_upload(&mut self, now: Now, first: &mut Message) -> u64 {
-        self.begin_stream(now, first, CallType::UPLOAD_BEGIN, 1)
-    }
-
-    /// Registers a download and stamps the request for it (docs/wire S6).
-    pub fn begin_download(&mut self, now: Now, request: &mut Message) -> u64 {
-        self.begin_stream(now, request, CallType::DOWNLOAD, 0)
-    }
-
-    /// Registers a bistream and stamps its first part (docs/wire S19).
-    pub fn begin_bistream(&mut self, now: Now, first: &mut Message) -> u64 {
-        self.begin_stream(now, first, CallType::BISTREAM, 1)
-    }
-
-    /// Stamps the next part of an upload or bistream. False if the stream has ended: then nothing should be
-    /// sent, and [`take_part`](Self::take_part) tells how it ended.
-    pub fn stamp_part(&mut self, now: Now, seqno: u64, part: &mut Message, last: bool) -> bool {
-        let Some(Call {
-            hdr,
-            kind: Kind::Stream(stream),
-        }) = self.calls.get_mut(&seqno)
-        else {
-            return false;
-        };
-        if stream.end.is_some() {
-            return false;
-        }
-        part.hdr.stream_part = stream.next_sent;
-        stream.next_sent += 1;
-        part.hdr.typ = if last {
-            CallType::UPLOAD_END
-        } else {
-            CallType::UPLOAD_MORE
-        };
-        part.hdr.seqno = seqno;
-        part.hdr.call_id = hdr.call_id.clone();
-        part.hdr.service_name = hdr.service_name.clone();
-        part.hdr.deadline = part.hdr.deadline.or(hdr.deadline);
-        self.stamp(now, part);
-        true
     }
 
     /// Stamps a message that is not answered (docs/wire C15).
@@ -309,40 +247,6 @@ impl<W> Client<W> {
         self.send_cancel(now, hdr);
     }
 
-    /// Takes the next part of a stream, or how it ended.
-    pub fn take_part(&mut self, now: Now, seqno: u64) -> Taken {
-        let Some(Call {
-            kind: Kind::Stream(stream),
-            ..
-        }) = self.calls.get_mut(&seqno)
-        else {
-            return Taken::Nothing;
-        };
-        stream.announced = false;
-        if let Some(part) = self.link.take_part(now, &mut stream.queue) {
-            return Taken::Part(part);
-        }
-        match stream.end.take() {
-            Some(end) => {
-                self.remove(seqno);
-                Taken::End(end)
-            }
-            None => Taken::Nothing,
-        }
-    }
-
-    /// True if a stream's end has come, whether or not its parts have been taken. An uploader need
-    /// not send more.
-    pub fn has_ended(&self, seqno: u64) -> bool {
-        match self.calls.get(&seqno) {
-            Some(Call {
-                kind: Kind::Stream(stream),
-                ..
-            }) => stream.end.is_some(),
-            _ => true,
-        }
-    }
-
     /// Handles what came.
     ///
     /// # Errors
@@ -356,7 +260,7 @@ impl<W> Client<W> {
             self.link.take_acceptance(&mut message.hdr);
         }
         match typ {
-            CallType::KEEP_ALIVE => {}
+            CallType::KEEP_ALIVE => self.handle_credit(now, &message.hdr),
             CallType::REPLY => self.handle_reply(message),
             CallType::ERROR => self.handle_refusal(message),
             typ if typ.is_download_part() => self.handle_part(now, message),
@@ -372,6 +276,7 @@ impl<W> Client<W> {
 
     /// The next bytes to write. Report them with [`written`](Self::written).
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.pay_owed_credit();
         self.link.pop_transmit()
     }
 
@@ -426,16 +331,21 @@ impl<W> Client<W> {
             && deadline <= now.instant
         {
             self.timeouts.pop();
-            if let Some(Call {
-                hdr,
-                kind: Kind::Unary { waiter },
-            }) = self.calls.remove(&seqno)
-            {
-                self.events.push_back(ClientEvent::Ended {
-                    waiter,
-                    result: Err(Failed::TimedOut),
-                });
-                self.send_cancel(now, hdr);
+            match self.calls.get(&seqno).map(|call| &call.kind) {
+                None => {}
+                Some(Kind::Stream(stream)) if stream.end.is_some() => {}
+                Some(Kind::Stream(_)) => self.give_up(now, seqno, StreamEnd::TimedOut),
+                Some(Kind::Unary { .. }) => {
+                    if let Some(Call {
+                        hdr,
+                        kind: Kind::Unary { waiter },
+                    }) = self.calls.remove(&seqno)
+                    {
+                        let result = Err(Failed::TimedOut);
+                        self.events.push_back(ClientEvent::Ended { waiter, result });
+                        self.send_cancel(now, hdr);
+                    }
+                }
             }
         }
         self.link.handle_timeout(now, self.wants_input())
@@ -470,31 +380,6 @@ impl<W> Client<W> {
         self.unclaimed
     }
 
-    fn begin_stream(
-        &mut self,
-        now: Now,
-        message: &mut Message,
-        typ: CallType,
-        next_sent: i64,
-    ) -> u64 {
-        let seqno = self.stamp_request(now, message, typ);
-        message.hdr.stream_part = 0;
-        let stream = Stream {
-            queue: InboundQueue::default(),
-            end: None,
-            announced: false,
-            next_sent,
-        };
-        self.calls.insert(
-            seqno,
-            Call {
-                hdr: message.hdr.clone(),
-                kind: Kind::Stream(Box::new(stream)),
-            },
-        );
-        seqno
-    }
-
     fn register_call(
         &mut self,
         now: Now,
@@ -503,7 +388,13 @@ impl<W> Client<W> {
         timeout: Option<Duration>,
         waiter: W,
     ) {
-        // docs/wire C11
+        self.set_timeout(now, seqno, &hdr, timeout);
+        let kind = Kind::Unary { waiter };
+        self.calls.insert(seqno, Call { hdr, kind });
+    }
+
+    /// docs/wire C11: the time limit and the deadline, whichever comes first.
+    fn set_timeout(&mut self, now: Now, seqno: u64, hdr: &Hdr, timeout: Option<Duration>) {
         let left = hdr
             .deadline
             .map(|deadline| deadline.saturating_since(now.wall));
@@ -511,12 +402,16 @@ impl<W> Client<W> {
         if let Some(ends) = limit.and_then(|limit| now.instant.checked_add(limit)) {
             self.timeouts.insert(ends, seqno);
         }
-        let kind = Kind::Unary { waiter };
-        self.calls.insert(seqno, Call { hdr, kind });
     }
 
     /// docs/wire M4, M6, M7
-    fn stamp_request(&mut self, now: Now, message: &mut Message, typ: CallType) -> u64 {
+    fn stamp_request(
+        &mut self,
+        now: Now,
+        message: &mut Message,
+        typ: CallType,
+        offer: Option<String>,
+    ) -> u64 {
         let seqno = self.next_seqno();
         message.hdr.typ = typ;
         message.hdr.seqno = seqno;
@@ -524,7 +419,7 @@ impl<W> Client<W> {
             message.hdr.call_id = self.call_ids.next();
         }
         self.stamp(now, message);
-        self.link.offer(&mut message.hdr);
+        self.link.offer(&mut message.hdr, offer);
         seqno
     }
 
@@ -556,6 +451,7 @@ impl<W> Client<W> {
     /// docs/wire C8: sequence number, CallID and type must agree; anything else completes nothing.
     fn handle_reply(&mut self, message: Message) {
         self.note_net_rpc_answer(&message.hdr);
+        self.note_answer(message.hdr.seqno);
         let seqno = message.hdr.seqno;
         let Some(call) = self
             .calls
@@ -583,6 +479,7 @@ impl<W> Client<W> {
     /// docs/wire E4
     fn handle_refusal(&mut self, message: Message) {
         self.note_net_rpc_answer(&message.hdr);
+        self.note_answer(message.hdr.seqno);
         let seqno = message.hdr.seqno;
         let text = message.hdr.subject.clone();
         match self
@@ -602,38 +499,6 @@ impl<W> Client<W> {
         }
     }
 
-    fn handle_part(&mut self, now: Now, message: Message) {
-        let seqno = message.hdr.seqno;
-        let call = self
-            .calls
-            .get_mut(&seqno)
-            .filter(|call| call.hdr.call_id == message.hdr.call_id);
-        let Some(Call {
-            kind: Kind::Stream(stream),
-            ..
-        }) = call
-        else {
-            // Parts of a download that was cancelled while they were on their way.
-            self.deliver(message);
-            return;
-        };
-        if stream.end.is_some() {
-            self.unclaimed += 1;
-            return;
-        }
-        match self.link.queue_part(&mut stream.queue, message) {
-            Ok(()) => Self::announce(stream, seqno, &mut self.events),
-            Err(out_of_sync) => {
-                let hdr = self.calls.get(&seqno).map(|call| call.hdr.clone());
-                self.end_stream(seqno, StreamEnd::OutOfSync(out_of_sync));
-                if let Some(mut hdr) = hdr {
-                    hdr.serial = self.link.next_serial();
-                    self.send_cancel(now, hdr);
-                }
-            }
-        }
-    }
-
     fn end_unary(&mut self, seqno: u64, result: Result<Message, Failed>) {
         if let Some(Call {
             kind: Kind::Unary { waiter },
@@ -644,29 +509,11 @@ impl<W> Client<W> {
         }
     }
 
-    fn end_stream(&mut self, seqno: u64, end: StreamEnd) {
-        if let Some(Call {
-            kind: Kind::Stream(stream),
-            ..
-        }) = self.calls.get_mut(&seqno)
-            && stream.end.is_none()
-        {
-            stream.end = Some(end);
-            Self::announce(stream, seqno, &mut self.events);
-        }
-    }
-
-    fn announce(stream: &mut Stream, seqno: u64, events: &mut VecDeque<ClientEvent<W>>) {
-        if !stream.announced {
-            stream.announced = true;
-            events.push_back(ClientEvent::StreamReady { seqno });
-        }
-    }
-
     fn remove(&mut self, seqno: u64) -> Option<Call<W>> {
         let mut call = self.calls.remove(&seqno)?;
         if let Kind::Stream(stream) = &mut call.kind {
             self.link.discard_parts(&mut stream.queue);
+            self.owed_credit.forget(seqno);
         }
         self.timeouts
             .forget_ended(self.calls.len(), |seqno| self.calls.contains_key(&seqno));

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::{Limits, Message};
+use super::{
+    Limits, Message,
+    credit::{Credit, Granting},
+};
 
 /// A stream part came out of order; the stream ends, the connection goes on (docs/wire S9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +24,9 @@ pub(crate) struct InboundQueue {
     bytes: usize,
     next: i64,
     counted_full: bool,
+    came: Credit,
+    taken: Credit,
+    granting: Option<Granting>,
 }
 
 /// What the queues of a connection hold together, and how many of them are full.
@@ -28,10 +34,19 @@ pub(crate) struct InboundQueue {
 pub(crate) struct Inflow {
     bytes: usize,
     full: usize,
+    /// What the senders of all streams with credit may have on its way together.
+    windows: usize,
 }
 
 /// What a part costs beside its body.
 pub(crate) const PART_OVERHEAD: usize = 512;
+
+/// What a message that waits costs: a header of ordinary size is in the overhead, one that somebody
+/// stuffed with parameters counts in full.
+pub(crate) fn cost(message: &Message) -> usize {
+    let overhead = PART_OVERHEAD.max(message.hdr.encoded_bound());
+    message.body.len() + message.error.len() + overhead
+}
 
 impl InboundQueue {
     /// A queue whose first part has the number `next`.
@@ -46,6 +61,11 @@ impl InboundQueue {
         self.parts.is_empty()
     }
 
+    /// True once its sender keeps to what it is told.
+    pub(crate) const fn gives_credit(&self) -> bool {
+        self.granting.is_some()
+    }
+
     fn is_full(&self, limits: &Limits) -> bool {
         self.bytes >= limits.queue_bytes || self.parts.len() >= limits.queue_parts
     }
@@ -53,7 +73,7 @@ impl InboundQueue {
 
 impl Inflow {
     /// True if the connection may read on: no queue is full, and neither are all together
-    /// (docs/wire S14).
+    /// (docs/wire S14). One that is filled by no more than the credit that was given is no reason.
     pub(crate) const fn is_open(&self, limits: &Limits) -> bool {
         self.full == 0 && self.bytes < limits.connection_bytes
     }
@@ -78,11 +98,14 @@ impl Inflow {
 
     /// Appends a message whatever its part number.
     pub(crate) fn add(&mut self, queue: &mut InboundQueue, part: Message, limits: &Limits) {
-        let cost = part.body.len() + PART_OVERHEAD;
+        let cost = cost(&part);
+        let granting = queue.granting.as_ref();
+        let has_credit = granting.is_some_and(|granting| granting.covers(queue.came));
+        queue.came.add_part(part.body.len());
         queue.bytes += cost;
         self.bytes += cost;
         queue.parts.push_back(part);
-        if !queue.counted_full && queue.is_full(limits) {
+        if !queue.counted_full && !has_credit && queue.is_full(limits) {
             queue.counted_full = true;
             self.full += 1;
         }
@@ -90,7 +113,8 @@ impl Inflow {
 
     pub(crate) fn pop(&mut self, queue: &mut InboundQueue, limits: &Limits) -> Option<Message> {
         let part = queue.parts.pop_front()?;
-        let cost = part.body.len() + PART_OVERHEAD;
+        queue.taken.add_part(part.body.len());
+        let cost = cost(&part);
         queue.bytes -= cost;
         self.bytes -= cost;
         if queue.counted_full && !queue.is_full(limits) {
@@ -107,5 +131,26 @@ impl Inflow {
         queue.parts.clear();
         queue.bytes = 0;
         queue.counted_full = false;
+        if let Some(granting) = queue.granting.take() {
+            self.windows -= granting.window();
+        }
+    }
+
+    /// From now on the sender of this queue's parts keeps to what it is told.
+    pub(crate) fn begin_granting(&mut self, queue: &mut InboundQueue, limits: &Limits) {
+        if queue.granting.is_none() {
+            let granting = Granting::first(limits);
+            self.windows += granting.window();
+            queue.granting = Some(granting);
+        }
+    }
+
+    /// What the sender is to be told, after parts have been taken.
+    pub(crate) fn due(&mut self, queue: &mut InboundQueue, limits: &Limits) -> Option<Credit> {
+        // The other half stays free, so that streams which begin later get their first window.
+        let spare = (limits.connection_bytes / 2).saturating_sub(self.windows);
+        let (credit, growth) = queue.granting.as_mut()?.due(queue.taken, spare, limits)?;
+        self.windows += growth;
+        Some(credit)
     }
 }

@@ -7,6 +7,7 @@ use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{
     Compression, EncodedFrame, MAX_DECOMPRESSED, Message, TooLarge, Violation, alive,
+    credit::{Credit, Terms},
     frame::{self},
     inbound::{InboundQueue, Inflow, OutOfSync},
     outbox::Outbox,
@@ -36,6 +37,7 @@ pub struct Limits {
     pub(crate) max_message: usize,
     pub(crate) stray_parts: u32,
     pub(crate) dead_peer: Option<Duration>,
+    pub(crate) credit: bool,
 }
 
 impl Default for Limits {
@@ -52,6 +54,7 @@ impl Default for Limits {
             max_message: MAX_DECOMPRESSED,
             stray_parts: 10_000,
             dead_peer: None,
+            credit: true,
         }
     }
 }
@@ -83,6 +86,15 @@ impl Limits {
         self
     }
 
+    /// Whether streams agree with a peer that is towline, too, on credit for each of them, so that one
+    /// that is taken slowly holds up itself alone (docs/wire C21, S20). Default: true. Of the original's
+    /// bytes it changes a parameter of the first streams' requests, which the original does not look at.
+    #[must_use]
+    pub const fn credit(mut self, agree: bool) -> Self {
+        self.credit = agree;
+        self
+    }
+
     /// Closes the connection when the rest of a frame does not come for this long (docs/wire F23).
     /// Default: 30 s.
     #[must_use]
@@ -101,7 +113,8 @@ impl Limits {
     }
 
     /// Bytes of received stream parts that may wait for a slow handler or caller, per stream
-    /// (docs/wire S13). Default: 16 MiB. When it is full the connection stops reading (docs/wire S14).
+    /// (docs/wire S13). Default: 16 MiB. When it is full the peer sends no more of this stream, or, if it
+    /// is the original, the connection stops reading (docs/wire S14, S20).
     #[must_use]
     pub const fn queue_bytes(mut self, limit: usize) -> Self {
         self.queue_bytes = limit;
@@ -118,7 +131,9 @@ impl Limits {
 
 impl Limits {
     /// As [`queue_bytes`](Self::queue_bytes), over all streams of the connection. Default: 64 MiB.
-    /// Too small for the number of streams, one slow handler holds up the others sooner.
+    /// Too small for the number of streams, one slow handler holds up the others sooner: with a peer that
+    /// keeps to credit, a stream begins with 64 KiB of it and grows up to `queue_bytes` while all together
+    /// have half of this number.
     #[must_use]
     pub const fn connection_bytes(mut self, limit: usize) -> Self {
         self.connection_bytes = limit;
@@ -171,6 +186,9 @@ pub(crate) struct Link {
     pub(super) agreed: bool,
     /// What its next answer says of it.
     pub(super) acceptance: Option<Text>,
+    /// A client has made an offer, of whatever.
+    pub(super) has_offered: bool,
+    pub(super) terms: Terms,
 }
 
 impl Link {
@@ -185,6 +203,8 @@ impl Link {
             offered: limits.dead_peer.map(alive::within_bounds),
             agreed: false,
             acceptance: None,
+            has_offered: false,
+            terms: Terms::default(),
             limits,
             local,
             remote,
@@ -219,15 +239,20 @@ impl Link {
     /// Queues a message. Compresses on the spot if it must: see [`Link::enqueue_encoded`].
     pub(crate) fn enqueue(&mut self, now: Now, message: &Message) -> Result<(), TooLarge> {
         self.begin_waiting(now);
-        let byte = frame::compression_byte(message, self.compression);
-        if Compression::from_byte(byte) == Ok(Compression::None) {
-            self.outbox.push_plain(message, byte)?;
-        } else {
-            self.outbox
-                .push_encoded(EncodedFrame::new(message, self.compression)?);
-        }
+        self.push(message)?;
         self.enqueued(now);
         Ok(())
+    }
+
+    fn push(&mut self, message: &Message) -> Result<(), TooLarge> {
+        let byte = frame::compression_byte(message, self.compression);
+        if Compression::from_byte(byte) == Ok(Compression::None) {
+            self.outbox.push_plain(message, byte)
+        } else {
+            let frame = EncodedFrame::new(message, self.compression)?;
+            self.outbox.push_encoded(frame);
+            Ok(())
+        }
     }
 
     pub(crate) fn enqueue_encoded(&mut self, now: Now, frame: EncodedFrame) {
@@ -394,6 +419,22 @@ impl Link {
     /// Drops what a stream's queue holds.
     pub(crate) fn discard_parts(&mut self, queue: &mut InboundQueue) {
         self.inflow.discard(queue);
+    }
+
+    /// From now on the sender of this queue's parts keeps to what it is told (docs/wire S20).
+    pub(super) fn begin_granting(&mut self, queue: &mut InboundQueue) {
+        self.inflow.begin_granting(queue, &self.limits);
+    }
+
+    /// What a stream's sender is to be told now that parts have been taken.
+    pub(super) fn due_credit(&mut self, queue: &mut InboundQueue) -> Option<Credit> {
+        self.inflow.due(queue, &self.limits)
+    }
+
+    /// Queues a message behind others that have just been written: no clock has to be set.
+    pub(super) fn enqueue_behind(&mut self, message: &Message) {
+        let queued = self.push(message);
+        debug_assert!(queued.is_ok(), "only small messages are queued so");
     }
 
     /// Notes that our own back-pressure stops reading.

@@ -14,7 +14,11 @@ use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{
     BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, NetRpcRequest,
-    Now, Received, TooLarge, Violation, link::Link, net_rpc::original_words, refusal,
+    Now, Received, TooLarge, Violation,
+    credit::{Owed, Spending},
+    link::Link,
+    net_rpc::original_words,
+    refusal,
 };
 
 use self::streams::Upload;
@@ -72,6 +76,12 @@ pub enum ServerEvent {
         /// The upload.
         key: CallKey,
     },
+    /// The client has room for another part of a stream whose handler was told by
+    /// [`Server::may_send`] to wait, or the stream is over.
+    MaySend {
+        /// The call.
+        key: CallKey,
+    },
     /// The client no longer waits: the handler should end (docs/wire C13). A reply is still due.
     Cancelled {
         /// The call.
@@ -98,6 +108,7 @@ pub struct Server {
     events: VecDeque<ServerEvent>,
     refused: u64,
     draining: bool,
+    owed_credit: Owed<CallKey>,
 }
 
 #[derive(Debug)]
@@ -107,6 +118,7 @@ struct Call {
     started: bool,
     cancelled: bool,
     next_sent: i64,
+    spending: Spending,
     /// Bytes of its body, as far as [`Concurrency::body_bytes`] counts them.
     counted: usize,
     upload: Option<Upload>,
@@ -139,6 +151,7 @@ impl Call {
             started: false,
             cancelled: false,
             next_sent: 0,
+            spending: Spending::default(),
             // The body of a stream's first message is taken like its other parts, and an upload
             // ends only if it is read on.
             counted: match kind {
@@ -187,6 +200,7 @@ impl Server {
             events: VecDeque::new(),
             refused: 0,
             draining: false,
+            owed_credit: Owed::default(),
         }
     }
 
@@ -205,7 +219,11 @@ impl Server {
         }
         let mut message = received.message;
         if !message.hdr.args.is_empty() {
-            self.link.take_offer(&mut message.hdr);
+            if message.hdr.typ == CallType::KEEP_ALIVE {
+                self.handle_credit(&message.hdr);
+            } else if let Some(answer) = self.link.take_offer(&mut message.hdr) {
+                self.enqueue_small(now, &answer);
+            }
         }
         match message.hdr.typ {
             CallType::CALL => self.admit(now, ServiceKind::Call, message),
@@ -306,6 +324,7 @@ impl Server {
 
     /// The next bytes to write. Report them with [`written`](Self::written).
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.pay_owed_credit();
         self.link.pop_transmit()
     }
 
@@ -433,8 +452,9 @@ impl Server {
         self.enqueue_small(now, &reply);
     }
 
-    fn insert(&mut self, key: CallKey, call: Call) {
+    fn insert(&mut self, key: CallKey, mut call: Call) {
         if call.kind.is_stream() {
+            self.begin_credit(&mut call);
             self.streams.insert(call.repeated.call_id.clone(), key);
         }
         self.body_bytes += call.counted;
@@ -483,6 +503,9 @@ impl Server {
             }
             if call.started {
                 self.events.push_back(ServerEvent::Cancelled { key });
+                if !call.spending.may_send() {
+                    self.events.push_back(ServerEvent::MaySend { key });
+                }
             }
         }
     }
@@ -543,6 +566,10 @@ impl Server {
         self.body_bytes -= call.counted;
         if let Some(upload) = &mut call.upload {
             self.link.discard_parts(&mut upload.queue);
+            self.owed_credit.forget(key);
+        }
+        if !call.spending.may_send() {
+            self.events.push_back(ServerEvent::MaySend { key });
         }
         if self.streams.get(&call.repeated.call_id) == Some(&key) {
             self.streams.remove(&call.repeated.call_id);

@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use towline_codec::Text;
 
 use super::{
-    Context, Core, Settings,
+    Context, Core, Settings, Waits,
     services::{Job, OpenCall, send_reply},
 };
 use crate::{
@@ -150,7 +150,12 @@ impl Owner<Core> for Handlers {
         match event {
             ServerEvent::Start { key, kind, request } => self.start(shared, key, kind, request),
             ServerEvent::Cancelled { key } => self.cancel(shared, key),
-            ServerEvent::PartReady { key } => return shared.lock().take_stream_waker(key),
+            ServerEvent::PartReady { key } => {
+                return shared.lock().take_stream_waker(Waits::Part(key));
+            }
+            ServerEvent::MaySend { key } => {
+                return shared.lock().take_stream_waker(Waits::Credit(key));
+            }
         }
         None
     }

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::Core;
+use super::{Core, Waits};
 use crate::{
     driver::{self, Shared},
     error::{SendError, StreamError},
@@ -15,7 +15,8 @@ use crate::{
 
 /// The parts of an upload behind the first, in order.
 ///
-/// They wait in a bounded queue; while it is full the connection reads nothing (docs/wire S13, S14).
+/// They wait in a bounded queue; while it is full the client sends no more of them, or, if it is the
+/// original, the connection reads nothing (docs/wire S13, S14, S20).
 #[derive(Debug)]
 pub struct UploadParts {
     shared: Arc<Shared<Core>>,
@@ -42,9 +43,10 @@ impl UploadParts {
 
     fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, StreamError>> {
         let mut state = self.shared.lock();
-        match state.core.take_part(driver::now(), self.key) {
+        let (taken, wake) = state.take(|core| core.take_part(driver::now(), self.key));
+        match taken {
             PartTaken::Part(part, _) => {
-                if state.may_resume() {
+                if wake {
                     self.shared.wake_driver(state);
                 }
                 Poll::Ready(Ok(Some(part)))
@@ -54,7 +56,7 @@ impl UploadParts {
             PartTaken::Nothing => match &state.closed {
                 Some(reason) => Poll::Ready(Err(StreamError::Closed(reason.clone()))),
                 None => {
-                    state.wait_for_part(self.key, cx);
+                    state.wait_for_part(Waits::Part(self.key), cx);
                     Poll::Pending
                 }
             },
@@ -64,7 +66,7 @@ impl UploadParts {
 
 impl Drop for UploadParts {
     fn drop(&mut self) {
-        self.shared.lock().forget_stream(self.key);
+        self.shared.lock().forget_stream(Waits::Part(self.key));
     }
 }
 
@@ -80,7 +82,8 @@ impl DownloadSink {
         Self { shared, key }
     }
 
-    /// Sends the next part. Waits while the connection's outbox is full. To an original client send
+    /// Sends the next part. Waits while the connection's outbox is full or the client, if it is towline, has
+    /// no room for more of this stream (docs/wire S20). To an original client send
     /// 1 MiB or less at a time (docs/wire S15).
     ///
     /// # Errors
@@ -108,12 +111,23 @@ impl DownloadSink {
     }
 
     async fn send_part(&mut self, mut part: Message, last: bool) -> Result<(), SendError> {
-        poll_fn(|cx| self.shared.poll_room(cx)).await?;
+        let key = self.key;
+        poll_fn(|cx| {
+            self.shared
+                .poll_may_send(cx, Waits::Credit(key), |core| core.may_send(key))
+        })
+        .await?;
         let now = driver::now();
         let mut state = self.shared.lock();
         if !state.core.stamp_part(now, self.key, &mut part, last) {
             return Err(SendError::Ended);
         }
         Ok(self.shared.enqueue(state, now, &part)?)
+    }
+}
+
+impl Drop for DownloadSink {
+    fn drop(&mut self) {
+        self.shared.lock().forget_stream(Waits::Credit(self.key));
     }
 }

@@ -1,5 +1,7 @@
 //! Uploads and downloads.
 
+use towline_codec::greenpack::Timestamp;
+
 use super::*;
 
 #[tokio::test]
@@ -205,4 +207,121 @@ async fn an_unknown_bistream_is_refused() {
         other => panic!("{other:?}"),
     }
     drop(sender);
+}
+
+/// docs/wire S20: a consumer that takes nothing holds up its own stream, in either direction, and nothing
+/// else on the connection.
+#[tokio::test]
+async fn between_two_towlines_a_slow_consumer_holds_up_only_itself() {
+    let go_on = Arc::new(Notify::new());
+    let server = {
+        let go_on = Arc::clone(&go_on);
+        echo_server()
+            .upload(
+                "slow",
+                move |_: Context, _: Message, mut parts: UploadParts| {
+                    let go_on = Arc::clone(&go_on);
+                    async move {
+                        go_on.notified().await;
+                        let mut total = 0;
+                        while let Some(part) = parts.next().await? {
+                            total += part.body.len();
+                        }
+                        Ok::<_, StreamError>(Message::from_body(total.to_string()))
+                    }
+                },
+            )
+            .download(
+                "flood",
+                |_: Context, _: Message, mut sink: DownloadSink| async move {
+                    loop {
+                        sink.send(Message::from_body(vec![7; 10_000])).await?;
+                    }
+                    #[expect(unreachable_code, reason = "it ends by its caller's leaving")]
+                    Ok::<_, SendError>(Message::new())
+                },
+            )
+    };
+    let Served { client, .. } = serve(server, &Client::builder());
+    // Small enough to be full several times over, were it one queue for all.
+    let mut slow = client
+        .upload(Message::request("slow", ""))
+        .await
+        .expect("sent");
+    let mut flood = client
+        .download(Message::request("flood", ""))
+        .await
+        .expect("sent");
+    flood.next().await.expect("a part");
+    let part = || Message::from_body(vec![7; 10_000]);
+    let mut sent = 0;
+    while let Ok(result) = tokio::time::timeout(Duration::from_millis(100), slow.send(part())).await
+    {
+        result.expect("sent");
+        sent += 1;
+        assert!(sent < 1000, "nobody holds the sender");
+    }
+    // Calls and other streams go on, with more than all queues together could hold.
+    for _ in 0..100 {
+        let echo = client
+            .call(Message::request("echo", vec![1; 100_000]))
+            .await;
+        assert_eq!(echo.expect("a reply").body.len(), 100_000);
+    }
+    let mut quick = client
+        .upload(Message::request("sum", ""))
+        .await
+        .expect("sent");
+    for _ in 0..2000 {
+        quick.send(part()).await.expect("sent");
+    }
+    let reply = quick.finish(Message::new()).await.expect("a reply");
+    assert_eq!(reply.body, "20000000");
+    // Leaving gets through at once; the slow one goes on where it was.
+    drop(flood);
+    go_on.notify_one();
+    let reply = slow.finish(part()).await.expect("a reply");
+    assert_eq!(reply.body, ((sent + 1) * 10_000).to_string());
+}
+
+/// docs/wire C11, C12: a stream whose deadline passes ends at both ends.
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_at_its_deadline() {
+    let ended = Arc::new(Notify::new());
+    let server = {
+        let ended = Arc::clone(&ended);
+        Server::builder().bistream(
+            "wait",
+            move |_: Context, _: Message, mut parts: UploadParts, _: DownloadSink| {
+                let guard = NotifyOnDrop(Arc::clone(&ended));
+                async move {
+                    let _guard = guard;
+                    while parts.next().await?.is_some() {}
+                    Ok::<_, StreamError>(Message::new())
+                }
+            },
+        )
+    };
+    let Served { client, .. } = serve(server, &Client::builder());
+    let deadline = Timestamp::from(std::time::SystemTime::now() + Duration::from_secs(5));
+    let request = Message::request("wait", "").with_deadline(deadline);
+    let (mut sender, receiver) = client.bistream(request).await.expect("sent");
+    // The server holds the same deadline, and may be first to say so.
+    match receiver.finish().await {
+        Err(StreamError::TimedOut) => {}
+        Ok(reply) => assert_eq!(reply.error, "context deadline exceeded"),
+        Err(error) => panic!("{error}"),
+    }
+    ended.notified().await;
+    let sent = sender.send(Message::new()).await;
+    assert!(matches!(sent, Err(SendError::Ended)), "{sent:?}");
+    assert_eq!(client.in_flight(), 0);
+}
+
+struct NotifyOnDrop(Arc<Notify>);
+
+impl Drop for NotifyOnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }

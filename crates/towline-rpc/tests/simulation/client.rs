@@ -58,6 +58,8 @@ pub(crate) struct ClientNode {
     queued: BTreeMap<u64, usize>,
     /// A net/rpc call has not been answered, whether its caller waits or not (docs/wire X16).
     net_rpc_turn_taken: bool,
+    /// How often a sender had to wait for credit.
+    pub(crate) held_by_credit: usize,
     pub(crate) closing: bool,
     pub(crate) over: bool,
 }
@@ -92,6 +94,7 @@ impl ClientNode {
             queue_parts: plan.queue_parts[0],
             queued: BTreeMap::new(),
             net_rpc_turn_taken: false,
+            held_by_credit: 0,
             closing: false,
             over: false,
         }
@@ -139,7 +142,11 @@ impl ClientNode {
 
     fn count(&mut self, received: &Received) {
         let hdr = &received.message.hdr;
-        if hdr.typ.is_download_part() && self.by_seqno.contains_key(&hdr.seqno) {
+        if hdr.typ.is_download_part()
+            && self.by_seqno.contains_key(&hdr.seqno)
+            // Behind a deadline nothing is queued.
+            && !self.core.has_ended(hdr.seqno)
+        {
             let queued = self.queued.entry(hdr.seqno).or_default();
             *queued += 1;
             assert!(
@@ -163,6 +170,11 @@ impl ClientNode {
                         "answered twice"
                     );
                 }
+                // poll_bytes comes back to whoever waits.
+                ClientEvent::MaySend { seqno } => assert!(
+                    self.core.may_send(seqno),
+                    "told to go on, and not allowed to"
+                ),
                 ClientEvent::MessageReady { listener } => self.hearer.is_ready(now, listener),
                 ClientEvent::StreamReady { seqno } => {
                     let index = self.by_seqno[&seqno];
@@ -258,6 +270,10 @@ impl ClientNode {
         let (operation, parts) = (&self.operations[index], self.progress[index].parts);
         match end {
             StreamEnd::OutOfSync(out_of_sync) => panic!("{out_of_sync}"),
+            StreamEnd::TimedOut => {
+                assert!(operation.timeout.is_some());
+                "timed out"
+            }
             StreamEnd::Refused(text) => {
                 assert_eq!(operation.service, "nosuch", "{text}");
                 "refused"
@@ -339,6 +355,10 @@ impl ClientNode {
             message = message.with_arg("sizes", sizes);
         }
         message.hdr.no_system_compression = operation.uncompressed;
+        if matches!(operation.kind, Kind::Upload | Kind::Download) {
+            let deadline = |limit| moment.wall.saturating_add(limit);
+            message.hdr.deadline = operation.timeout.map(deadline);
+        }
         let seqno = match operation.kind {
             Kind::Call => self
                 .core
@@ -391,6 +411,10 @@ impl ClientNode {
         if parts == operation.sizes.len() || self.core.has_ended(seqno) || !self.core.has_room() {
             return;
         }
+        if !self.core.may_send(seqno) {
+            self.held_by_credit += 1;
+            return;
+        }
         let mut part = Message::from_body(content(index, parts, operation.sizes[parts]));
         part.hdr.no_system_compression = operation.uncompressed;
         let last = parts + 1 == operation.sizes.len();
@@ -429,6 +453,7 @@ impl ClientNode {
                 operation.kind == Kind::Upload
                     && progress.parts < operation.sizes.len()
                     && !self.core.has_ended(progress.seqno)
+                    && self.core.may_send(progress.seqno)
                     // Without a time of its own it stopped for want of room.
                     && (progress.wakes.is_none() || operation.leaves.is_some())
             }

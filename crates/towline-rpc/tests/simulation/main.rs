@@ -31,6 +31,8 @@ struct Outcome {
     transcript: u64,
     /// Pushes that were heard, and that a full listener lost.
     pushes: [usize; 2],
+    /// How often a sender had to wait for credit, at the client and at the server.
+    held_by_credit: [usize; 2],
     states: Vec<State>,
 }
 
@@ -105,6 +107,7 @@ fn run(seed: u64) -> Outcome {
     Outcome {
         transcript: pair.transcript(),
         pushes: [heard, lost],
+        held_by_credit: [pair.a.held_by_credit, pair.b.held_by_credit],
         states,
     }
 }
@@ -145,9 +148,10 @@ fn simulated_connections_keep_their_promises() {
         if seed.is_multiple_of(8) {
             assert_eq!(run_named(seed), outcome, "seed {seed} does not repeat");
         }
-        for (name, count) in ["heard", "lost by a listener"]
+        let counted = ["heard", "lost by a listener", "held", "held at the server"];
+        for (name, count) in counted
             .into_iter()
-            .zip(outcome.pushes)
+            .zip(outcome.pushes.into_iter().chain(outcome.held_by_credit))
         {
             *met.entry(name.to_owned()).or_default() += count;
         }
@@ -160,6 +164,10 @@ fn simulated_connections_keep_their_promises() {
     if many {
         assert!(
             met["heard"] > 1000 && met["lost by a listener"] > 100,
+            "{met:?}"
+        );
+        assert!(
+            met["held"] > 100 && met["held at the server"] > 100,
             "{met:?}"
         );
         for state in [

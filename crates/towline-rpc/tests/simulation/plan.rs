@@ -82,6 +82,7 @@ impl Plan {
                 .outbox_bytes(outbox_bytes[side])
                 .queue_parts(queue_parts[side])
                 .queue_bytes(rng.between(1000, 1_000_000))
+                .credit(rng.chance(3, 4))
                 .keep_alive(
                     rng.chance(1, 2)
                         .then(|| Duration::from_secs(1) + rng.duration(Duration::from_secs(20))),
@@ -154,7 +155,7 @@ impl Operation {
             kind,
             service,
             sizes: (0..parts).map(|_| rng.spread(largest)).collect(),
-            timeout: (matches!(kind, Call | NetRpc) && rng.chance(1, 4))
+            timeout: (kind != OneWay && rng.chance(1, 4))
                 .then(|| rng.duration(Duration::from_secs(3))),
             leaves: match rng.below(8) {
                 0 => Some(Duration::ZERO),

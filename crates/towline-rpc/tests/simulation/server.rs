@@ -33,6 +33,8 @@ pub(crate) struct ServerNode {
     pub(crate) seen: BTreeSet<usize>,
     /// One-way messages that arrived at their service.
     pub(crate) notes: usize,
+    /// How often a handler had to wait for credit.
+    pub(crate) held_by_credit: usize,
     pub(crate) over: bool,
 }
 
@@ -69,6 +71,7 @@ impl ServerNode {
             queue_parts: plan.queue_parts[1],
             seen: BTreeSet::new(),
             notes: 0,
+            held_by_credit: 0,
             over: false,
         }
     }
@@ -107,7 +110,8 @@ impl ServerNode {
                 .handlers
                 .values()
                 .any(|handler| handler.request.hdr.call_id == hdr.call_id);
-            let limit = self.queue_parts;
+            // docs/wire S20: one more may come of those that were sent before there was a word of credit.
+            let limit = self.queue_parts + 1;
             assert!(
                 !runs || *queued <= limit,
                 "{queued} parts lie in a queue of {limit}"
@@ -148,6 +152,12 @@ impl ServerNode {
                     if let Some(handler) = self.handlers.get_mut(&key) {
                         let pause = self.rng.duration(Duration::from_millis(40));
                         handler.wakes.get_or_insert(now + pause);
+                    }
+                }
+                ServerEvent::MaySend { key } => {
+                    assert!(self.core.may_send(key), "told to go on, and not allowed to");
+                    if let Some(handler) = self.handlers.get_mut(&key) {
+                        handler.wakes.get_or_insert(now);
                     }
                 }
                 ServerEvent::Cancelled { key } => {
@@ -299,6 +309,10 @@ impl ServerNode {
         let Some(&size) = sizes.get(handler.next) else {
             return Some(Message::from_body(format!("{} parts", sizes.len())));
         };
+        if !self.core.may_send(key) {
+            self.held_by_credit += 1;
+            return None;
+        }
         let mut part = Message::from_body(content(handler.operation, handler.next, size));
         let last = handler.next + 1 == sizes.len();
         if !self

@@ -20,7 +20,8 @@ pub(crate) fn frame(message: &Message) -> Bytes {
         .clone()
 }
 
-/// A server under test; the test is its client and its handlers.
+/// A server under test; the test is its client and its handlers. One that is `new` makes no more of a
+/// connection than the original does.
 pub(crate) struct ServerPeer {
     pub(crate) core: Server,
     reader: FrameReader,
@@ -29,7 +30,7 @@ pub(crate) struct ServerPeer {
 
 impl ServerPeer {
     pub(crate) fn new() -> Self {
-        Self::with(Limits::default(), Concurrency::default())
+        Self::with(Limits::default().credit(false), Concurrency::default())
     }
 
     pub(crate) fn with(limits: Limits, concurrency: Concurrency) -> Self {
@@ -117,7 +118,7 @@ pub(crate) struct ClientPeer {
 
 impl ClientPeer {
     pub(crate) fn new() -> Self {
-        Self::with(Limits::default(), Compression::None)
+        Self::with(Limits::default().credit(false), Compression::None)
     }
 
     pub(crate) fn with(limits: Limits, compression: Compression) -> Self {

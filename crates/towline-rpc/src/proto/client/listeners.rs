@@ -8,7 +8,7 @@ use towline_codec::Text;
 use super::{Client, ClientEvent};
 use crate::proto::{
     CallType, Limits, Message, Now,
-    inbound::{InboundQueue, PART_OVERHEAD},
+    inbound::{InboundQueue, cost},
     link::Link,
 };
 
@@ -117,10 +117,6 @@ impl Queue {
         };
         message.map_or(Heard::Nothing, Heard::Message)
     }
-}
-
-fn cost(message: &Message) -> usize {
-    message.body.len() + PART_OVERHEAD
 }
 
 impl<W> Client<W> {

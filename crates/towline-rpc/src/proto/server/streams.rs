@@ -3,7 +3,12 @@
 use towline_codec::Text;
 
 use super::{Call, CallKey, Server, ServerEvent, ServiceKind};
-use crate::proto::{CallType, Message, Now, OutOfSync, Violation, inbound::InboundQueue, refusal};
+use crate::proto::{
+    CallType, Hdr, Message, Now, OutOfSync, Violation,
+    credit::{self, Spending, Terms},
+    inbound::InboundQueue,
+    refusal,
+};
 
 /// What [`Server::take_part`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +55,7 @@ impl Server {
         let Some(Call {
             upload: Some(upload),
             cancelled,
+            repeated,
             ..
         }) = self.calls.get_mut(&key)
         else {
@@ -58,6 +64,11 @@ impl Server {
         upload.announced = false;
         if let Some(part) = self.link.take_part(now, &mut upload.queue) {
             let last = upload.last_came && upload.queue.is_empty();
+            if !upload.last_came {
+                let stream = (repeated.seqno, &repeated.call_id);
+                self.owed_credit
+                    .grant(&mut self.link, now, key, stream, &mut upload.queue);
+            }
             return PartTaken::Part(part, last);
         }
         if let Some(out_of_sync) = upload.out_of_sync {
@@ -72,10 +83,13 @@ impl Server {
 
     /// Stamps a part of a download, or of the server's half of a bistream, to be queued next. False if the client has cancelled or the
     /// call is over: then nothing should be sent (docs/wire S6, S7).
+    ///
+    /// The owner asks [`may_send`](Self::may_send) before.
     pub fn stamp_part(&mut self, now: Now, key: CallKey, part: &mut Message, last: bool) -> bool {
         let Some(call) = self.calls.get_mut(&key).filter(|call| !call.cancelled) else {
             return false;
         };
+        call.spending.spend(part);
         part.hdr.stream_part = call.next_sent;
         part.hdr.typ = match (call.next_sent, last) {
             (0, _) => CallType::DOWNLOAD_BEGIN,
@@ -85,6 +99,53 @@ impl Server {
         call.next_sent += 1;
         Self::stamp_answer(&mut self.link, now, call.repeated.clone(), part);
         true
+    }
+
+    /// False while the client has no room for another part of this stream (docs/wire S20):
+    /// [`ServerEvent::MaySend`] tells when it has.
+    pub fn may_send(&self, key: CallKey) -> bool {
+        self.calls
+            .get(&key)
+            .is_none_or(|call| call.cancelled || call.spending.may_send())
+    }
+
+    /// docs/wire S20
+    pub(super) fn begin_credit(&mut self, call: &mut Call) {
+        call.spending = Spending::new(self.link.terms);
+        if let (Some(upload), Terms::Agreed(_)) = (&mut call.upload, self.link.terms) {
+            self.link.begin_granting(&mut upload.queue);
+        }
+    }
+
+    /// docs/wire S20: what looks like a keep-alive may tell of credit.
+    pub(super) fn handle_credit(&mut self, hdr: &Hdr) {
+        if let Terms::Agreed(_) = self.link.terms
+            && let Some(credit) = credit::told(hdr)
+            && let Some(&key) = self.streams.get(&hdr.call_id)
+            && let Some(call) = self.calls.get_mut(&key)
+            && call.repeated.seqno == hdr.seqno
+            && call.spending.raise(credit)
+        {
+            self.events.push_back(ServerEvent::MaySend { key });
+        }
+    }
+
+    /// Says what could not be said while too much waited to be written.
+    pub(super) fn pay_owed_credit(&mut self) {
+        while self.link.has_room()
+            && let Some(key) = self.owed_credit.pop()
+        {
+            if let Some(Call {
+                upload: Some(upload),
+                repeated,
+                ..
+            }) = self.calls.get_mut(&key)
+                && !upload.last_came
+            {
+                let (seqno, call_id) = (repeated.seqno, &repeated.call_id);
+                self.link.grant_behind(seqno, call_id, &mut upload.queue);
+            }
+        }
     }
 
     /// docs/wire S11: a second Begin with a live CallID is refused; the first stream goes on.
