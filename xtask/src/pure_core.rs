@@ -5,11 +5,12 @@ use anyhow::{Result, ensure};
 use crate::process;
 
 /// Crates that hold a pure core, built without default features.
-const CORES: [&str; 5] = [
+const CORES: [&str; 6] = [
     "towline-codec",
     "towline-mux",
     "towline-rpc",
     "towline-swp",
+    "towline-sync",
     "towline",
 ];
 

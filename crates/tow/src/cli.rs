@@ -2,13 +2,17 @@
 
 pub(crate) mod keys;
 mod netcat;
+mod sync;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use towline::{identity::PublicKey, rpc::Compression};
 
-pub(crate) use self::netcat::{Behind, Connect, Listen};
+pub(crate) use self::{
+    netcat::{Behind, Connect, Listen},
+    sync::{Chunker, Chunks},
+};
 
 const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
   0  ok
@@ -71,6 +75,8 @@ pub(crate) enum Command {
     Push(Push),
     /// Fetch files from a server
     Pull(Pull),
+    /// Print the hash of every chunk of a file, for a text diff of binaries
+    Chunks(Chunks),
     /// Call a service and print its reply
     Call(Call),
     /// Wait for connections: a netcat for every endpoint

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod call;
+mod chunks;
 mod connect;
 mod demo;
 mod keys;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Serve(args) => block_on_own(serve::run(args, *output)),
         Command::Push(args) => block_on(push::run(args, *output)),
         Command::Pull(args) => block_on(pull::run(args, *output)),
+        Command::Chunks(args) => chunks::run(&args, *output),
         Command::Call(args) => block_on(call::run(args, *output)),
         Command::Listen(args) => block_on_own(listen::run(args, *output)),
         Command::Connect(args) => block_on(connect::run(args, *output)),

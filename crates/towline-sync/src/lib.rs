@@ -13,8 +13,6 @@
 //! - [`serve_files`] adds the services to a server; [`push()`] and [`pull()`] are the client's calls.
 //! - [`part`] names the services and the arguments that travel with the parts.
 //!
-//! It is not delta sync: a file is always sent whole.
-//!
 //! The two threads without a connection between them:
 //!
 //! ```
@@ -41,41 +39,13 @@
 //! # }
 //! ```
 
-mod blocking;
-mod echo;
+pub mod chunk;
+pub mod compat;
 mod hash_name;
-mod incoming;
-mod outgoing;
-pub mod part;
-mod pull;
-mod push;
-mod receive;
-mod root;
-mod service;
-mod sink;
-mod source;
 mod stamp;
-mod temporary;
+#[cfg(feature = "tokio")]
+mod transfer;
 
-pub use echo::serve_echo;
 pub use hash_name::{HashName, HashNameError};
-pub use incoming::{Durability, IncomingFile, IncomingOptions, StoreError};
-pub use outgoing::{OutPart, OutgoingFile, SendError};
-pub use pull::{PullError, PullOptions, pull};
-pub use push::{PushError, PushOptions, Pushed, Transferred, push};
-pub use receive::{InPart, ReceiveError, Received, Receiver};
-pub use root::{NameError, Root, RootError, Target};
-pub use service::{ServeOptions, ServeOptionsError, serve_files};
-pub use sink::{Finish, IncomingSink, SinkError, Stored};
-pub use source::{OpenError, SourceFile};
-
-/// The names in a directory, sorted, for tests.
-#[cfg(test)]
-fn names_in(dir: &std::path::Path) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
+#[cfg(feature = "tokio")]
+pub use transfer::*;

@@ -43,7 +43,6 @@ pub use towline_rpc as rpc;
 #[cfg(feature = "tokio")]
 pub use towline_server as server;
 pub use towline_swp as swp;
-#[cfg(feature = "tokio")]
 pub use towline_sync as sync;
 #[cfg(feature = "tokio")]
 pub use towline_transport as transport;

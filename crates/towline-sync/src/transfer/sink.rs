@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::hash_name::HashName;
-use crate::incoming::{IncomingFile, StoreError};
-use crate::receive::{InPart, ReceiveError, Received, Receiver};
-use crate::temporary::Temporary;
+use crate::transfer::incoming::{IncomingFile, StoreError};
+use crate::transfer::receive::{InPart, ReceiveError, Received, Receiver};
+use crate::transfer::temporary::Temporary;
 
 /// Parts that wait for the thread. With the one it works on and the one being pushed, at most four
 /// bodies are alive per file: 4 MiB with parts of the usual size.

@@ -8,9 +8,9 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 use crate::hash_name::HashName;
-use crate::part::{FileMeta, PART_SIZE};
-use crate::receive::HASH_SLICE;
-use crate::source::SourceFile;
+use crate::transfer::part::{FileMeta, PART_SIZE};
+use crate::transfer::receive::HASH_SLICE;
+use crate::transfer::source::SourceFile;
 
 /// Parts that are ready before they are asked for. With the one being read and the one the
 /// consumer holds, four bodies are alive: 4 MiB.

@@ -3,14 +3,14 @@
 use towline_rpc::proto::CallType;
 use towline_rpc::{Client, CloseReason, Message, SendError as RpcSendError, StreamError};
 
-use crate::blocking;
-use crate::incoming::{Durability, IncomingOptions, StoreError};
-use crate::part::{self, ArgsError, DOWNLOAD_SERVICE, DownloadPart, FileMeta};
-use crate::push::Transferred;
-use crate::receive::{InPart, ReceiveError};
-use crate::root::{Root, Target};
-use crate::service::with_args;
-use crate::sink::{Finish, IncomingSink, SinkError, Stored};
+use crate::transfer::blocking;
+use crate::transfer::incoming::{Durability, IncomingOptions, StoreError};
+use crate::transfer::part::{self, ArgsError, DOWNLOAD_SERVICE, DownloadPart, FileMeta};
+use crate::transfer::push::Transferred;
+use crate::transfer::receive::{InPart, ReceiveError};
+use crate::transfer::root::{Root, Target};
+use crate::transfer::service::with_args;
+use crate::transfer::sink::{Finish, IncomingSink, SinkError, Stored};
 
 /// How a file is pulled.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::hash_name::HashName;
-use crate::outgoing::OutPart;
+use crate::transfer::outgoing::OutPart;
 
 /// How much is fed to one hasher before the other: small enough to stay in a core's own cache, so
 /// that the bytes are fetched from memory once; large enough for BLAKE3's widest code.

@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use cap_std::fs::Dir;
 use rustix::fs::{Mode, OFlags};
 
-use crate::source;
-use crate::temporary::{self, Temporary};
+use crate::transfer::source;
+use crate::transfer::temporary::{self, Temporary};
 
 /// When a received file counts as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -304,7 +304,7 @@ impl Storage for File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{names_in, root::Root};
+    use crate::transfer::{names_in, root::Root};
 
     struct FullAfter {
         room: usize,

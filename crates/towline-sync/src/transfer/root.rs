@@ -9,9 +9,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use rustix::fs::{Access, AtFlags};
 
-use crate::incoming::{IncomingFile, IncomingOptions, StoreError};
-use crate::source::{self, OpenError, SourceFile};
-use crate::temporary;
+use crate::transfer::incoming::{IncomingFile, IncomingOptions, StoreError};
+use crate::transfer::source::{self, OpenError, SourceFile};
+use crate::transfer::temporary;
 
 /// Longest name of a file in bytes that the usual file systems accept.
 pub(crate) const NAME_MAX: usize = 255;

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
 
-use crate::root::NAME_MAX;
-use crate::source::never_wait;
+use crate::transfer::root::NAME_MAX;
+use crate::transfer::source::never_wait;
 
 /// What temporary files end with.
 const ENDING: &str = ".tow-part";
@@ -285,7 +285,7 @@ mod tests {
         let abandoned = temporary_name("f", 1);
         std::fs::write(place.path().join(&abandoned), "part").unwrap();
         sweep_for(&dir, "f");
-        let names = crate::names_in(place.path());
+        let names = crate::transfer::names_in(place.path());
         assert_eq!(names, [held.name()]);
     }
 
@@ -308,7 +308,7 @@ mod tests {
         let mut expected = others.to_vec();
         expected.extend([temporary_name("f", 2), temporary_name("f", 3)]);
         expected.sort();
-        assert_eq!(crate::names_in(place.path()), expected);
+        assert_eq!(crate::transfer::names_in(place.path()), expected);
     }
 
     #[test]
@@ -322,9 +322,9 @@ mod tests {
         }
         let dir = open(&place);
         assert_eq!(sweep_all(&dir, false).unwrap(), 1);
-        assert_eq!(crate::names_in(place.path()), ["a", "f"]);
+        assert_eq!(crate::transfer::names_in(place.path()), ["a", "f"]);
         assert_eq!(sweep_all(&dir, true).unwrap(), 1);
-        assert_eq!(crate::names_in(&deep), ["f"]);
+        assert_eq!(crate::transfer::names_in(&deep), ["f"]);
     }
 
     #[test]

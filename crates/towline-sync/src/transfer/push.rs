@@ -8,11 +8,11 @@ use towline_rpc::client::Upload;
 use towline_rpc::{Client, CloseReason, Message, SendError as RpcSendError, StreamError};
 
 use crate::hash_name::HashName;
-use crate::incoming::Durability;
-use crate::outgoing::{OutPart, OutgoingFile, SendError};
-use crate::part::{self, ArgsError, UPLOAD_SERVICE, UploadBegin, UploadReply};
-use crate::service::with_args;
-use crate::source::SourceFile;
+use crate::transfer::incoming::Durability;
+use crate::transfer::outgoing::{OutPart, OutgoingFile, SendError};
+use crate::transfer::part::{self, ArgsError, UPLOAD_SERVICE, UploadBegin, UploadReply};
+use crate::transfer::service::with_args;
+use crate::transfer::source::SourceFile;
 
 /// How a file is pushed.
 #[derive(Debug, Clone)]

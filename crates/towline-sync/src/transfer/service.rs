@@ -8,15 +8,15 @@ use towline_rpc::proto::CallType;
 use towline_rpc::server::{DownloadSink, ServerBuilder, UploadParts};
 use towline_rpc::{Context, Message, SendError as RpcSendError, StreamError};
 
-use crate::blocking;
-use crate::incoming::{Durability, IncomingOptions, StoreError};
-use crate::outgoing::{OutgoingFile, SendError};
-use crate::part::{self, ArgsError, DownloadPart, FileMeta, UploadBegin, UploadReply};
-use crate::receive::{InPart, ReceiveError};
-use crate::root::{self, NameError, Root};
-use crate::sink::{Finish, IncomingSink, SinkError, Stored};
-use crate::source::OpenError;
-use crate::temporary;
+use crate::transfer::blocking;
+use crate::transfer::incoming::{Durability, IncomingOptions, StoreError};
+use crate::transfer::outgoing::{OutgoingFile, SendError};
+use crate::transfer::part::{self, ArgsError, DownloadPart, FileMeta, UploadBegin, UploadReply};
+use crate::transfer::receive::{InPart, ReceiveError};
+use crate::transfer::root::{self, NameError, Root};
+use crate::transfer::sink::{Finish, IncomingSink, SinkError, Stored};
+use crate::transfer::source::OpenError;
+use crate::transfer::temporary;
 
 /// How a server gives and takes files.
 #[derive(Debug, Clone)]

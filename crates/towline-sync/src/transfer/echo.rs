@@ -7,8 +7,8 @@ use towline_rpc::proto::CallType;
 use towline_rpc::server::{DownloadSink, ServerBuilder, UploadParts};
 use towline_rpc::{Message, StreamError};
 
-use crate::part::{ECHO_CALL_SERVICE, ECHO_STREAM_SERVICE};
 use crate::stamp;
+use crate::transfer::part::{ECHO_CALL_SERVICE, ECHO_STREAM_SERVICE};
 
 /// Adds two services. `customEcho` answers a call with the body of the request, a line break and the
 /// time (docs/wire T28). `echoBistreamFunc` sends every part of a bistream back (docs/wire T30).

@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 
-use crate::part::FileMeta;
-use crate::root::NameError;
+use crate::transfer::part::FileMeta;
+use crate::transfer::root::NameError;
 
 /// A regular file opened for reading, and what was known of it at that moment.
 #[derive(Debug)]
