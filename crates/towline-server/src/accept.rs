@@ -51,6 +51,22 @@ pub trait Handshake: Send + 'static {
         false
     }
 
+    /// Waits until the other end has begun its handshake, if that can be seen without taking anything; it
+    /// is responsible for its own time limit. A connection waits for its turn to shake hands
+    /// ([`Builder::max_handshakes`](crate::Builder::max_handshakes)) when it has begun, so that silent ones
+    /// have no turn.
+    ///
+    /// # Errors
+    ///
+    /// As [`handshake`](Self::handshake).
+    ///
+    /// # Cancel safety
+    ///
+    /// Must be cancel safe.
+    fn begun(&mut self) -> impl Future<Output = Result<(), AcceptError>> + Send {
+        async { Ok(()) }
+    }
+
     /// Finishes the handshake; it is responsible for its own time limit.
     ///
     /// # Errors
@@ -110,6 +126,10 @@ impl Handshake for Incoming {
 
     fn is_immediate(&self) -> bool {
         !self.shakes_hands()
+    }
+
+    fn begun(&mut self) -> impl Future<Output = Result<(), AcceptError>> + Send {
+        Self::begun(self)
     }
 
     fn handshake(self) -> impl Future<Output = Result<Connection, AcceptError>> + Send {

@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::outcome::Outcome;
 use crate::preamble::{Preamble, turn_away};
 use crate::server::Drained;
 use crate::target::Target;
+use crate::turn::InTurn;
 
 /// The first wait after a failed accept; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -28,6 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct AcceptLoop<T> {
     pub(crate) admission: Arc<Admission>,
     pub(crate) preamble: Arc<Preamble>,
+    /// For handshakes, if their number is limited.
+    pub(crate) turns: Option<Arc<Semaphore>>,
     pub(crate) counters: Arc<Shared>,
     /// A shutdown has begun.
     pub(crate) stopping: CancellationToken,
@@ -78,8 +82,8 @@ impl<T: Target> AcceptLoop<T> {
     /// The next connection; not before there is a place for it, if that is to be waited for.
     async fn accept<L: Accept>(&self, listener: &mut L) -> io::Result<L::Incoming> {
         if self.preamble.waits_for_a_place() {
-            // Let go at once: a listener that nobody connects to must not keep it from the others.
-            drop(self.admission.places.acquire().await);
+            // Not taken: a listener that nobody connects to must not keep it from the others.
+            self.admission.places.free().await;
         }
         listener.accept().await
     }
@@ -119,6 +123,7 @@ impl<T: Target> AcceptLoop<T> {
         let preamble = Arc::clone(&self.preamble);
         let admission = Arc::clone(&self.admission);
         let target = self.target.clone();
+        let turns = self.turns.clone().filter(|_| !incoming.is_immediate());
         tasks.spawn(async move {
             if is_proxy {
                 let told = tokio::select! {
@@ -134,6 +139,7 @@ impl<T: Target> AcceptLoop<T> {
                     ));
                 }
             }
+            let incoming = InTurn::new(incoming, turns);
             target.serve(incoming, admitted, stopping).await
         });
     }

@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::clock::now;
 use crate::counters::{Active, Shared};
 use crate::network::Network;
+use crate::places::{Place, Places};
+
+/// Addresses whose rate is watched at once; of more than that only the rate of all is.
+const WATCHED: usize = 64 * 1024;
 
 /// What a server asks of connections before it listens to them.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,7 @@ pub(crate) struct Rules {
     pub(crate) deny: Vec<Network>,
     pub(crate) max_per_address: Option<usize>,
     pub(crate) accept_rate: Option<AcceptRate>,
+    pub(crate) address_rate: Option<AcceptRate>,
 }
 
 /// So many connections a second, after a burst of at most as many.
@@ -31,10 +35,11 @@ pub(crate) struct AcceptRate {
 
 /// The gate of all listeners of a server.
 pub(crate) struct Admission {
-    rules: Rules,
-    pub(crate) places: Arc<Semaphore>,
+    rules: RwLock<Arc<Rules>>,
+    pub(crate) places: Arc<Places>,
     addresses: Arc<Addresses>,
     bucket: Mutex<Option<Bucket>>,
+    address_buckets: Mutex<Buckets>,
     counters: Arc<Shared>,
 }
 
@@ -47,6 +52,8 @@ pub(crate) enum Refusal {
     AddressLimit,
     #[error("too many connections come at once (accept_rate)")]
     Rate,
+    #[error("too many connections come from it at once (accept_rate_per_address)")]
+    AddressRate,
     #[error("its network is not allowed here")]
     Network,
 }
@@ -55,18 +62,29 @@ pub(crate) enum Refusal {
 pub(crate) struct Admitted {
     _address: Option<AddressPlace>,
     _active: Active,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Admission {
     pub(crate) fn new(rules: Rules, max_connections: usize, counters: Arc<Shared>) -> Self {
         Self {
-            rules,
-            places: Arc::new(Semaphore::new(max_connections)),
+            rules: RwLock::new(Arc::new(rules)),
+            places: Arc::new(Places::new(max_connections)),
             addresses: Arc::default(),
             bucket: Mutex::default(),
+            address_buckets: Mutex::default(),
             counters,
         }
+    }
+
+    /// Admits by other rules from now on. Who is in stays.
+    pub(crate) fn change(&self, rules: Rules, max_connections: usize) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.places.set_most(max_connections);
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a connection in, or says and counts why not.
@@ -79,16 +97,22 @@ impl Admission {
     }
 
     fn check(&self, address: Option<IpAddr>) -> Result<Admitted, Refusal> {
+        let rules = self.rules();
         if let Some(address) = address {
-            self.check_network(address)?;
+            rules.check_network(address)?;
+            if let Some(rate) = rules.address_rate
+                && !lock(&self.address_buckets).take(site(address), rate, now())
+            {
+                return Err(Refusal::AddressRate);
+            }
         }
-        if !self.within_rate() {
+        if let Some(rate) = rules.accept_rate
+            && !self.within(rate)
+        {
             return Err(Refusal::Rate);
         }
-        let place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::Limit)?;
-        let held = match (address, self.rules.max_per_address) {
+        let place = self.places.take().ok_or(Refusal::Limit)?;
+        let held = match (address, rules.max_per_address) {
             (Some(address), Some(most)) => Some(
                 self.addresses
                     .enter(address, most)
@@ -105,22 +129,53 @@ impl Admission {
 
     /// The same for the address that a proxy names.
     pub(crate) fn check_network(&self, address: IpAddr) -> Result<(), Refusal> {
+        self.rules().check_network(address)
+    }
+
+    fn within(&self, rate: AcceptRate) -> bool {
+        let mut bucket = lock(&self.bucket);
+        bucket
+            .get_or_insert_with(|| Bucket::full(now()))
+            .take(rate, now())
+    }
+}
+
+impl Rules {
+    fn check_network(&self, address: IpAddr) -> Result<(), Refusal> {
         let on = |list: &[Network]| list.iter().any(|network| network.contains(address));
-        let Rules { allow, deny, .. } = &self.rules;
-        if on(deny) || !(allow.is_empty() || on(allow)) {
+        if on(&self.deny) || !(self.allow.is_empty() || on(&self.allow)) {
             return Err(Refusal::Network);
         }
         Ok(())
     }
+}
 
-    fn within_rate(&self) -> bool {
-        let Some(rate) = self.rules.accept_rate else {
+/// Connections a second by address, as long as they matter: one whose bucket is full again is forgotten
+/// when the table has doubled.
+#[derive(Default)]
+struct Buckets {
+    of: HashMap<IpAddr, Bucket>,
+    /// How many there were when those that do not matter had last been forgotten.
+    kept: usize,
+}
+
+impl Buckets {
+    fn take(&mut self, address: IpAddr, rate: AcceptRate, now: Instant) -> bool {
+        if self.of.len() >= (2 * self.kept).clamp(64, WATCHED) {
+            self.of.retain(|_, bucket| bucket.full_at > now);
+            self.kept = self.of.len();
+        }
+        if let Some(bucket) = self.of.get_mut(&address) {
+            return bucket.take(rate, now);
+        }
+        // With so many at once an address is not what can be judged by.
+        if self.of.len() >= WATCHED {
             return true;
-        };
-        let mut bucket = lock(&self.bucket);
-        bucket
-            .get_or_insert_with(|| Bucket::full(rate, now()))
-            .take(rate, now())
+        }
+        let mut bucket = Bucket::full(now);
+        let taken = bucket.take(rate, now);
+        self.of.insert(address, bucket);
+        taken
     }
 }
 
@@ -131,7 +186,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    const fn full(_: AcceptRate, now: Instant) -> Self {
+    const fn full(now: Instant) -> Self {
         Self { full_at: now }
     }
 
@@ -202,6 +257,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn admission(rules: Rules) -> Admission {
@@ -263,5 +320,76 @@ mod tests {
         );
         tokio::time::advance(Duration::from_millis(100)).await;
         assert_eq!([(); 2].map(|()| admitted()), [Ok(()), Err(Refusal::Rate)]);
+    }
+
+    /// docs/wire L34.
+    #[tokio::test(start_paused = true)]
+    async fn an_address_has_a_rate_of_its_own_and_is_forgotten_in_time() {
+        let gate = admission(Rules {
+            address_rate: Some(AcceptRate {
+                per_second: 1,
+                burst: 2,
+            }),
+            ..Rules::default()
+        });
+        let from = |text: &str| gate.admit(address(text)).map(drop);
+        let refused = Err(Refusal::AddressRate);
+        assert_eq!(
+            [(); 3].map(|()| from("192.0.2.1")),
+            [Ok(()), Ok(()), refused]
+        );
+        assert_eq!(from("192.0.2.2"), Ok(()));
+        // A site of IPv6 is one address.
+        for (text, expected) in [
+            ("2001:db8::1", Ok(())),
+            ("2001:db8::2", Ok(())),
+            ("2001:db8::3", refused),
+        ] {
+            assert_eq!(from(text), expected);
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!([(); 2].map(|()| from("192.0.2.1")), [Ok(()), refused]);
+        // However many come, those whose time is over are forgotten.
+        for round in 0..10_u8 {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            for last in 0..200_u8 {
+                assert_eq!(from(&format!("10.0.{round}.{last}")), Ok(()));
+            }
+        }
+        assert!(lock(&gate.address_buckets).of.len() <= 400);
+    }
+
+    /// docs/wire L34.
+    #[test]
+    fn an_address_is_watched_as_long_as_there_is_room() {
+        let (mut buckets, now) = (Buckets::default(), now());
+        let rate = AcceptRate {
+            per_second: 1,
+            burst: 1,
+        };
+        for number in 0..WATCHED as u32 + 100 {
+            assert!(buckets.take(Ipv4Addr::from_bits(number).into(), rate, now));
+        }
+        assert_eq!(buckets.of.len(), WATCHED);
+        assert!(!buckets.take(Ipv4Addr::from_bits(0).into(), rate, now));
+    }
+
+    /// docs/wire L53.
+    #[test]
+    fn rules_can_be_exchanged() {
+        let gate = admission(Rules::default());
+        let held = gate.admit(address("10.0.0.1")).unwrap();
+        let rules = Rules {
+            deny: vec!["10.0.0.0/8".parse().unwrap()],
+            ..Rules::default()
+        };
+        gate.change(rules, 1);
+        assert_eq!(
+            gate.admit(address("10.0.0.1")).err(),
+            Some(Refusal::Network)
+        );
+        assert_eq!(gate.admit(address("11.0.0.1")).err(), Some(Refusal::Limit));
+        drop(held);
+        assert!(gate.admit(address("11.0.0.1")).is_ok());
     }
 }

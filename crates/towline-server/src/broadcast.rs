@@ -30,7 +30,8 @@ pub enum SlowConsumer {
     /// The oldest messages that wait go, as many as it takes, whole: one that has left in part is
     /// always finished.
     DropOldest,
-    /// Only the latest message waits: all others that wait go, whole.
+    /// Only the latest message waits: all others that wait go, whole. Of messages about something
+    /// ([`Broadcaster::broadcast_about`]) the latest of each key does.
     Latest,
     /// The broadcast waits for it. For peers that can be trusted to read.
     Block,
@@ -132,19 +133,28 @@ impl Broadcaster {
         message: impl Into<Bytes>,
         targets: impl Into<Vec<Socket>>,
     ) -> BroadcastReport {
+        self.broadcast_with(None, message.into(), targets.into())
+            .await
+    }
+
+    async fn broadcast_with(
+        &self,
+        key: Option<u64>,
+        message: Bytes,
+        targets: Vec<Socket>,
+    ) -> BroadcastReport {
         let Some(_running) = self.enter() else {
             return BroadcastReport {
                 stopped: true,
                 ..BroadcastReport::default()
             };
         };
-        let (message, targets) = (message.into(), targets.into());
         if message.is_empty() {
             return BroadcastReport::default();
         }
         let tasks = workers().min(targets.len() / WORTH_A_TASK).max(1);
         if tasks == 1 {
-            return self.run(&message, &targets).await;
+            return self.run(key, &message, &targets).await;
         }
         let each = targets.len().div_ceil(tasks);
         let mut runs = JoinSet::new();
@@ -152,13 +162,30 @@ impl Broadcaster {
         while !rest.is_empty() {
             let part = rest.split_off(rest.len().saturating_sub(each));
             let (this, message) = (self.clone(), message.clone());
-            runs.spawn(async move { this.run(&message, &part).await });
+            runs.spawn(async move { this.run(key, &message, &part).await });
         }
         let mut report = BroadcastReport::default();
         while let Some(part) = runs.join_next().await {
             report.add(part.unwrap_or_default());
         }
         report
+    }
+
+    /// As [`broadcast`](Self::broadcast), with a message about `key`: a price of one share, the place of one
+    /// player. With [`SlowConsumer::Latest`] it takes the place of those about the same that wait, and of no
+    /// others; the other policies do not look at the key.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`broadcast`](Self::broadcast).
+    pub async fn broadcast_about(
+        &self,
+        key: u64,
+        message: impl Into<Bytes>,
+        targets: impl Into<Vec<Socket>>,
+    ) -> BroadcastReport {
+        self.broadcast_with(Some(key), message.into(), targets.into())
+            .await
     }
 
     /// As [`broadcast`](Self::broadcast), to all targets but one: whoever says something need not hear
@@ -242,7 +269,7 @@ impl Broadcaster {
     }
 
     /// One run after the other, with a pause between them for others.
-    pub(crate) async fn run(&self, message: &Bytes, targets: &[Socket]) -> BroadcastReport {
+    async fn run(&self, key: Option<u64>, message: &Bytes, targets: &[Socket]) -> BroadcastReport {
         let mut report = BroadcastReport::default();
         for (number, run) in targets.chunks(RUN).enumerate() {
             if number > 0 {
@@ -251,7 +278,7 @@ impl Broadcaster {
             // The runtime's budget for one task is half a run; the pauses do what it is for.
             unconstrained(async {
                 for socket in run {
-                    self.send(message, socket, &mut report).await;
+                    self.send(key, message, socket, &mut report).await;
                 }
             })
             .await;
@@ -259,10 +286,17 @@ impl Broadcaster {
         report
     }
 
-    async fn send(&self, message: &Bytes, socket: &Socket, report: &mut BroadcastReport) {
-        let shed = match self.policy {
-            SlowConsumer::DropOldest => Shed::Oldest,
-            SlowConsumer::Latest => Shed::All,
+    async fn send(
+        &self,
+        key: Option<u64>,
+        message: &Bytes,
+        socket: &Socket,
+        report: &mut BroadcastReport,
+    ) {
+        let shed = match (self.policy, key) {
+            (SlowConsumer::DropOldest, _) => Shed::Oldest,
+            (SlowConsumer::Latest, None) => Shed::All,
+            (SlowConsumer::Latest, Some(key)) => Shed::Key(key),
             _ => Shed::Refuse,
         };
         loop {

@@ -16,13 +16,14 @@ use crate::counters::Shared;
 use crate::metrics::ServerMetrics;
 use crate::network::Network;
 use crate::outcome::Outcome;
-use crate::preamble::{AtLimit, Preamble};
+use crate::preamble::{AtLimit, Manners, Preamble};
 use crate::proxy::ProxyProtocol;
-use crate::registry::Registry;
+use crate::registry::{Registry, Settings};
 use crate::server::{Server, ServerHandle};
 use crate::strategy::Strategy;
 use crate::target::{Handler, Sockets, Target};
-use crate::timing::{Clock, MetricsHook, TimeLimits};
+use crate::time_limits::TimeLimits;
+use crate::timing::{Clock, MetricsHook};
 
 /// Settings that cannot be served with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +36,14 @@ pub enum ConfigError {
         given: usize,
         /// The largest value.
         most: usize,
+    },
+    /// A low water mark above the high one.
+    #[error("water_marks are {low} and {high}; the low one must not be above the high one")]
+    WaterMarks {
+        /// The low one.
+        low: usize,
+        /// The high one.
+        high: usize,
     },
     /// A setting of 0 that would serve nobody, or never end.
     #[error("{setting} is 0; it must be at least 1")]
@@ -75,12 +84,9 @@ pub struct Builder {
     drain_deadline: Duration,
     authorisation: Authorisation,
     rules: Rules,
-    proxy: ProxyProtocol,
-    proxy_timeout: Duration,
-    at_limit: AtLimit,
-    max_queued: usize,
-    linger: Duration,
-    limits: TimeLimits,
+    max_handshakes: Option<usize>,
+    manners: Manners,
+    settings: Settings,
     interval: Duration,
     hook: Option<MetricsHook>,
 }
@@ -92,16 +98,17 @@ impl Default for Builder {
             drain_deadline: Duration::from_secs(10),
             authorisation: Authorisation::default(),
             rules: Rules::default(),
-            proxy: ProxyProtocol::default(),
-            proxy_timeout: Duration::from_secs(10),
-            at_limit: AtLimit::default(),
-            max_queued: 1024 * 1024,
-            linger: Duration::from_secs(5),
-            limits: TimeLimits {
-                first_byte: None,
-                idle: None,
-                packet: Some(Duration::from_secs(30)),
-                write: Some(Duration::from_secs(30)),
+            max_handshakes: None,
+            manners: Manners {
+                proxy: ProxyProtocol::default(),
+                limit: Duration::from_secs(10),
+                at_limit: AtLimit::default(),
+            },
+            settings: Settings {
+                max_queued: 1024 * 1024,
+                marks: (32 * 1024, 64 * 1024),
+                linger: Duration::from_secs(5),
+                limits: TimeLimits::default(),
             },
             interval: Duration::from_secs(1),
             hook: None,
@@ -113,7 +120,8 @@ impl Builder {
     /// How many connections may live at once over all listeners, unfinished handshakes included:
     /// 10,240 unless told otherwise. What becomes of one more is said by [`at_limit`](Self::at_limit).
     ///
-    /// Each costs a file descriptor and its buffers: some 300 KiB for a busy TLS connection.
+    /// Each costs a file descriptor and its buffers; a TLS connection that idles some 30 KiB, a busy one up to
+    /// 300 KiB.
     pub fn max_connections(mut self, most: usize) -> Self {
         self.max_connections = most;
         self
@@ -122,7 +130,7 @@ impl Builder {
     /// What becomes of connections beyond [`max_connections`](Self::max_connections): by default they
     /// are accepted and closed at once, and counted.
     pub fn at_limit(mut self, policy: AtLimit) -> Self {
-        self.at_limit = policy;
+        self.manners.at_limit = policy;
         self
     }
 
@@ -138,6 +146,24 @@ impl Builder {
     /// told otherwise. More are closed at once, and counted.
     pub fn accept_rate(mut self, per_second: u32, burst: u32) -> Self {
         self.rules.accept_rate = Some(AcceptRate { per_second, burst });
+        self
+    }
+
+    /// The same for each address: how many of its connections are taken in a second, and how many at once
+    /// after a pause; no limit unless told otherwise. An IPv6 site counts as one address. Of more than 65,536
+    /// addresses that come within moments the rest is not told apart.
+    pub fn accept_rate_per_address(mut self, per_second: u32, burst: u32) -> Self {
+        self.rules.address_rate = Some(AcceptRate { per_second, burst });
+        self
+    }
+
+    /// How many connections may be shaking hands at once; no limit unless told otherwise. The others wait for
+    /// their turn, those that have sent nothing yet outside of the queue. A handshake costs a millisecond
+    /// of a processor and some 40 KiB meanwhile: with a limit those who are served already keep their pace when
+    /// thousands come back at the same moment. Whoever begins a handshake and does not go on holds a turn until
+    /// the listener's time limit: make the limit larger than what strangers can waste.
+    pub fn max_handshakes(mut self, most: usize) -> Self {
+        self.max_handshakes = Some(most);
         self
     }
 
@@ -157,13 +183,13 @@ impl Builder {
     /// Which connections begin with a PROXY header, of version 1 or 2: none unless told otherwise. The
     /// address it names is the peer's from then on, for logs, authorisation and networks alike.
     pub fn proxy_protocol(mut self, proxy: ProxyProtocol) -> Self {
-        self.proxy = proxy;
+        self.manners.proxy = proxy;
         self
     }
 
     /// How long a PROXY header may take: 10 seconds unless told otherwise.
     pub fn proxy_timeout(mut self, limit: Duration) -> Self {
-        self.proxy_timeout = limit;
+        self.manners.limit = limit;
         self
     }
 
@@ -171,21 +197,29 @@ impl Builder {
     /// the sender ([`SendError::Full`](crate::SendError::Full)); a single larger message is taken when
     /// nothing waits.
     pub fn max_queued(mut self, bytes: usize) -> Self {
-        self.max_queued = bytes;
+        self.settings.max_queued = bytes;
+        self
+    }
+
+    /// Between how many bytes that wait a socket counts as writable again and no more
+    /// ([`Socket::writable`](crate::Socket::writable)): 32 KiB and 64 KiB unless told otherwise. Marks above
+    /// [`max_queued`](Self::max_queued) are never reached.
+    pub fn water_marks(mut self, low: usize, high: usize) -> Self {
+        self.settings.marks = (low, high);
         self
     }
 
     /// How long a connection whose handler has returned may take to send what waits: 5 seconds unless
     /// told otherwise.
     pub fn linger(mut self, limit: Duration) -> Self {
-        self.linger = limit;
+        self.settings.linger = limit;
         self
     }
 
     /// Ends sockets that have sent nothing at all after this time; never unless told otherwise. Like all
     /// time limits of sockets it may be exceeded by a quarter.
     pub fn first_byte_timeout(mut self, limit: Duration) -> Self {
-        self.limits.first_byte = Some(limit);
+        self.settings.limits.first_byte = Some(limit);
         self
     }
 
@@ -193,7 +227,7 @@ impl Builder {
     /// otherwise. Recommended: connections whose peer has vanished hold their place until keep-alives
     /// notice.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.limits.idle = Some(limit);
+        self.settings.limits.idle = Some(limit);
         self
     }
 
@@ -201,14 +235,21 @@ impl Builder {
     /// come: 30 seconds unless told otherwise, `None` for never. For handlers of packets
     /// ([`Packets`](crate::Packets)).
     pub fn packet_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.limits.packet = limit.into();
+        self.settings.limits.packet = limit.into();
         self
     }
 
     /// Ends sockets whose peer takes nothing of what waits for this time: 30 seconds unless told
     /// otherwise, `None` for never.
     pub fn write_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.limits.write = limit.into();
+        self.settings.limits.write = limit.into();
+        self
+    }
+
+    /// All four at once. A socket can be given its own
+    /// ([`Socket::set_time_limits`](crate::Socket::set_time_limits)).
+    pub fn time_limits(mut self, limits: TimeLimits) -> Self {
+        self.settings.limits = limits;
         self
     }
 
@@ -244,13 +285,18 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::MaxConnections`] and [`ConfigError::Zero`].
+    /// [`ConfigError`].
     pub fn validate(&self) -> Result<(), ConfigError> {
         let (given, most) = (self.max_connections, Semaphore::MAX_PERMITS);
         if !(1..=most).contains(&given) {
             return Err(ConfigError::MaxConnections { given, most });
         }
+        let (low, high) = self.settings.marks;
+        if low > high {
+            return Err(ConfigError::WaterMarks { low, high });
+        }
         let rate = self.rules.accept_rate;
+        let address_rate = self.rules.address_rate;
         let zeros = [
             ("max_per_address", self.rules.max_per_address == Some(0)),
             ("accept_rate", rate.is_some_and(|rate| rate.per_second == 0)),
@@ -258,6 +304,15 @@ impl Builder {
                 "accept_rate's burst",
                 rate.is_some_and(|rate| rate.burst == 0),
             ),
+            (
+                "accept_rate_per_address",
+                address_rate.is_some_and(|rate| rate.per_second == 0),
+            ),
+            (
+                "accept_rate_per_address's burst",
+                address_rate.is_some_and(|rate| rate.burst == 0),
+            ),
+            ("max_handshakes", self.max_handshakes == Some(0)),
             ("metrics_interval", self.interval.is_zero()),
         ];
         match zeros.into_iter().find(|(_, zero)| *zero) {
@@ -321,11 +376,21 @@ impl Builder {
         self.run(listeners, target, registry, Some(strategy))
     }
 
+    /// Changes a running server ([`ServerHandle::reconfigure`]).
+    pub(crate) fn apply(&self, handle: &ServerHandle) -> Result<(), ConfigError> {
+        self.validate()?;
+        handle
+            .admission
+            .change(self.rules.clone(), self.max_connections);
+        handle.preamble.change(self.manners.clone());
+        handle.registry.change(self.settings);
+        Ok(())
+    }
+
     fn registry(&self) -> (Arc<Registry>, Arc<Shared>) {
         let counters = Arc::new(Shared::default());
         let registry = Registry::new(
-            self.max_queued,
-            self.linger,
+            self.settings,
             CancellationToken::new(),
             Arc::clone(&counters),
         );
@@ -350,14 +415,16 @@ impl Builder {
             self.max_connections,
             Arc::clone(&counters),
         ));
-        let preamble = Arc::new(Preamble::new(self.proxy, self.proxy_timeout, self.at_limit));
+        let preamble = Arc::new(Preamble::new(self.manners));
+        let turns = self
+            .max_handshakes
+            .map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))));
         let (publish, published) = watch::channel(ServerMetrics::default());
         let mut helpers = JoinSet::new();
         if let Some(strategy) = &strategy {
             strategy.on_start();
             let clock = Clock {
                 registry: Arc::clone(&registry),
-                limits: self.limits,
                 interval: self.interval,
                 hook: self.hook,
                 strategy: Arc::clone(strategy),
@@ -371,6 +438,7 @@ impl Builder {
             let accept_loop = AcceptLoop {
                 admission: Arc::clone(&admission),
                 preamble: Arc::clone(&preamble),
+                turns: turns.clone(),
                 counters: Arc::clone(&counters),
                 stopping: registry.stop().clone(),
                 cut_off: cut_off.clone(),
@@ -380,6 +448,8 @@ impl Builder {
         }
         let handle = ServerHandle {
             registry,
+            admission,
+            preamble,
             published,
             failure: Arc::new(Mutex::new(None)),
             addresses,
@@ -399,11 +469,10 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("max_connections", &self.max_connections)
-            .field("at_limit", &self.at_limit)
+            .field("max_handshakes", &self.max_handshakes)
             .field("rules", &self.rules)
-            .field("proxy_protocol", &self.proxy)
-            .field("max_queued", &self.max_queued)
-            .field("time_limits", &self.limits)
+            .field("manners", &self.manners)
+            .field("settings", &self.settings)
             .field("drain_deadline", &self.drain_deadline)
             .finish_non_exhaustive()
     }

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use towline_transport::{ConnectError, ConnectOptions, Endpoint, Established, connect};
 
 use crate::clock::now;
-use crate::registry::Registry;
+use crate::registry::{Registry, Settings};
 use crate::socket::SocketStream;
+use crate::time_limits::TimeLimits;
 
 /// Dials one endpoint, once or again and again, and gives [`SocketStream`]s: the same queue, counters,
 /// hooks and layers as at a server.
@@ -58,8 +59,12 @@ impl Client {
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(30),
             registry: Registry::new(
-                1024 * 1024,
-                Duration::from_secs(5),
+                Settings {
+                    max_queued: 1024 * 1024,
+                    marks: (32 * 1024, 64 * 1024),
+                    linger: Duration::from_secs(5),
+                    limits: TimeLimits::none(),
+                },
                 stop.clone(),
                 Arc::default(),
             ),

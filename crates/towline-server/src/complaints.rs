@@ -187,7 +187,7 @@ impl Complaints {
     }
 
     /// Shows what was counted, if anything was.
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         match std::mem::take(&mut self.held) {
             0 => return,
             1 => tracing::warn!("{}", self.last),

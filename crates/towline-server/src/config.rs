@@ -1,10 +1,11 @@
 //! Settings from a file.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use towline_transport::{Endpoint, ListenOptions, ParseEndpointError};
+use towline_transport::{Endpoint, ListenOptions, ParseEndpointError, TlsConfig, TlsFilesError};
 
 use crate::builder::{Builder, ConfigError};
 use crate::network::{Network, ParseNetworkError};
@@ -40,8 +41,13 @@ pub struct ServerConfig {
     pub tcp: TcpConfig,
     /// Which IP versions the address is for, when it is `host:port`.
     pub mode: Mode,
-    /// [`Builder::max_connections`].
+    /// A certificate and its key, from files: TLS for clients that have no keys of towline's.
+    pub tls: TlsFiles,
+    /// [`Builder::max_connections`]; the original's `max_clients` is the same.
+    #[serde(alias = "max_clients")]
     pub max_connections: Option<usize>,
+    /// [`Builder::max_handshakes`].
+    pub max_handshakes: Option<usize>,
     /// What connections beyond that are told ([`AtLimit::Respond`]).
     pub busy: Option<String>,
     /// [`Builder::max_per_address`].
@@ -50,6 +56,10 @@ pub struct ServerConfig {
     pub accept_rate: Option<u32>,
     /// How many of them at once; as many as in a second unless told otherwise.
     pub accept_burst: Option<u32>,
+    /// [`Builder::accept_rate_per_address`]: connections a second.
+    pub accept_rate_per_address: Option<u32>,
+    /// How many of them at once; as many as in a second unless told otherwise.
+    pub accept_burst_per_address: Option<u32>,
     /// [`Builder::allow`].
     pub allow: Vec<String>,
     /// [`Builder::deny`].
@@ -58,6 +68,8 @@ pub struct ServerConfig {
     pub proxy_from: Vec<String>,
     /// [`Builder::max_queued`].
     pub max_queued: Option<usize>,
+    /// [`Builder::water_marks`], the low one and the high one.
+    pub water_marks: Option<(usize, usize)>,
     /// [`Builder::first_byte_timeout`].
     pub first_byte_timeout: Option<u64>,
     /// [`Builder::idle_timeout`].
@@ -77,6 +89,17 @@ pub struct ServerConfig {
 pub struct TcpConfig {
     /// `host:port`.
     pub address: Option<String>,
+}
+
+/// Where a certificate and its key lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TlsFiles {
+    /// The certificate and its chain, in PEM.
+    pub cert: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub key: Option<PathBuf>,
 }
 
 /// IP versions, as the original names them.
@@ -105,6 +128,20 @@ pub enum ServerConfigError {
         /// Why not.
         source: ParseEndpointError,
     },
+    /// A certificate without a key, or the reverse: never plain text instead.
+    #[error("tls.{0} is missing: a certificate and its key come together or not at all")]
+    HalfTls(&'static str),
+    /// A certificate for an endpoint that does not use it.
+    #[error(
+        "address {address:?} is not tls, and there is a certificate: make it tls:// or HOST:PORT, or leave tls out"
+    )]
+    NotTls {
+        /// What was set.
+        address: String,
+    },
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFilesError),
     /// The address is of another IP version than the mode.
     #[error("address {address:?} is not of the IP version that mode {mode:?} is for")]
     Mode {
@@ -134,16 +171,24 @@ impl ServerConfig {
     ///
     /// # Errors
     ///
-    /// [`ServerConfigError::Address`] and [`ServerConfigError::Mode`].
+    /// [`ServerConfigError::Address`], [`ServerConfigError::Mode`], [`ServerConfigError::HalfTls`] and
+    /// [`ServerConfigError::NotTls`].
     pub fn endpoint(&self) -> Result<Endpoint, ServerConfigError> {
         let address = self
             .address
             .as_deref()
             .or(self.tcp.address.as_deref())
             .unwrap_or(DEFAULT_ADDRESS);
-        let text = match address.contains("://") {
-            true => address.to_owned(),
-            false => format!("tcp://{}", self.with_mode(address)?),
+        let certified = self.tls_files()?.is_some();
+        let text = match address.split_once("://") {
+            Some((scheme, _)) if certified && scheme != "tls" => {
+                return Err(ServerConfigError::NotTls {
+                    address: address.to_owned(),
+                });
+            }
+            Some(_) => address.to_owned(),
+            None if certified => format!("tls://{}", self.with_mode(address)?),
+            None => format!("tcp://{}", self.with_mode(address)?),
         };
         text.parse().map_err(|source| ServerConfigError::Address {
             address: address.to_owned(),
@@ -151,9 +196,42 @@ impl ServerConfig {
         })
     }
 
-    /// How to listen there: `options`, and what the mode says.
-    pub fn listen_options(&self, options: ListenOptions) -> ListenOptions {
-        options.ipv6_only(self.mode == Mode::Ipv6Only)
+    /// How to listen there: `options`, and what the mode and the certificate say. To exchange the certificate
+    /// later, keep the [`TlsConfig`](Self::tls_config) instead and give it its files again.
+    ///
+    /// # Errors
+    ///
+    /// As [`tls_config`](Self::tls_config).
+    pub fn listen_options(
+        &self,
+        options: ListenOptions,
+    ) -> Result<ListenOptions, ServerConfigError> {
+        let options = options.ipv6_only(self.mode == Mode::Ipv6Only);
+        Ok(match self.tls_config()? {
+            Some(tls) => options.tls_config(tls),
+            None => options,
+        })
+    }
+
+    /// What the certificate and its key make, if there are any.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerConfigError::HalfTls`] and [`ServerConfigError::Tls`].
+    pub fn tls_config(&self) -> Result<Option<TlsConfig>, ServerConfigError> {
+        let Some((cert, key)) = self.tls_files()? else {
+            return Ok(None);
+        };
+        Ok(Some(TlsConfig::from_pem_files(cert, key)?))
+    }
+
+    fn tls_files(&self) -> Result<Option<(&Path, &Path)>, ServerConfigError> {
+        match (&self.tls.cert, &self.tls.key) {
+            (Some(cert), Some(key)) => Ok(Some((cert, key))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(ServerConfigError::HalfTls("key")),
+            (None, Some(_)) => Err(ServerConfigError::HalfTls("cert")),
+        }
     }
 
     /// Everything else.
@@ -182,8 +260,18 @@ impl ServerConfig {
         if let Some(rate) = self.accept_rate {
             builder = builder.accept_rate(rate, self.accept_burst.unwrap_or(rate));
         }
+        if let Some(rate) = self.accept_rate_per_address {
+            let burst = self.accept_burst_per_address.unwrap_or(rate);
+            builder = builder.accept_rate_per_address(rate, burst);
+        }
+        if let Some(most) = self.max_handshakes {
+            builder = builder.max_handshakes(most);
+        }
         if let Some(bytes) = self.max_queued {
             builder = builder.max_queued(bytes);
+        }
+        if let Some((low, high)) = self.water_marks {
+            builder = builder.water_marks(low, high);
         }
         if let Some(limit) = self.first_byte_timeout {
             builder = builder.first_byte_timeout(seconds(limit));
@@ -280,6 +368,12 @@ mod tests {
             (r#"{"proxy_from": ["all"]}"#, "proxy_from: \"all\""),
             (r#"{"max_connections": 0}"#, "max_connections is 0"),
             (r#"{"accept_rate": 5, "accept_burst": 0}"#, "burst"),
+            (
+                r#"{"accept_rate_per_address": 0}"#,
+                "accept_rate_per_address is 0",
+            ),
+            (r#"{"max_handshakes": 0}"#, "max_handshakes is 0"),
+            (r#"{"water_marks": [9, 3]}"#, "water_marks are 9 and 3"),
         ] {
             let error = config(text).builder().unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -288,9 +382,31 @@ mod tests {
         assert!(misspelt.unwrap_err().to_string().contains("max_conections"));
     }
 
+    /// docs/wire L37: the original speaks plain text then.
+    #[test]
+    fn half_a_certificate_is_an_error_and_never_plain_text() {
+        for (text, part) in [
+            (r#"{"tls": {"cert": "a.crt"}}"#, "tls.key is missing"),
+            (r#"{"tls": {"key": "a.key"}}"#, "tls.cert is missing"),
+            (
+                r#"{"address": "tcp://[::]:1", "tls": {"cert": "a", "key": "b"}}"#,
+                "is not tls",
+            ),
+        ] {
+            let error = config(text).endpoint().unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        let both =
+            config(r#"{"address": "[::]:1", "tls": {"cert": "none.crt", "key": "none.key"}}"#);
+        assert_eq!(both.endpoint().unwrap().to_string(), "tls://[::]:1");
+        let error = both.listen_options(ListenOptions::new()).unwrap_err();
+        assert!(error.to_string().contains("none.crt"), "{error}");
+    }
+
     #[test]
     fn every_setting_reaches_the_builder() {
-        let text = r#"{ "max_connections": 7, "busy": "later", "max_per_address": 3, "accept_rate": 5,
+        let text = r#"{ "max_clients": 7, "max_handshakes": 8, "accept_rate_per_address": 2,
+            "accept_burst_per_address": 6, "water_marks": [100, 200], "busy": "later", "max_per_address": 3, "accept_rate": 5,
             "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"], "proxy_from": ["10.2.0.1"],
             "max_queued": 1000, "first_byte_timeout": 1, "idle_timeout": 2, "packet_timeout": 0,
             "write_timeout": 4, "drain_deadline": 5 }"#;
@@ -299,6 +415,9 @@ mod tests {
         let network = |text: &str| text.parse::<Network>().unwrap();
         let by_hand = Server::builder()
             .max_connections(7)
+            .max_handshakes(8)
+            .accept_rate_per_address(2, 6)
+            .water_marks(100, 200)
             .at_limit(AtLimit::Respond("later".into()))
             .max_per_address(3)
             .accept_rate(5, 5)

@@ -19,6 +19,9 @@ pub struct Counters {
     pub refused_at_address_limit: u64,
     /// Connections closed at once because too many came (`Builder::accept_rate`).
     pub refused_at_rate: u64,
+    /// Connections closed at once because too many came from their address
+    /// (`Builder::accept_rate_per_address`).
+    pub refused_at_address_rate: u64,
     /// Connections closed at once because of their network (`Builder::allow`, `Builder::deny`).
     pub refused_networks: u64,
     /// Connections of proxies whose header was missing, malformed or not believed.
@@ -33,6 +36,22 @@ pub struct Counters {
     pub accept_errors: u64,
 }
 
+impl Counters {
+    /// Connections that were not served, each cause by a word for the labels of metrics.
+    pub fn refused(&self) -> [(&'static str, u64); 8] {
+        [
+            ("limit", self.refused_at_limit),
+            ("address_limit", self.refused_at_address_limit),
+            ("rate", self.refused_at_rate),
+            ("address_rate", self.refused_at_address_rate),
+            ("network", self.refused_networks),
+            ("proxy_header", self.refused_proxy_headers),
+            ("handshake", self.handshake_failures),
+            ("authorisation", self.not_authorised),
+        ]
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     accepted: AtomicU64,
@@ -40,6 +59,7 @@ pub(crate) struct Shared {
     refused_at_limit: AtomicU64,
     refused_at_address_limit: AtomicU64,
     refused_at_rate: AtomicU64,
+    refused_at_address_rate: AtomicU64,
     refused_networks: AtomicU64,
     refused_proxy_headers: AtomicU64,
     handshake_failures: AtomicU64,
@@ -57,6 +77,7 @@ impl Shared {
             refused_at_limit: read(&self.refused_at_limit),
             refused_at_address_limit: read(&self.refused_at_address_limit),
             refused_at_rate: read(&self.refused_at_rate),
+            refused_at_address_rate: read(&self.refused_at_address_rate),
             refused_networks: read(&self.refused_networks),
             refused_proxy_headers: read(&self.refused_proxy_headers),
             handshake_failures: read(&self.handshake_failures),
@@ -78,6 +99,7 @@ impl Shared {
             Refusal::Limit => &self.refused_at_limit,
             Refusal::AddressLimit => &self.refused_at_address_limit,
             Refusal::Rate => &self.refused_at_rate,
+            Refusal::AddressRate => &self.refused_at_address_rate,
             Refusal::Network => &self.refused_networks,
         };
         counter.fetch_add(1, Ordering::Relaxed);

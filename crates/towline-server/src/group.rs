@@ -100,6 +100,19 @@ impl Group {
         self.0.broadcaster.broadcast(message, self.sockets()).await
     }
 
+    /// Sends a message about `key` to all members ([`Broadcaster::broadcast_about`]).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Broadcaster::broadcast`].
+    pub async fn send_about(&self, key: u64, message: impl Into<Bytes>) -> BroadcastReport {
+        let _turn = self.0.turn.lock().await;
+        self.0
+            .broadcaster
+            .broadcast_about(key, message, self.sockets())
+            .await
+    }
+
     /// Sends `message` to all members but one.
     ///
     /// # Cancel safety

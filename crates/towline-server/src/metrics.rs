@@ -142,16 +142,7 @@ impl ServerMetrics {
         counter!("towline_server_accepted_total").absolute(accepts.accepted);
         counter!("towline_server_accept_errors_total").absolute(accepts.accept_errors);
         counter!("towline_server_handler_panics_total").absolute(accepts.handler_panics);
-        let refused = [
-            ("limit", accepts.refused_at_limit),
-            ("address_limit", accepts.refused_at_address_limit),
-            ("rate", accepts.refused_at_rate),
-            ("network", accepts.refused_networks),
-            ("proxy_header", accepts.refused_proxy_headers),
-            ("handshake", accepts.handshake_failures),
-            ("authorisation", accepts.not_authorised),
-        ];
-        for (cause, count) in refused {
+        for (cause, count) in accepts.refused() {
             counter!("towline_server_refused_total", "cause" => cause).absolute(count);
         }
     }

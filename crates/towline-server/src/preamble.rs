@@ -2,6 +2,7 @@
 //! room for.
 
 use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,10 +36,17 @@ pub enum AtLimit {
 }
 
 pub(crate) struct Preamble {
-    proxy: ProxyProtocol,
-    limit: Duration,
-    at_limit: AtLimit,
-    farewells: std::sync::Arc<Semaphore>,
+    manners: RwLock<Arc<Manners>>,
+    farewells: Arc<Semaphore>,
+}
+
+/// What is asked of connections, and said to them, before they are served.
+#[derive(Clone, Debug)]
+pub(crate) struct Manners {
+    pub(crate) proxy: ProxyProtocol,
+    /// How long a proxy's header may take.
+    pub(crate) limit: Duration,
+    pub(crate) at_limit: AtLimit,
 }
 
 /// What a connection that is turned away is told.
@@ -61,31 +69,36 @@ pub(crate) enum PreambleError {
 }
 
 impl Preamble {
-    pub(crate) fn new(proxy: ProxyProtocol, limit: Duration, at_limit: AtLimit) -> Self {
+    pub(crate) fn new(manners: Manners) -> Self {
         Self {
-            proxy,
-            limit,
-            at_limit,
-            farewells: std::sync::Arc::new(Semaphore::new(FAREWELLS)),
+            manners: RwLock::new(Arc::new(manners)),
+            farewells: Arc::new(Semaphore::new(FAREWELLS)),
         }
     }
 
+    /// Goes by others from now on.
+    pub(crate) fn change(&self, manners: Manners) {
+        *self.manners.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(manners);
+    }
+
+    fn manners(&self) -> Arc<Manners> {
+        Arc::clone(&self.manners.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn waits_for_a_place(&self) -> bool {
-        self.at_limit == AtLimit::Wait
+        self.manners().at_limit == AtLimit::Wait
     }
 
     /// Whether a connection from there begins with a proxy's header.
     pub(crate) fn is_proxy(&self, address: Option<IpAddr>) -> bool {
-        self.proxy.expected_from(address)
+        self.manners().proxy.expected_from(address)
     }
 
     pub(crate) fn said_at_limit(&self, refusal: Refusal) -> Option<Farewell> {
-        match &self.at_limit {
+        match &self.manners().at_limit {
             AtLimit::Respond(bytes) if refusal == Refusal::Limit => Some(Farewell {
                 bytes: bytes.clone(),
-                _turn: std::sync::Arc::clone(&self.farewells)
-                    .try_acquire_owned()
-                    .ok()?,
+                _turn: Arc::clone(&self.farewells).try_acquire_owned().ok()?,
             }),
             _ => None,
         }
@@ -100,9 +113,10 @@ impl Preamble {
         let Some(raw) = incoming.raw() else {
             return Err(PreambleError::Ended);
         };
-        let header = timeout(self.limit, read(raw))
+        let limit = self.manners().limit;
+        let header = timeout(limit, read(raw))
             .await
-            .map_err(|_| PreambleError::TimedOut(self.limit))??;
+            .map_err(|_| PreambleError::TimedOut(limit))??;
         if let Some(source) = header.source {
             let address = source.ip();
             admission

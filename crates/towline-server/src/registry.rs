@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::complaints::Complaints;
 use crate::counters;
 use crate::socket::{CloseReason, Inner, Socket, Traffic, WeakSocket};
+use crate::time_limits::TimeLimits;
 
 /// Sockets are spread over so many locks.
 const SHARDS: usize = 16;
@@ -21,8 +22,10 @@ const SHARDS: usize = 16;
 pub(crate) struct Registry {
     next_id: AtomicU64,
     sockets: [Mutex<HashMap<u64, WeakSocket>>; SHARDS],
-    max_queued: usize,
-    linger: Duration,
+    settings: RwLock<Settings>,
+    /// The shortest limit that a socket has of its own, in nanoseconds.
+    shortest: AtomicU64,
+    limits_changed: Notify,
     connections: Gauge,
     tasks: Gauge,
     /// Told when the last task has ended.
@@ -37,6 +40,19 @@ pub(crate) struct Registry {
     stop: CancellationToken,
     pub(crate) counters: Arc<counters::Shared>,
     panics: Mutex<Complaints>,
+    ended_badly: Mutex<Complaints>,
+}
+
+/// What can be changed while sockets live.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Bytes that may wait for one socket.
+    pub(crate) max_queued: usize,
+    /// Below and above which a socket is told to be writable, or not.
+    pub(crate) marks: (usize, usize),
+    /// How long a connection whose handler has returned may take to send what waits.
+    pub(crate) linger: Duration,
+    pub(crate) limits: TimeLimits,
 }
 
 /// What the read loops of all connections have done.
@@ -85,16 +101,16 @@ impl Gauge {
 
 impl Registry {
     pub(crate) fn new(
-        max_queued: usize,
-        linger: Duration,
+        settings: Settings,
         stop: CancellationToken,
         counters: Arc<counters::Shared>,
     ) -> Arc<Self> {
         Arc::new(Self {
             next_id: AtomicU64::new(1),
             sockets: Default::default(),
-            max_queued,
-            linger,
+            settings: RwLock::new(settings),
+            shortest: AtomicU64::new(u64::MAX),
+            limits_changed: Notify::new(),
             connections: Gauge::default(),
             tasks: Gauge::default(),
             idle: Notify::new(),
@@ -107,6 +123,7 @@ impl Registry {
             stop,
             counters,
             panics: Mutex::new(Complaints::new("panics")),
+            ended_badly: Mutex::new(Complaints::new("connections that ended badly")),
         })
     }
 
@@ -114,13 +131,68 @@ impl Registry {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) const fn max_queued(&self) -> usize {
-        self.max_queued
+    fn settings(&self) -> Settings {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a connection whose handler has returned may take to send what waits.
-    pub(crate) const fn linger(&self) -> Duration {
-        self.linger
+    /// Goes by others from now on.
+    pub(crate) fn change(&self, settings: Settings) {
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+        self.limits_changed.notify_one();
+    }
+
+    pub(crate) fn max_queued(&self) -> usize {
+        self.settings().max_queued
+    }
+
+    pub(crate) fn marks(&self) -> (usize, usize) {
+        self.settings().marks
+    }
+
+    pub(crate) fn linger(&self) -> Duration {
+        self.settings().linger
+    }
+
+    pub(crate) fn time_limits(&self) -> TimeLimits {
+        self.settings().limits
+    }
+
+    /// The shortest limit of the server, and of the sockets that have their own.
+    pub(crate) fn shortest_limit(&self) -> Option<Duration> {
+        let own = match self.shortest.load(Ordering::Acquire) {
+            u64::MAX => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        };
+        own.into_iter().chain(self.time_limits().shortest()).min()
+    }
+
+    /// A socket has limits of its own now.
+    pub(crate) fn has_limits(&self, shortest: Option<Duration>) {
+        let Some(shortest) = shortest else { return };
+        let nanos = u64::try_from(shortest.as_nanos()).unwrap_or(u64::MAX);
+        if self.shortest.fetch_min(nanos, Ordering::AcqRel) > nanos {
+            self.limits_changed.notify_one();
+        }
+    }
+
+    /// Before a look at all of them: what they have is found anew.
+    pub(crate) fn forget_shortest(&self) {
+        self.shortest.store(u64::MAX, Ordering::Release);
+    }
+
+    /// What they have, after it. Who has come by one meanwhile has said so.
+    pub(crate) fn found_shortest(&self, shortest: Option<Duration>) {
+        let nanos = shortest.and_then(|least| u64::try_from(least.as_nanos()).ok());
+        self.shortest
+            .fetch_min(nanos.unwrap_or(u64::MAX), Ordering::AcqRel);
+    }
+
+    /// Waits for a change that may bring the next look forward.
+    pub(crate) async fn limits_changed(&self) {
+        self.limits_changed.notified().await;
     }
 
     pub(crate) fn enter(&self, id: u64, socket: WeakSocket) {
@@ -250,9 +322,21 @@ impl Registry {
         }
     }
 
-    /// Shows panics that were counted and not shown.
-    pub(crate) fn show_panics(&self) {
+    /// Shows how a connection ended badly, at most once a second.
+    pub(crate) fn ended_badly(&self, text: String) {
+        lock(&self.ended_badly).note(text);
+    }
+
+    /// Shows what was counted and not shown.
+    pub(crate) fn show_complaints(&self) {
         lock(&self.panics).flush_if_due();
+        lock(&self.ended_badly).flush_if_due();
+    }
+
+    /// The same at the end, whenever the last was shown.
+    pub(crate) fn show_all_complaints(&self) {
+        lock(&self.panics).flush();
+        lock(&self.ended_badly).flush();
     }
 
     fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, WeakSocket>> {

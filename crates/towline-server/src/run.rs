@@ -1,6 +1,8 @@
 //! Servers until somebody presses a key.
 
+use std::future::pending;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -44,7 +46,64 @@ pub async fn run_until_signal(
 ) -> Result<Drained, RunError> {
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     let servers = servers.into_iter().collect();
-    run_until(servers, drain_deadline, async || signals.next().await).await
+    let ends = async || signals.next().await;
+    run_until(
+        servers,
+        drain_deadline,
+        ends,
+        async || pending().await,
+        async || {},
+    )
+    .await
+}
+
+/// As [`run_until_signal`], and calls `reload` each time SIGHUP comes, where there are signals: to read
+/// certificates and settings again, and hand them to [`TlsConfig`](towline_transport::TlsConfig),
+/// `LiveIdentity` and [`ServerHandle::reconfigure`](crate::ServerHandle::reconfigure). Connections are left
+/// alone. Signals that come while it runs are one more reload when it is done.
+///
+/// ```no_run
+/// # async fn run(server: towline_server::Server) -> Result<(), towline_server::RunError> {
+/// use towline_server::{Server, run_until_signal_reloading};
+///
+/// let handle = server.handle();
+/// let drained = run_until_signal_reloading([server], std::time::Duration::from_secs(10), async || {
+///     let most = std::fs::read_to_string("max_connections").ok();
+///     let Some(most) = most.and_then(|text| text.trim().parse().ok()) else { return };
+///     if let Err(error) = handle.reconfigure(&Server::builder().max_connections(most)) {
+///         eprintln!("the old settings stay: {error}");
+///     }
+/// })
+/// .await?;
+/// println!("{} connections were cut off", drained.cut_off);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`run_until_signal`].
+///
+/// # Cancel safety
+///
+/// As [`run_until_signal`].
+pub async fn run_until_signal_reloading(
+    servers: impl IntoIterator<Item = Server>,
+    drain_deadline: Duration,
+    reload: impl AsyncFnMut(),
+) -> Result<Drained, RunError> {
+    let mut signals = Signals::new().map_err(RunError::Signals)?;
+    let mut hangups = Hangups::new().map_err(RunError::Signals)?;
+    let servers = servers.into_iter().collect();
+    let ends = async || signals.next().await;
+    run_until(
+        servers,
+        drain_deadline,
+        ends,
+        async || hangups.next().await,
+        reload,
+    )
+    .await
 }
 
 /// The same for any signal.
@@ -52,15 +111,24 @@ async fn run_until(
     servers: Vec<Server>,
     drain_deadline: Duration,
     mut signal: impl AsyncFnMut(),
+    mut hangup: impl AsyncFnMut(),
+    mut reload: impl AsyncFnMut(),
 ) -> Result<Drained, RunError> {
     let handles: Vec<_> = servers.iter().map(Server::handle).collect();
     let mut asked = JoinSet::new();
     for server in &servers {
         asked.spawn(server.stopping().cancelled_owned());
     }
+    let mut reloads = pin!(async {
+        loop {
+            hangup().await;
+            reload().await;
+        }
+    });
     tokio::select! {
         () = signal() => tracing::info!("stopping: connections may finish, a second signal cuts them off"),
         Some(_) = asked.join_next() => {}
+        () = &mut reloads => {}
     }
     let mut ends = JoinSet::new();
     for server in servers {
@@ -133,10 +201,41 @@ impl Signals {
     }
 }
 
+#[cfg(unix)]
+struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Hangups;
+
+#[cfg(not(unix))]
+impl Hangups {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        pending::<()>().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
-
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::mpsc;
     use towline_transport::{ConnectOptions, Endpoint, ListenOptions, Listener, connect};
 
@@ -151,7 +250,7 @@ mod tests {
             .await
             .unwrap();
         // Ends for nobody.
-        let stubborn = TaskPerConnection::new(|_stream| pending::<()>());
+        let stubborn = TaskPerConnection::new(async |_stream| pending::<()>().await);
         let server = Server::builder().start([listener], stubborn).unwrap();
         (server, endpoint)
     }
@@ -166,9 +265,11 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let (signals, mut signal) = mpsc::unbounded_channel::<()>();
-        let run = tokio::spawn(run_until(vec![server], LONG, async move || {
+        let ends = async move || {
             signal.recv().await;
-        }));
+        };
+        let run = run_until(vec![server], LONG, ends, pending, async || {});
+        let run = tokio::spawn(run);
         signals.send(()).unwrap();
         tokio::time::sleep(LONG / 2).await;
         assert!(!run.is_finished());
@@ -183,9 +284,49 @@ mod tests {
     async fn the_first_server_that_is_aborted_ends_all_with_its_reason() {
         let ((first, _), (second, _)) = (server("first").await, server("second").await);
         let handle = second.handle();
-        let run = tokio::spawn(run_until(vec![first, second], LONG, pending));
+        let run = run_until(vec![first, second], LONG, pending, pending, async || {});
+        let run = tokio::spawn(run);
         handle.abort("the disk is full");
         let error = run.await.unwrap().unwrap_err();
         assert!(error.to_string().contains("the disk is full"), "{error}");
+    }
+
+    /// docs/wire L53: each hangup is a reload, after which everybody is still there.
+    #[tokio::test(start_paused = true)]
+    async fn a_hangup_reloads_and_leaves_connections_alone() {
+        let (server, endpoint) = server("hangup").await;
+        let handle = server.handle();
+        let mut client = connect(&endpoint, &ConnectOptions::new()).await.unwrap();
+        while handle.metrics().connections == 0 {
+            tokio::task::yield_now().await;
+        }
+        let (hangups, mut hangup) = mpsc::unbounded_channel::<()>();
+        let (reloads, mut reloaded) = mpsc::unbounded_channel::<()>();
+        let changing = handle.clone();
+        let run = run_until(
+            vec![server],
+            LONG,
+            pending,
+            async move || {
+                hangup.recv().await.unwrap();
+            },
+            async move || {
+                changing
+                    .reconfigure(&Server::builder().max_connections(1))
+                    .unwrap();
+                reloads.send(()).unwrap();
+            },
+        );
+        let run = tokio::spawn(run);
+        for _ in 0..2 {
+            hangups.send(()).unwrap();
+            reloaded.recv().await.unwrap();
+        }
+        assert_eq!(handle.metrics().connections, 1);
+        // One more than there may be now.
+        let mut refused = connect(&endpoint, &ConnectOptions::new()).await.unwrap();
+        assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
+        client.write_all(b"still here").await.unwrap();
+        run.abort();
     }
 }

@@ -12,9 +12,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::builder::Builder;
+use crate::admission::Admission;
+use crate::builder::{Builder, ConfigError};
 use crate::counters::Counters;
 use crate::metrics::ServerMetrics;
+use crate::preamble::Preamble;
 use crate::registry::Registry;
 use crate::socket::Socket;
 use crate::strategy::Strategy;
@@ -48,6 +50,8 @@ pub struct Server {
 #[derive(Clone)]
 pub struct ServerHandle {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) preamble: Arc<Preamble>,
     pub(crate) published: watch::Receiver<ServerMetrics>,
     pub(crate) failure: Arc<Mutex<Option<Failure>>>,
     pub(crate) addresses: Arc<[String]>,
@@ -81,6 +85,19 @@ impl ServerHandle {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// Goes by other settings from now on: limits for connections and rates, networks, PROXY headers, queues,
+    /// water marks and time limits. Who is connected stays, below new limits or not; time limits and queues
+    /// are theirs as well. What makes the server what it is stays: listeners, strategy, authorisation,
+    /// handshakes at a time, intervals and hooks. For a program that reads its configuration again
+    /// ([`run_until_signal_reloading`](crate::run_until_signal_reloading)).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]; nothing has changed.
+    pub fn reconfigure(&self, settings: &Builder) -> Result<(), ConfigError> {
+        settings.apply(self)
     }
 
     /// The sockets that live now, in the order in which they were accepted.
@@ -238,6 +255,7 @@ impl Server {
                 }
             }
         }
+        registry.show_all_complaints();
         total.cut_off += left as usize;
         total.finished += sockets.saturating_sub(left) as usize;
         total

@@ -10,9 +10,12 @@ use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
+use tokio_util::sync::CancellationToken;
 use towline_codec::framing::FramingProtocol;
 use towline_identity::Peer;
 use towline_transport::Remote;
+
+use crate::time_limits::TimeLimits;
 
 pub use closing::CloseReason;
 pub use output::{Pushed, SendError};
@@ -77,6 +80,40 @@ impl Socket {
     /// Bytes that wait to be written.
     pub fn queued(&self) -> usize {
         self.0.queued()
+    }
+
+    /// Whether more should be sent: false from when more than the high water mark waits until no more
+    /// than the low one does ([`Builder::water_marks`](crate::Builder::water_marks)), and when it has
+    /// ended. Advice only: [`send`](Self::send) has a limit of its own.
+    pub fn is_writable(&self) -> bool {
+        self.0.is_writable()
+    }
+
+    /// Waits until it [is writable](Self::is_writable): for producers that go on only when somebody takes
+    /// what they make.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn writable(&self) -> Result<(), SendError> {
+        self.0.wait_for(Room::Some).await
+    }
+
+    /// How long it may take for what: the server's limits, unless it has its own.
+    pub fn time_limits(&self) -> TimeLimits {
+        let own = self.0.own_limits();
+        own.unwrap_or_else(|| self.0.registry.time_limits())
+    }
+
+    /// Gives it limits of its own. They count from when it has them for what is under way; a server's
+    /// change of settings leaves them alone. Sockets of a [`Client`](crate::Client) have nobody who looks
+    /// at their time.
+    pub fn set_time_limits(&self, limits: TimeLimits) {
+        self.0.set_limits(limits);
     }
 
     /// Sends `bytes` as one message: at once if nothing waits, else behind what waits. Never blocks.
@@ -185,6 +222,12 @@ impl Socket {
     /// Cancel safe.
     pub async fn stopping(&self) {
         self.0.registry.stop().cancelled().await;
+    }
+
+    /// What is cancelled when the server is asked to stop, as [`stopping`](Self::stopping) waits for: to be
+    /// handed on.
+    pub fn stopping_token(&self) -> CancellationToken {
+        self.0.registry.stop().clone()
     }
 
     /// Calls `hook` once when the connection ends, or now if it has ended. Hooks run in the reverse order

@@ -54,6 +54,7 @@ mod session;
 mod swp;
 mod tcp;
 mod tls;
+mod tls_config;
 #[cfg(unix)]
 mod unix;
 
@@ -66,6 +67,9 @@ pub use established::{Established, Remote, Stream};
 pub use listen::{AcceptError, Incoming, ListenError, ListenOptions, Listener};
 pub use psk::Records;
 pub use session::connect_session;
+pub use tls_config::{TlsConfig, TlsFilesError};
+/// The rustls whose configurations [`TlsConfig`] takes.
+pub use tokio_rustls::rustls;
 pub use towline_identity::tls::TlsProblem;
 pub use towline_identity::{Authorisation, Peer, PublicKey, Trust, Verdict};
 

@@ -13,13 +13,15 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use towline_identity::{Authorisation, LiveIdentity, Trust};
 
-use self::bind::{bind_error, bind_first, bind_tcp, bind_udp, server_tls};
+use self::bind::{bind_error, bind_first, bind_tcp, bind_udp, handshakes, server_tls};
 use self::incoming::Raw;
 use self::sealing::Sealing;
 use crate::endpoint::{Address, Endpoint};
 use crate::established::Remote;
 use crate::psk::Records;
-use crate::server_tls::ServerTls;
+use crate::server_tls::{Handshakes, ServerTls};
+use crate::tls::Allowance;
+use crate::tls_config::TlsConfig;
 use crate::{mem, quic, swp, tcp};
 
 pub use self::error::{AcceptError, ListenError};
@@ -35,7 +37,9 @@ pub struct ListenOptions {
     identity: Option<LiveIdentity>,
     trust: Trust,
     authorisation: Authorisation,
+    tls_config: Option<TlsConfig>,
     handshake_timeout: Duration,
+    tls_read_buffer: usize,
     sharing: tcp::Sharing,
     records: Records,
 }
@@ -46,7 +50,9 @@ impl Default for ListenOptions {
             identity: None,
             trust: Trust::default(),
             authorisation: Authorisation::default(),
+            tls_config: None,
             handshake_timeout: Duration::from_secs(20),
+            tls_read_buffer: 16 * 1024,
             sharing: tcp::Sharing::default(),
             records: Records::default(),
         }
@@ -104,6 +110,22 @@ impl ListenOptions {
         self
     }
 
+    /// Shakes hands by this configuration instead of an identity, on `tls`, `tls+udp` and `tls+nats`: for
+    /// clients that have no keys of towline's. Trust has no say then; whom the configuration lets in is
+    /// judged by [`authorise`](Self::authorise) when the handshake is done.
+    pub fn tls_config(mut self, config: impl Into<TlsConfig>) -> Self {
+        self.tls_config = Some(config.into());
+        self
+    }
+
+    /// How many bytes a TLS connection reads ahead of what it decrypts: 16 KiB unless told otherwise, a
+    /// record. It is the larger part of what an idle connection costs; with 128 KiB a file comes in with a
+    /// fifth of the system calls. A buffer of 0 reads 4 KiB at a time.
+    pub fn tls_read_buffer(mut self, bytes: usize) -> Self {
+        self.tls_read_buffer = bytes;
+        self
+    }
+
     /// What the records of the pre-shared-key layer hold, where the endpoint asks for it. The default
     /// is bytes.
     pub fn records(mut self, records: Records) -> Self {
@@ -119,17 +141,24 @@ pub struct Listener {
     socket: Socket,
     local: Endpoint,
     authorisation: Authorisation,
-    handshake_timeout: Duration,
+    allowance: Allowance,
     sealing: Option<Arc<Sealing>>,
+}
+
+/// A socket that somebody else has bound.
+pub(crate) enum Bound {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixListener),
 }
 
 enum Socket {
     Tcp(TcpListener),
-    Tls(TcpListener, ServerTls),
+    Tls(TcpListener, Handshakes),
     #[cfg(unix)]
     Unix(crate::unix::Listener),
     Mem(mem::Listener),
-    Session(swp::Listener, Option<ServerTls>),
+    Session(swp::Listener, Option<Handshakes>),
     Quic(quic::Listener, ServerTls),
 }
 
@@ -152,11 +181,12 @@ impl Listener {
         Self::with_socket(endpoint, options, None).await
     }
 
-    /// As [`bind`](Self::bind), on a TCP socket that is bound already if there is one.
+    /// As [`bind`](Self::bind), on a socket that is bound already if there is one: of TCP or Unix, as the
+    /// endpoint says.
     pub(crate) async fn with_socket(
         endpoint: &Endpoint,
         options: &ListenOptions,
-        bound: Option<TcpListener>,
+        bound: Option<Bound>,
     ) -> Result<Self, ListenError> {
         let endpoint = endpoint.without_fragment();
         if endpoint.multiplexer().is_some() {
@@ -171,16 +201,16 @@ impl Listener {
         let (socket, local) = match &endpoint.address {
             Address::Tcp { host, port } => {
                 let (listener, port) = match bound {
-                    Some(bound) => (bound, *port),
-                    None => bind_tcp(&endpoint, host, *port, options.sharing).await?,
+                    Some(Bound::Tcp(bound)) => (bound, *port),
+                    _ => bind_tcp(&endpoint, host, *port, options.sharing).await?,
                 };
                 (Socket::Tcp(listener), endpoint.clone().with_port(port))
             }
             Address::Tls { host, port, cipher } => {
-                let settings = server_tls(&endpoint, *cipher, options)?;
+                let settings = handshakes(&endpoint, *cipher, options)?;
                 let (listener, port) = match bound {
-                    Some(bound) => (bound, *port),
-                    None => bind_tcp(&endpoint, host, *port, options.sharing).await?,
+                    Some(Bound::Tcp(bound)) => (bound, *port),
+                    _ => bind_tcp(&endpoint, host, *port, options.sharing).await?,
                 };
                 (
                     Socket::Tls(listener, settings),
@@ -189,8 +219,11 @@ impl Listener {
             }
             #[cfg(unix)]
             Address::Unix { path } => {
-                let listener = crate::unix::Listener::bind(path)
-                    .map_err(|error| bind_error(&endpoint, error))?;
+                let listener = match bound {
+                    Some(Bound::Unix(bound)) => crate::unix::Listener::adopt(bound, path),
+                    _ => crate::unix::Listener::bind(path)
+                        .map_err(|error| bind_error(&endpoint, error))?,
+                };
                 (Socket::Unix(listener), endpoint)
             }
             #[cfg(not(unix))]
@@ -206,7 +239,7 @@ impl Listener {
             }
             Address::Udp { host, port, tls } => {
                 let tls = tls
-                    .map(|cipher| server_tls(&endpoint, cipher, options))
+                    .map(|cipher| handshakes(&endpoint, cipher, options))
                     .transpose()?;
                 let (listener, port) = bind_udp(&endpoint, host, *port).await?;
                 (
@@ -233,7 +266,7 @@ impl Listener {
             Address::Nats(nats) => {
                 let tls = nats
                     .tls
-                    .map(|cipher| server_tls(&endpoint, cipher, options))
+                    .map(|cipher| handshakes(&endpoint, cipher, options))
                     .transpose()?;
                 let listener = swp::Listener::bind_nats(nats, BROKER_LIMIT)
                     .await
@@ -250,7 +283,10 @@ impl Listener {
             socket,
             local,
             authorisation: options.authorisation.clone(),
-            handshake_timeout: options.handshake_timeout,
+            allowance: Allowance {
+                time: options.handshake_timeout,
+                read_buffer: options.tls_read_buffer,
+            },
             sealing,
         })
     }
@@ -279,7 +315,7 @@ impl Listener {
             Socket::Tls(listener, settings) => {
                 let (stream, address) = listener.accept().await?;
                 (
-                    Raw::Tls(stream, settings.acceptor()),
+                    Raw::Tls(stream, settings.shaker()),
                     Remote::address(address),
                 )
             }
@@ -310,9 +346,9 @@ impl Listener {
             },
             Socket::Session(listener, settings) => {
                 let opened = listener.accept().await?;
-                let acceptor = settings.as_ref().map(ServerTls::acceptor);
+                let shaker = settings.as_ref().map(Handshakes::shaker);
                 (
-                    Raw::Session(opened.io, acceptor, opened.local),
+                    Raw::Session(opened.io, shaker, opened.local),
                     Remote::Named(opened.remote.into()),
                 )
             }
@@ -321,7 +357,7 @@ impl Listener {
             raw,
             remote,
             authorisation: self.authorisation.clone(),
-            handshake_timeout: self.handshake_timeout,
+            allowance: self.allowance,
             sealing: self.sealing.clone(),
         })
     }

@@ -2,8 +2,34 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio_rustls::rustls::ServerConfig;
 use towline_identity::tls::{Acceptor, TlsConfigError};
 use towline_identity::{Authorisation, CipherSuite, Identity, LiveIdentity, Trust};
+
+use crate::tls_config::TlsConfig;
+
+/// By what the clients of a listener shake hands.
+pub(crate) enum Handshakes {
+    /// By an identity, and by the rules for its peers.
+    Identity(ServerTls),
+    /// By a configuration that somebody else has made.
+    Config(TlsConfig),
+}
+
+/// What one handshake begins with.
+pub(crate) enum Shaker {
+    Identity(Arc<Acceptor>),
+    Config(Arc<ServerConfig>),
+}
+
+impl Handshakes {
+    pub(crate) fn shaker(&self) -> Shaker {
+        match self {
+            Self::Identity(settings) => Shaker::Identity(settings.acceptor()),
+            Self::Config(config) => Shaker::Config(config.current()),
+        }
+    }
+}
 
 /// What a listener needs for the handshakes of its clients (docs/wire I37).
 pub(crate) struct ServerTls {

@@ -16,8 +16,9 @@ use towline_identity::tls::{Acceptor, Attempt, Connector, Refusal, SERVER_NAME, 
 
 use crate::listen::AcceptError;
 
-/// rustls reads four KiB at a time; with this buffer below it one system call fetches many records.
-const READ_BUFFER: usize = 128 * 1024;
+/// rustls reads four KiB at a time; with this buffer below it one system call fetches many records. A
+/// client has one connection, or few.
+const CLIENT_READ_BUFFER: usize = 128 * 1024;
 /// What rustls encrypts before it insists on being written out, in bytes: many records leave in one
 /// system call, and a slow peer costs no more than this per connection.
 const WRITE_BUFFER: usize = 256 * 1024;
@@ -81,12 +82,48 @@ async fn dial<S: Beneath>(
 ) -> io::Result<client::TlsStream<Buffered<S>>> {
     // The constant is a valid DNS name.
     let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
-    let stream = BufReader::with_capacity(READ_BUFFER, stream);
+    let stream = BufReader::with_capacity(CLIENT_READ_BUFFER, stream);
     TlsConnector::from(config)
         .connect_with(name, stream, |connection| {
             connection.set_buffer_limit(Some(WRITE_BUFFER))
         })
         .await
+}
+
+/// What one client may use.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowance {
+    /// For each step of its handshake.
+    pub(crate) time: Duration,
+    /// What is read ahead of the records, in bytes.
+    pub(crate) read_buffer: usize,
+}
+
+/// Shakes hands with a client by a configuration of somebody else's. Whoever has proven an Ed25519 key is
+/// known by it.
+pub(crate) async fn accept_by<S: Beneath>(
+    stream: S,
+    config: Arc<ServerConfig>,
+    remote: &str,
+    allowance: Allowance,
+) -> Result<(server::TlsStream<Buffered<S>>, Peer), AcceptError> {
+    match timeout(allowance.time, shake(stream, config, allowance.read_buffer)).await {
+        Ok(Ok(stream)) => {
+            let peer = towline_identity::tls::peer(stream.get_ref().1, remote);
+            Ok((
+                stream,
+                peer.unwrap_or_else(|| Peer::unauthenticated(remote)),
+            ))
+        }
+        Ok(Err((error, stream))) => {
+            linger(stream).await;
+            Err(AcceptError::from_handshake(remote.to_owned(), error))
+        }
+        Err(_) => Err(AcceptError::TimedOut {
+            remote: remote.to_owned(),
+            limit: allowance.time,
+        }),
+    }
 }
 
 /// Shakes hands with a client, and records its key if it is to be. One that is refused hears so, and
@@ -95,8 +132,9 @@ pub(crate) async fn accept<S: Beneath>(
     stream: S,
     acceptor: Arc<Acceptor>,
     remote: &str,
-    limit: Duration,
+    allowance: Allowance,
 ) -> Result<(server::TlsStream<Buffered<S>>, Peer), AcceptError> {
+    let limit = allowance.time;
     let timed_out = || AcceptError::TimedOut {
         remote: remote.to_owned(),
         limit,
@@ -117,7 +155,7 @@ pub(crate) async fn accept<S: Beneath>(
         }
         Err(_) => return Err(timed_out()),
     };
-    let mut stream = match timeout(limit, shake(stream, config)).await {
+    let mut stream = match timeout(limit, shake(stream, config, allowance.read_buffer)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err((error, stream))) => {
             linger(stream).await;
@@ -144,8 +182,9 @@ pub(crate) async fn accept<S: Beneath>(
 async fn shake<S: Beneath>(
     stream: S,
     config: Arc<ServerConfig>,
+    read_buffer: usize,
 ) -> Result<server::TlsStream<Buffered<S>>, (io::Error, Buffered<S>)> {
-    let stream = BufReader::with_capacity(READ_BUFFER, stream);
+    let stream = BufReader::with_capacity(read_buffer, stream);
     TlsAcceptor::from(config)
         .accept_with(stream, |connection| {
             connection.set_buffer_limit(Some(WRITE_BUFFER))

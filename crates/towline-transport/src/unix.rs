@@ -16,8 +16,8 @@ const TEMPORARY_NAMES: u32 = 64;
 pub(crate) struct Listener {
     pub(crate) socket: UnixListener,
     path: PathBuf,
-    /// Device and inode.
-    file: (u64, u64),
+    /// Device and inode of the file that is ours to remove.
+    file: Option<(u64, u64)>,
     accepted: AtomicU64,
 }
 
@@ -40,13 +40,23 @@ impl Listener {
             Ok(file) => Ok(Self {
                 socket,
                 path: path.to_owned(),
-                file,
+                file: Some(file),
                 accepted: AtomicU64::new(0),
             }),
             Err(error) => {
                 remove(&temporary);
                 Err(error)
             }
+        }
+    }
+
+    /// Listens on a socket that somebody else has bound there. Its file is theirs.
+    pub(crate) fn adopt(socket: UnixListener, path: &Path) -> Self {
+        Self {
+            socket,
+            path: path.to_owned(),
+            file: None,
+            accepted: AtomicU64::new(0),
         }
     }
 
@@ -64,9 +74,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == self.file);
-        if ours {
+        let there = fs::symlink_metadata(&self.path);
+        let there = there.map(|found| (found.dev(), found.ino())).ok();
+        if there.is_some() && there == self.file {
             remove(&self.path);
         }
     }

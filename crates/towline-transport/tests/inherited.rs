@@ -82,6 +82,76 @@ async fn a_process_takes_the_sockets_it_was_started_with() {
     assert!(none.unwrap().is_empty());
 }
 
+/// Its file is the supervisor's, and stays.
+#[tokio::test]
+async fn a_unix_socket_that_is_bound_already_is_listened_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.sock");
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let options = ListenOptions::new();
+    let elsewhere = "unix:///nowhere".parse().unwrap();
+    let listener = Listener::adopt_unix(socket, &elsewhere, &options)
+        .await
+        .unwrap();
+    assert_eq!(
+        listener.local_endpoint().to_string(),
+        format!("unix://{}", path.display())
+    );
+    let options = ConnectOptions::new();
+    let (connected, ()) = tokio::join!(
+        connect(listener.local_endpoint(), &options),
+        says_hello(&listener)
+    );
+    let mut text = String::new();
+    connected.unwrap().read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "hello");
+    drop(listener);
+    assert!(path.exists());
+    let socket = std::os::unix::net::UnixListener::bind(dir.path().join("other")).unwrap();
+    let endpoint = "tcp://127.0.0.1:1".parse().unwrap();
+    let refused = Listener::adopt_unix(socket, &endpoint, &ListenOptions::new()).await;
+    assert!(matches!(refused, Err(ListenError::Bind { .. })));
+}
+
+const UNIX_CHILD: &str = "TOWLINE_TEST_INHERITED_UNIX";
+
+/// As the test before last: of a TCP socket and a Unix socket each endpoint takes its own.
+#[tokio::test]
+async fn a_process_takes_the_unix_sockets_it_was_started_with() {
+    if std::env::var_os(UNIX_CHILD).is_some() {
+        let endpoint = "unix:///nowhere".parse().unwrap();
+        let listeners = Listener::inherited(&endpoint, &ListenOptions::new())
+            .await
+            .unwrap();
+        assert_eq!(listeners.len(), 1);
+        return says_hello(&listeners[0]).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.sock");
+    let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let script = "exec 4<&0 3<&1 0</dev/null 1>&2; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" --exact \
+                  a_process_takes_the_unix_sockets_it_was_started_with";
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env(UNIX_CHILD, "1")
+        .stdin(OwnedFd::from(unix))
+        .stdout(OwnedFd::from(tcp))
+        .spawn()
+        .unwrap();
+    let endpoint = format!("unix://{}", path.display()).parse().unwrap();
+    let mut text = String::new();
+    let mut connected = connect(&endpoint, &ConnectOptions::new()).await.unwrap();
+    let read = connected.read_to_string(&mut text);
+    tokio::time::timeout(Duration::from_secs(60), read)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(text, "hello");
+    assert!(child.wait().unwrap().success());
+}
+
 #[tokio::test]
 async fn several_listeners_share_a_port_if_all_of_them_say_so() {
     let shared = ListenOptions::new().reuse_port(true);

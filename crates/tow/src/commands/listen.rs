@@ -8,7 +8,7 @@ use towline::{
     identity::{Authorisation, KnownKeys, LiveIdentity},
     mux::{Role, Session},
     rpc,
-    server::Server,
+    server::{Outcome, Server, SocketStream, TaskPerConnection},
     transport::{Connection, Endpoint, ListenOptions, Listener, Multiplexer},
 };
 
@@ -27,13 +27,15 @@ use crate::{
 
 /// How long streams may go on after the first interrupt.
 const DRAIN: Duration = Duration::from_secs(10);
+/// What is read ahead of a TLS client's records, in bytes: streams here are few and long.
+const TLS_READ_BUFFER: usize = 128 << 10;
 /// How long to wait after the system could not accept a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
     let endpoint = endpoint_without_path(&args.url)?;
     let service = Service::of(&args.behind)?;
-    let mut options = ListenOptions::new();
+    let mut options = ListenOptions::new().tls_read_buffer(TLS_READ_BUFFER);
     let reloading = match identity(&endpoint, &args.keys, "node").await? {
         Some(loaded) => {
             let trust = trust(
@@ -102,24 +104,27 @@ async fn serve(
 ) -> Result<(), Failure> {
     let stop = stop_signal(false).map_err(failed)?;
     let counting = tally.clone();
+    let strategy = TaskPerConnection::new(move |stream: SocketStream| {
+        let (service, tally) = (service.clone(), counting.clone());
+        async move {
+            let (remote, stopping) = (stream.remote().to_string(), stream.stopping_token());
+            let Some(multiplexer) = multiplexer else {
+                serve_one(service, tally.count(Box::new(stream)), &remote).await;
+                return Outcome::Done;
+            };
+            let connection = match stream.into_connection() {
+                Ok(connection) => connection,
+                Err(error) => return Outcome::Failed(format!("{remote}: {error}")),
+            };
+            let session = connection.into_session(multiplexer, Role::Server);
+            let stopping = async move { stopping.cancelled().await };
+            serve_session(&session, &service, &tally, stopping).await;
+            Outcome::Done
+        }
+    });
     let server = Server::builder()
         .max_connections(args.max_connections as usize)
-        .serve([listener], move |connection, stopping| {
-            let (service, tally) = (service.clone(), counting.clone());
-            async move {
-                match multiplexer {
-                    None => {
-                        let remote = connection.remote_addr().to_owned();
-                        serve_one(service, counted(connection, &tally), &remote).await;
-                    }
-                    Some(multiplexer) => {
-                        let session = connection.into_session(multiplexer, Role::Server);
-                        let stopping = async move { stopping.cancelled().await };
-                        serve_session(&session, &service, &tally, stopping).await;
-                    }
-                }
-            }
-        })
+        .start([listener], strategy)
         .map_err(failed)?;
     stop.await;
     let again = stop_signal(false).map_err(failed)?;

@@ -3,23 +3,50 @@
 use std::time::Duration;
 
 use towline_identity::{Authorisation, LiveIdentity, Trust};
-use towline_server::{Counters, Drained, Outcome};
+use towline_server::{Counters, Drained, Outcome, ServerHandle, SocketStream, TaskPerConnection};
 use towline_transport::{Endpoint, ListenOptions, Listener, ParseEndpointError, Records};
 
 use super::Server;
 use crate::close::CloseReason;
 
+/// What is read ahead of a TLS client's records: parts of files are large.
+const TLS_READ_BUFFER: usize = 64 * 1024;
+
 /// How a server listens. The defaults suit a machine that serves thousands of peers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ListenConfig {
     transport: ListenOptions,
     server: towline_server::Builder,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self {
+            transport: ListenOptions::new().tls_read_buffer(TLS_READ_BUFFER),
+            server: towline_server::Builder::default(),
+        }
+    }
 }
 
 impl ListenConfig {
     /// The defaults: no identity, at most 10,240 connections, 20 s for a handshake.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Everything that [`towline_server::Builder`] can be told: limits for addresses and rates, networks, PROXY
+    /// headers, time limits, metrics. It takes the place of what was set before.
+    #[must_use]
+    pub fn server(mut self, settings: towline_server::Builder) -> Self {
+        self.server = settings;
+        self
+    }
+
+    /// How many bytes a TLS connection reads ahead of what it decrypts: 64 KiB unless told otherwise.
+    #[must_use]
+    pub fn tls_read_buffer(mut self, bytes: usize) -> Self {
+        self.transport = self.transport.tls_read_buffer(bytes);
+        self
     }
 
     /// Our own key and certificate, and the authority whose clients we admit. Needed for `tls://`.
@@ -95,6 +122,11 @@ impl Listening {
         self.server.counters()
     }
 
+    /// The server beneath: its sockets with their counters, its metrics, its settings while it runs.
+    pub fn handle(&self) -> ServerHandle {
+        self.server.handle()
+    }
+
     /// Stops: accepts nobody new, starts no new call, waits for running handlers until `deadline`,
     /// then cuts off the rest.
     ///
@@ -146,32 +178,35 @@ impl Server {
         let listener = Listener::bind(&endpoint, &transport).await?;
         let endpoint = listener.local_endpoint().clone();
         let rpc = self.clone();
-        let server = config
-            .server
-            .serve([listener], move |connection, stopping| {
-                let rpc = rpc.clone();
-                async move {
-                    let peer = connection.peer().clone();
-                    let (local, remote) = (
-                        connection.local_addr().to_owned(),
-                        connection.remote_addr().to_owned(),
-                    );
-                    tracing::debug!(%peer, "connected");
-                    let io = connection.into_io();
-                    match rpc
-                        .serve_io(io, peer.clone(), &local, &remote, stopping)
-                        .await
-                    {
-                        reason @ (CloseReason::ClosedByPeer | CloseReason::ClosedHere) => {
-                            tracing::debug!(%peer, %reason, "disconnected");
-                            Outcome::Done
-                        }
-                        reason => Outcome::Failed(format!(
-                            "a connection ended badly: that of {peer}: {reason}"
-                        )),
-                    }
-                }
-            })?;
+        let strategy =
+            TaskPerConnection::new(move |stream: SocketStream| serve(rpc.clone(), stream));
+        let server = config.server.start([listener], strategy)?;
         Ok(Listening { server, endpoint })
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve(rpc: Server, stream: SocketStream) -> Outcome {
+    let peer = stream.peer();
+    let remote = stream.remote().to_string();
+    let local = match stream.local_addr() {
+        Ok(local) => local,
+        Err(error) => {
+            return Outcome::Failed(format!("the connection from {remote} failed: {error}"));
+        }
+    };
+    let stopping = stream.stopping_token();
+    tracing::debug!(%peer, "connected");
+    match rpc
+        .serve_io(stream, peer.clone(), &local, &remote, stopping)
+        .await
+    {
+        reason @ (CloseReason::ClosedByPeer | CloseReason::ClosedHere) => {
+            tracing::debug!(%peer, %reason, "disconnected");
+            Outcome::Done
+        }
+        reason => Outcome::Failed(format!(
+            "a connection ended badly: that of {peer}: {reason}"
+        )),
     }
 }

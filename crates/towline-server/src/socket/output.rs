@@ -77,6 +77,8 @@ pub(crate) enum Shed {
     Oldest,
     /// All whole messages go that wait, room or not: only the latest counts.
     All,
+    /// Those go that have the same key as this one: of each key only the latest counts.
+    Key(u64),
 }
 
 /// What somebody waits for.
@@ -84,6 +86,8 @@ pub(crate) enum Shed {
 pub(crate) enum Room {
     /// Until nothing waits.
     Empty,
+    /// Until no more waits than the low water mark, if more than the high one did.
+    Some,
     /// Until so many bytes fit.
     For(usize),
 }
@@ -145,6 +149,17 @@ impl Writer {
         }
     }
 
+    /// Whether several slices leave together.
+    pub(super) fn is_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(_) => true,
+            #[cfg(unix)]
+            Self::Unix(_) => true,
+            Self::Other(half) => half.is_write_vectored(),
+            Self::Away => false,
+        }
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             // A socket keeps nothing back.
@@ -167,12 +182,18 @@ impl Writer {
     }
 }
 
+/// A message that waits, and what it is about, if that was said.
+struct Waiting {
+    bytes: Bytes,
+    key: Option<u64>,
+}
+
 /// The queue. Its owner locks it for as long as one call takes.
 #[derive(Default)]
 pub(super) struct Output {
     /// `None` when the connection has ended.
     pub(super) writer: Option<Writer>,
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Waiting>,
     queued: usize,
     /// The first message of the queue has left in part, and cannot be dropped any more.
     begun: bool,
@@ -186,6 +207,8 @@ pub(super) struct Output {
     left: Option<Box<(Reader, usize)>>,
     /// Our side has ended in order.
     said_goodbye: bool,
+    /// More waits than the high water mark, or did and not yet less than the low one.
+    clogged: bool,
 }
 
 impl Output {
@@ -203,6 +226,15 @@ impl Output {
     /// Whether the connection's task has something to write or to flush.
     pub(super) fn has_work(&self) -> bool {
         !self.queue.is_empty() || self.unflushed || self.waiting.is_some()
+    }
+
+    /// Looks at the water marks again.
+    pub(super) fn mark(&mut self, (low, high): (usize, usize)) {
+        self.clogged = self.queued > if self.clogged { low } else { high };
+    }
+
+    pub(super) fn is_clogged(&self) -> bool {
+        self.clogged
     }
 
     pub(super) fn stuck_since(&self) -> Option<Instant> {
@@ -286,14 +318,35 @@ impl Output {
         Ok(written)
     }
 
+    /// As [`write_now`](Self::write_now), once, for several slices.
+    pub(super) fn write_vectored_now(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        debug_assert!(self.queue.is_empty(), "bytes never overtake others");
+        let Some(writer) = &mut self.writer else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        match writer.poll_write_vectored(cx, slices) {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(count)) => {
+                self.flush_now(cx)?;
+                Ok(count)
+            }
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(0),
+        }
+    }
+
     /// Puts a message at the end; `begun` if its first bytes have left.
-    pub(super) fn enqueue(&mut self, bytes: Bytes, begun: bool, now: Instant) {
+    pub(super) fn enqueue(&mut self, bytes: Bytes, key: Option<u64>, begun: bool, now: Instant) {
         if self.queue.is_empty() {
             self.begun = begun;
             self.stuck_since = Some(now);
         }
         self.queued += bytes.len();
-        self.queue.push_back(bytes);
+        self.queue.push_back(Waiting { bytes, key });
     }
 
     /// Makes room for `len` bytes below `max`; how many messages were dropped for it, or `None` if there
@@ -307,14 +360,27 @@ impl Output {
             Shed::Oldest => {
                 while !fits(self.queued) && self.queue.len() > first {
                     if let Some(gone) = self.queue.remove(first) {
-                        self.queued -= gone.len();
+                        self.queued -= gone.bytes.len();
                         dropped += 1;
                     }
                 }
             }
             Shed::All => {
                 dropped = self.queue.len() - first;
-                let gone: usize = self.queue.drain(first..).map(|gone| gone.len()).sum();
+                let gone = self.queue.drain(first..).map(|gone| gone.bytes.len());
+                self.queued -= gone.sum::<usize>();
+            }
+            Shed::Key(key) => {
+                let (mut number, mut gone) = (0, 0);
+                self.queue.retain(|waiting| {
+                    let goes = number >= first && waiting.key == Some(key);
+                    number += 1;
+                    if goes {
+                        gone += waiting.bytes.len();
+                        dropped += 1;
+                    }
+                    !goes
+                });
                 self.queued -= gone;
             }
         }
@@ -338,10 +404,10 @@ impl Output {
                 .queue
                 .iter()
                 .zip(&mut slices)
-                .map(|(bytes, slice)| *slice = IoSlice::new(bytes))
+                .map(|(waiting, slice)| *slice = IoSlice::new(&waiting.bytes))
                 .count();
             let left = match count {
-                1 => ready!(writer.poll_write(cx, &self.queue[0]))?,
+                1 => ready!(writer.poll_write(cx, &self.queue[0].bytes))?,
                 _ => ready!(writer.poll_write_vectored(cx, &slices[..count]))?,
             };
             if left == 0 {
@@ -386,12 +452,12 @@ impl Output {
     fn take_off(&mut self, mut left: usize) {
         self.queued -= left;
         while let Some(first) = self.queue.front_mut() {
-            if left < first.len() {
-                first.advance(left);
+            if left < first.bytes.len() {
+                first.bytes.advance(left);
                 self.begun = self.begun || left > 0;
                 return;
             }
-            left -= first.len();
+            left -= first.bytes.len();
             self.queue.pop_front();
             self.begun = false;
         }

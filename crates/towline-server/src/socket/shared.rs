@@ -1,6 +1,6 @@
 //! What all clones of a socket share.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -18,6 +18,7 @@ use super::stream::Reader;
 use super::{Socket, WeakSocket};
 use crate::clock::now;
 use crate::registry::Registry;
+use crate::time_limits::TimeLimits;
 
 pub(crate) struct Inner {
     pub(super) id: u64,
@@ -61,7 +62,7 @@ pub(crate) struct Traffic {
 }
 
 /// What the server's clock has seen of a connection.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) rated_read: u64,
     pub(crate) rated_written: u64,
@@ -73,6 +74,8 @@ pub(crate) struct Watch {
     /// The packet that was under way, and since when.
     pub(crate) packet: u32,
     pub(crate) packet_since: u64,
+    /// Limits of its own, in place of the server's.
+    pub(crate) limits: Option<Box<TimeLimits>>,
 }
 
 impl Traffic {
@@ -209,6 +212,10 @@ impl Inner {
         if bytes.is_empty() {
             return Ok(Pushed::Written);
         }
+        let key = match shed {
+            Shed::Key(key) => Some(key),
+            _ => None,
+        };
         let (mut written, mut dropped) = (0, 0);
         if out.queued() == 0 {
             let waker = Waker::from(Arc::clone(self));
@@ -236,12 +243,16 @@ impl Inner {
                 }
             }
         }
-        out.enqueue(message.into_rest(written), written > 0, now());
-        Ok(if dropped > 0 {
-            Pushed::Replaced
-        } else {
-            Pushed::Queued
-        })
+        let rest = message.into_rest(written);
+        out.enqueue(rest, key, written > 0, now());
+        out.mark(self.registry.marks());
+        drop(out);
+        if dropped > 0 {
+            // Less may wait than before.
+            self.room.notify_waiters();
+            return Ok(Pushed::Replaced);
+        }
+        Ok(Pushed::Queued)
     }
 
     /// Ends the connection; false if it had ended.
@@ -314,6 +325,26 @@ impl Inner {
         self.close(reason);
     }
 
+    /// Whether little enough waits that more may be sent.
+    pub(super) fn is_writable(&self) -> bool {
+        let out = self.out();
+        out.writer.is_some() && !out.is_clogged()
+    }
+
+    /// Limits of its own, if it has any.
+    pub(crate) fn own_limits(&self) -> Option<TimeLimits> {
+        self.watch().limits.as_deref().copied()
+    }
+
+    pub(super) fn set_limits(&self, limits: TimeLimits) {
+        self.watch().limits = Some(Box::new(limits));
+        self.registry.has_limits(limits.shortest());
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The number of the packet that has begun and not ended; 0 for none.
     pub(crate) fn packet_under_way(&self) -> u32 {
         self.packet.load(Ordering::Relaxed)
@@ -341,6 +372,7 @@ impl Inner {
                 let queued = out.queued();
                 let enough = match room {
                     Room::Empty => queued == 0,
+                    Room::Some => !out.is_clogged(),
                     Room::For(len) => queued == 0 || queued.saturating_add(len) <= max,
                 };
                 if enough {
@@ -368,6 +400,7 @@ impl Inner {
             self.room.notify_waiters();
         });
         self.work.store(out.has_work(), Ordering::Release);
+        out.mark(self.registry.marks());
         drop(out);
         match drained {
             Poll::Pending => Poll::Pending,
@@ -412,6 +445,26 @@ impl Inner {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        self.poll_write_by(cx, |out, cx| out.write_now(cx, bytes))
+    }
+
+    /// The same for several slices at once.
+    pub(super) fn poll_write_vectored(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_write_by(cx, |out, cx| out.write_vectored_now(cx, slices))
+    }
+
+    fn poll_write_by(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        write: impl FnOnce(&mut Output, &mut Context<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         let waker = Waker::from(Arc::clone(self));
         let mut out = self.out();
         if out.writer.is_none() {
@@ -420,7 +473,7 @@ impl Inner {
         // Before the transport can wake the task: what it then finds to do waits for this lock.
         self.work.store(true, Ordering::Release);
         let written = match out.queued() {
-            0 => out.write_now(&mut Context::from_waker(&waker), bytes),
+            0 => write(&mut out, &mut Context::from_waker(&waker)),
             _ => Ok(0),
         };
         match written {

@@ -1,7 +1,7 @@
 //! The one owner of a connection's bytes.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf};
 use tokio::net::tcp;
 #[cfg(unix)]
 use tokio::net::unix;
-use towline_transport::{BoxIo, Established, Stream};
+use towline_transport::{BoxIo, Connection, Established, Remote, Stream};
 
 use super::closing::CloseReason;
 use super::output::Writer;
@@ -31,6 +31,10 @@ use crate::registry::Registry;
 pub struct SocketStream {
     socket: Socket,
     reader: Reader,
+    /// Several slices leave together.
+    vectored: bool,
+    /// This side's address, where the transport cannot tell it.
+    local: Option<Box<str>>,
     /// The connection's places below the limits.
     admitted: Option<Admitted>,
 }
@@ -63,6 +67,7 @@ impl SocketStream {
         admitted: Option<Admitted>,
     ) -> Self {
         let (reader, writer) = split(established.stream);
+        let vectored = writer.is_vectored();
         let inner = Inner::new(
             registry,
             wall_time(),
@@ -73,6 +78,8 @@ impl SocketStream {
         Self {
             socket: Socket(inner),
             reader,
+            vectored,
+            local: established.local,
             admitted,
         }
     }
@@ -80,6 +87,30 @@ impl SocketStream {
     /// The socket, to be cloned and kept.
     pub fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// This side's address, such as `tcp://127.0.0.1:59705`; empty if the transport has none.
+    ///
+    /// # Errors
+    ///
+    /// What the system says about its own socket.
+    pub fn local_addr(&self) -> io::Result<String> {
+        match (&self.local, &self.reader) {
+            (None, Reader::Tcp(half)) => Ok(Remote::address(half.local_addr()?).to_string()),
+            (local, _) => Ok(local.as_deref().unwrap_or_default().to_owned()),
+        }
+    }
+
+    /// The socket as a connection, for whatever takes one. It goes on through its socket: what others send
+    /// has its place in the same order.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Self::local_addr).
+    pub fn into_connection(self) -> io::Result<Connection> {
+        let (peer, local) = (self.peer(), self.local_addr()?);
+        let remote = self.remote().to_string();
+        Ok(Connection::new(Box::new(self), peer, local, remote))
     }
 
     /// Puts a layer around the bytes, such as compression or a log: from now on everybody reads and
@@ -101,6 +132,8 @@ impl SocketStream {
     /// [`UnwrapError`].
     pub fn wrap(mut self, layer: impl FnOnce(BoxIo) -> BoxIo) -> Result<Self, UnwrapError> {
         let inner = Arc::clone(&self.socket.0);
+        // The transport tells it no more when it is below a layer.
+        let local = self.local_addr().ok().map(Into::into);
         let io = match self.take_apart()? {
             Ok(stream) => stream.into_io(),
             Err(stream) => return Err(UnwrapError::Busy(stream)),
@@ -114,9 +147,14 @@ impl SocketStream {
         } else {
             io
         };
+        if self.local.is_none() {
+            self.local = local;
+        }
         let (reader, writer) = tokio::io::split(layer(io));
         self.reader = Reader::Other(reader);
-        if inner.put_writer(Writer::Other(writer)) {
+        let writer = Writer::Other(writer);
+        self.vectored = writer.is_vectored();
+        if inner.put_writer(writer) {
             Ok(self)
         } else {
             Err(UnwrapError::Closed)
@@ -149,6 +187,8 @@ impl SocketStream {
             return Ok(Err(Self {
                 socket: self.socket.clone(),
                 reader: std::mem::replace(&mut self.reader, Reader::Gone),
+                vectored: self.vectored,
+                local: self.local.take(),
                 admitted: self.admitted.take(),
             }));
         };
@@ -283,6 +323,18 @@ impl AsyncWrite for SocketStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.socket.0.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.socket.0.poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.vectored
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -32,7 +32,8 @@ pub struct TaskPerConnection {
 }
 
 impl TaskPerConnection {
-    /// Serves each connection by a future of its own.
+    /// Serves each connection by a future of its own. What it returns is `()`, or an [`Outcome`] that tells
+    /// why a connection ended badly.
     pub fn new<H, F>(handler: H) -> Self
     where
         H: Fn(SocketStream) -> F + Send + Sync + 'static,
@@ -43,11 +44,12 @@ impl TaskPerConnection {
             serve: Box::new(move |stream| {
                 let handler = Arc::clone(&handler);
                 // Detached: the server counts it, waits for it and ends it.
+                let registry = Arc::clone(&stream.socket().0.registry);
                 drop(tokio::spawn(stream.run(move |stream| {
                     let ended = handler(stream);
                     async move {
                         if let Outcome::Failed(text) = ended.await.into() {
-                            tracing::debug!("{text}");
+                            registry.ended_badly(text);
                         }
                     }
                 })));

@@ -13,6 +13,7 @@ mod limits;
 mod numbers;
 mod packets;
 mod proxied;
+mod settings;
 mod strategies;
 mod support;
 mod timing;

@@ -9,8 +9,20 @@ use towline_identity::CipherSuite;
 
 use super::{ListenError, ListenOptions};
 use crate::endpoint::Endpoint;
-use crate::server_tls::ServerTls;
+use crate::server_tls::{Handshakes, ServerTls};
 use crate::{swp, tcp};
+
+/// By what clients of a `tls` endpoint shake hands.
+pub(super) fn handshakes(
+    endpoint: &Endpoint,
+    cipher: CipherSuite,
+    options: &ListenOptions,
+) -> Result<Handshakes, ListenError> {
+    match &options.tls_config {
+        Some(config) => Ok(Handshakes::Config(config.clone())),
+        None => server_tls(endpoint, cipher, options).map(Handshakes::Identity),
+    }
+}
 
 pub(super) fn server_tls(
     endpoint: &Endpoint,

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use towline_identity::tls::Acceptor;
 use towline_identity::{Authorisation, Peer, Verdict};
 use towline_swp::ByteStream;
@@ -15,6 +15,7 @@ use super::AcceptError;
 use super::sealing::Sealing;
 use crate::connection::{Connection, Io};
 use crate::established::{Established, Remote, Stream};
+use crate::server_tls::Shaker;
 use crate::{quic, tcp, tls};
 
 /// A client that was accepted and has not shaken hands yet. Dropping it hangs up.
@@ -22,17 +23,17 @@ pub struct Incoming {
     pub(super) raw: Raw,
     pub(super) remote: Remote,
     pub(super) authorisation: Authorisation,
-    pub(super) handshake_timeout: Duration,
+    pub(super) allowance: tls::Allowance,
     pub(super) sealing: Option<Arc<Sealing>>,
 }
 
 pub(super) enum Raw {
     Tcp(TcpStream),
-    Tls(TcpStream, Arc<Acceptor>),
+    Tls(TcpStream, Shaker),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream, String),
     Mem(DuplexStream, String),
-    Session(ByteStream, Option<Arc<Acceptor>>, String),
+    Session(ByteStream, Option<Shaker>, String),
     Quic(Box<quic::Unopened>, Arc<Acceptor>, String),
     /// A further stream of a connection that has shaken hands.
     QuicStream(Box<quic::Opened>, String),
@@ -72,6 +73,35 @@ impl Incoming {
         ) || self.sealing.is_some()
     }
 
+    /// Waits until the client has said something, where it speaks first and that can be seen without taking
+    /// it: over `tls`. Elsewhere it returns at once. Whoever shakes hands with few clients at a time waits
+    /// for this before it is a client's turn.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError::TimedOut`] when the time for the handshake is over; [`AcceptError::Io`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn begun(&mut self) -> Result<(), AcceptError> {
+        let Raw::Tls(stream, _) = &self.raw else {
+            return Ok(());
+        };
+        let (remote, limit) = (|| self.remote.to_string(), self.allowance.time);
+        match timeout(limit, stream.readable()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(source)) => Err(AcceptError::Io {
+                remote: remote(),
+                source,
+            }),
+            Err(_) => Err(AcceptError::TimedOut {
+                remote: remote(),
+                limit,
+            }),
+        }
+    }
+
     /// Finishes every handshake of the stack. Call it in the connection's own task: a client may take
     /// its time.
     ///
@@ -98,7 +128,7 @@ impl Incoming {
     ///
     /// Dropping the future closes the connection.
     pub async fn establish(mut self) -> Result<Established, AcceptError> {
-        let limit = self.handshake_timeout;
+        let limit = self.allowance.time;
         match self.sealing.take() {
             Some(sealing) => {
                 let beneath = self.open(true).await?.into_accepted()?;
@@ -118,11 +148,11 @@ impl Incoming {
             }
             Raw::Tls(stream, acceptor) => {
                 let local = tcp::text(prepare(&stream, &self.remote)?).into();
-                let admitted = (&self.authorisation, self.handshake_timeout);
+                let admitted = (&self.authorisation, self.allowance);
                 return accept_tls(stream, acceptor, admitted, local, self.remote).await;
             }
             Raw::Session(stream, Some(acceptor), local) => {
-                let admitted = (&self.authorisation, self.handshake_timeout);
+                let admitted = (&self.authorisation, self.allowance);
                 return accept_tls(stream, acceptor, admitted, local.into(), self.remote).await;
             }
             Raw::Quic(unopened, acceptor, local) => {
@@ -134,7 +164,7 @@ impl Incoming {
                     unopened.refuse();
                     return Err(AcceptError::Refused { remote, why });
                 }
-                let limit = self.handshake_timeout;
+                let limit = self.allowance.time;
                 let opened = unopened.handshake(acceptor, &remote, limit).await?;
                 return Ok(Established::from(opened.into_connection(local)));
             }
@@ -182,8 +212,8 @@ impl Established {
 /// Shakes hands by TLS, if the address may.
 async fn accept_tls<S: tls::Beneath + Send + 'static>(
     stream: S,
-    acceptor: Arc<Acceptor>,
-    (authorisation, limit): (&Authorisation, Duration),
+    shaker: Shaker,
+    (authorisation, allowance): (&Authorisation, tls::Allowance),
     local: Box<str>,
     remote: Remote,
 ) -> Result<Established, AcceptError> {
@@ -195,7 +225,17 @@ async fn accept_tls<S: tls::Beneath + Send + 'static>(
         tls::deny(stream).await;
         return Err(AcceptError::Refused { remote: shown, why });
     }
-    let (stream, peer) = tls::accept(stream, acceptor, &shown, limit).await?;
+    let (stream, peer) = match shaker {
+        Shaker::Identity(acceptor) => tls::accept(stream, acceptor, &shown, allowance).await?,
+        Shaker::Config(config) => {
+            let shaken = tls::accept_by(stream, config, &shown, allowance).await?;
+            // The configuration knows nothing of whom else we ask for.
+            if let Verdict::Refuse(why) = authorisation.check(&shaken.1) {
+                return Err(AcceptError::Refused { remote: shown, why });
+            }
+            shaken
+        }
+    };
     let mut established = Established::new(Stream::Other(Box::new(stream)), remote);
     established.peer = Some(Box::new(peer));
     established.local = Some(local);

@@ -1,0 +1,63 @@
+//! A number of places that can be changed while they are taken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// At most so many places.
+#[derive(Debug)]
+pub(crate) struct Places {
+    most: AtomicUsize,
+    taken: AtomicUsize,
+    freed: Notify,
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Places>);
+
+impl Places {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most: AtomicUsize::new(most),
+            taken: AtomicUsize::new(0),
+            freed: Notify::new(),
+        }
+    }
+
+    /// A place, if there is one.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
+        let most = self.most.load(Ordering::Acquire);
+        self.taken
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                (taken < most).then_some(taken + 1)
+            })
+            .ok()
+            .map(|_| Place(Arc::clone(self)))
+    }
+
+    /// Waits until there is one, which somebody else may take first.
+    pub(crate) async fn free(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if self.taken.load(Ordering::Acquire) < self.most.load(Ordering::Acquire) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Changes how many there are. Those that are taken beyond that stay so until they are given back.
+    pub(crate) fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Release);
+        self.freed.notify_waiters();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+        self.0.freed.notify_waiters();
+    }
+}
