@@ -21,6 +21,8 @@
 //! ```
 
 mod error;
+#[cfg(feature = "json")]
+pub mod json;
 mod read;
 mod timestamp;
 mod value;
@@ -29,4 +31,8 @@ pub mod write;
 pub use error::{DecodeError, Kind};
 pub use read::{MAX_DEPTH, Reader};
 pub use timestamp::Timestamp;
-pub use value::Greenpack;
+#[cfg(feature = "derive")]
+pub use towline_codec_macros::Greenpack;
+#[doc(hidden)]
+pub use value::derive;
+pub use value::{Any, Complex, Extension, Form, Greenpack, Nanoseconds};

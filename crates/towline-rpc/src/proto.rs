@@ -64,6 +64,8 @@ mod credit;
 mod frame;
 mod hdr;
 mod inbound;
+#[cfg(feature = "json")]
+mod json;
 mod link;
 mod message;
 mod net_rpc;
@@ -82,6 +84,8 @@ pub use compression::{Compression, MAX_DECOMPRESSED, UnknownCompressionName};
 pub use frame::{EncodedFrame, FrameReader, MAX_BODY, MAX_FRAME, Received, TooLarge};
 pub use hdr::{Args, Hdr};
 pub use inbound::OutOfSync;
+#[cfg(feature = "json")]
+pub use json::JsonError;
 pub use link::{Limits, Now};
 pub use message::{Message, RemoteError};
 #[cfg(feature = "tokio")]

@@ -30,12 +30,18 @@
 //!
 //! * `aws-lc-rs`: TLS by AWS-LC in place of ring, with post-quantum key agreement (X25519MLKEM768) towards
 //!   peers that have it too.
+//! * `json` (default): messages, headers and values of [`Greenpack`] types as JSON.
+//! * `macros` (default): `#[derive(Greenpack)]`.
 //! * `nats`: sessions through a NATS broker, `nats://` and `tls+nats://`; `broker` starts one, for tests and
 //!   demonstrations; `sim` is a seeded network for sessions.
 //! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
 //!   [`codec`], `mux::proto`, `rpc::proto` and `swp::proto`.
 
 pub use towline_codec as codec;
+/// The trait, and the derive macro of the same name for who depends on this crate alone.
+pub use towline_codec::greenpack::Greenpack;
+#[cfg(feature = "macros")]
+pub use towline_codec_macros::GreenpackOfTowline as Greenpack;
 #[cfg(feature = "tokio")]
 pub use towline_identity as identity;
 pub use towline_mux as mux;

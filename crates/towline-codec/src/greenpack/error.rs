@@ -80,6 +80,12 @@ pub enum DecodeError {
         /// The number in the input.
         got: i8,
     },
+    /// A map that should name a variant of an enum names none that is known (docs/wire G31).
+    #[error("no known variant is named: the other end may have a newer version of the type")]
+    UnknownVariant,
+    /// Text that stands for a time is no RFC 3339, or for bytes no base64.
+    #[error("text that stands for {0} is not in its form")]
+    Text(&'static str),
     /// Arrays or maps are nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
     #[error("arrays and maps are nested deeper than {}", super::MAX_DEPTH)]
     TooDeep,

@@ -13,12 +13,67 @@ pub const MAX_DEPTH: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    /// Containers that are being read, of types that may hold themselves.
+    depth: usize,
+    names: bool,
+    lenient: bool,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of `input`.
     pub const fn new(input: &'a [u8]) -> Self {
-        Self { rest: input }
+        Self {
+            rest: input,
+            depth: 0,
+            names: false,
+            lenient: false,
+        }
+    }
+
+    /// A reader of what others write: fields of structs may be called by their bare names, as in
+    /// [`Form::Named`](super::Form::Named).
+    pub const fn with_names(input: &'a [u8]) -> Self {
+        Self {
+            names: true,
+            ..Self::new(input)
+        }
+    }
+
+    /// A reader of what was made of JSON: besides names, it takes whole numbers for floats, text for times
+    /// and, in base64, for bytes, and nanoseconds for durations.
+    pub const fn lenient(input: &'a [u8]) -> Self {
+        Self {
+            lenient: true,
+            ..Self::with_names(input)
+        }
+    }
+
+    /// True if bare names do for keys.
+    #[doc(hidden)]
+    pub const fn takes_names(&self) -> bool {
+        self.names
+    }
+
+    pub(super) const fn is_lenient(&self) -> bool {
+        self.lenient
+    }
+
+    /// Reads a value that may hold others of its own type: no deeper than [`MAX_DEPTH`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::TooDeep`], and what `read` says.
+    pub fn nested<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        if self.depth >= MAX_DEPTH {
+            return Err(DecodeError::TooDeep);
+        }
+        self.depth += 1;
+        let value = read(self)?;
+        self.depth -= 1;
+        Ok(value)
     }
 
     /// What has not been read yet.
@@ -179,9 +234,39 @@ impl<'a> Reader<'a> {
     /// A value of another kind or an extension of another type: the standard MessagePack timestamp
     /// is refused, as the original refuses it.
     pub fn time(&mut self) -> Result<Option<Timestamp>, DecodeError> {
+        let data = match self.extension()? {
+            None => return Ok(None),
+            Some((TIME_EXTENSION, data)) => data,
+            Some((got, _)) => {
+                return Err(DecodeError::ExtensionType {
+                    wanted: TIME_EXTENSION,
+                    got,
+                });
+            }
+        };
+        if data.len() != 12 {
+            return Err(DecodeError::OutOfRange);
+        }
+        let mut data = Self::new(data);
+        let seconds = i64::from_be_bytes(data.take_array()?);
+        let nanos = i32::from_be_bytes(data.take_array()?);
+        // Nanoseconds are carried first: what is the zero instant only then must not be written on.
+        let time = Timestamp::new(seconds, i64::from(nanos));
+        let is_zero = time == Timestamp::new(Timestamp::ZERO_SECONDS, 0);
+        Ok((!is_zero).then_some(time))
+    }
+
+    /// An extension: its number and what it holds; `None` for nil.
+    ///
+    /// # Errors
+    ///
+    /// A value of another kind.
+    pub fn extension(&mut self) -> Result<Option<(i8, &'a [u8])>, DecodeError> {
         let len = match self.take_byte()? {
             0xc0 => return Ok(None),
             0xc7 => self.take_length(1)?,
+            0xc8 => self.take_length(2)?,
+            0xc9 => self.take_length(4)?,
             0xd4 => 1,
             0xd5 => 2,
             0xd6 => 4,
@@ -189,22 +274,8 @@ impl<'a> Reader<'a> {
             0xd8 => 16,
             byte => return Err(wrong(Kind::Ext, byte)),
         };
-        let got = self.take_byte()? as i8;
-        if got != TIME_EXTENSION {
-            return Err(DecodeError::ExtensionType {
-                wanted: TIME_EXTENSION,
-                got,
-            });
-        }
-        if len != 12 {
-            return Err(DecodeError::OutOfRange);
-        }
-        let seconds = i64::from_be_bytes(self.take_array()?);
-        let nanos = i32::from_be_bytes(self.take_array()?);
-        // Nanoseconds are carried first: what is the zero instant only then must not be written on.
-        let time = Timestamp::new(seconds, i64::from(nanos));
-        let is_zero = time == Timestamp::new(Timestamp::ZERO_SECONDS, 0);
-        Ok((!is_zero).then_some(time))
+        let number = self.take_byte()? as i8;
+        Ok(Some((number, self.take(len)?)))
     }
 
     /// Passes over one value of any kind.

@@ -21,6 +21,12 @@ impl Timestamp {
     /// Seconds from 1970 to the original's zero instant.
     pub(crate) const ZERO_SECONDS: i64 = -62_135_596_800;
 
+    /// The zero instant of the original: "no time".
+    pub const ZERO: Self = Self {
+        seconds: Self::ZERO_SECONDS,
+        nanos: 0,
+    };
+
     /// An instant from seconds since 1970 and nanoseconds, which may lie outside one second and are
     /// then carried (docs/wire G25). Saturates at the ends of the range.
     pub const fn new(seconds: i64, nanos: i64) -> Self {

@@ -1,326 +1,233 @@
 //! Types that have a form in greenpack.
 
-use std::collections::BTreeMap;
+mod containers;
+mod extensions;
+mod scalars;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 
-use super::{DecodeError, Reader, Timestamp, write};
+pub use self::extensions::{Any, Complex, Extension, Nanoseconds};
+use super::{DecodeError, Reader, write};
 
-/// A type that has a form in greenpack: what net/rpc calls take and return.
+/// A type that has a form in greenpack: what net/rpc calls and typed services take and return.
 ///
-/// There are forms for integers other than a byte, floats, booleans, text, bytes, times, sequences,
-/// maps and optional values, and for Rust tuples: a tuple is the tuple form of a struct with so many
-/// fields (docs/wire G14), so that `(i64, i64)` is Go's `struct{A, B int}` generated with `-tuple`. For
-/// a struct in map form, implement it:
+/// There are forms for integers, floats, booleans, text, bytes (`Bytes`, `Vec<u8>`), times, durations,
+/// complex numbers, sequences, arrays, maps and optional values, and for Rust tuples: a tuple is the tuple
+/// form of a struct with so many fields (docs/wire G14), so that `(i64, i64)` is Go's
+/// `struct{A, B int}` generated with `-tuple`. For types of your own, derive it:
 ///
-/// ```
+#[cfg_attr(feature = "derive", doc = "```")]
+#[cfg_attr(not(feature = "derive"), doc = "```ignore")]
 /// use bytes::BytesMut;
-/// use towline_codec::greenpack::{DecodeError, Greenpack, Reader, write};
+/// use towline_codec::greenpack::{DecodeError, Greenpack, Reader};
 ///
-/// #[derive(Debug, Default, PartialEq)]
-/// struct Args {
-///     a: i64,
-///     b: i64,
+/// #[derive(Greenpack, Debug, PartialEq)]
+/// struct Order {
+///     #[zid(0)]
+///     sku: String,
+///     #[zid(1)]
+///     max_price: i64,
+///     #[zid(2)]
+///     #[greenpack(name = "ID")]
+///     id: u64,
 /// }
 ///
-/// impl Greenpack for Args {
-///     fn encode(&self, out: &mut BytesMut) {
-///         write::map_header(out, 2);
-///         write::str(out, b"A_zid00_int");
-///         write::int(out, self.a);
-///         write::str(out, b"B_zid01_int");
-///         write::int(out, self.b);
-///     }
-///
-///     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-///         let mut args = Self::default();
-///         for _ in 0..reader.map_header()?.unwrap_or(0) {
-///             match reader.key()? {
-///                 Some(b"A_zid00_int") => args.a = reader.int()?,
-///                 Some(b"B_zid01_int") => args.b = reader.int()?,
-///                 Some(_) | None => reader.skip()?,
-///             }
-///         }
-///         Ok(args)
-///     }
-/// }
-///
+/// let order = Order { sku: "a-1".into(), max_price: 0, id: 7 };
 /// let mut out = BytesMut::new();
-/// Args { a: 7, b: 8 }.encode(&mut out);
-/// assert_eq!(Args::decode(&mut Reader::new(&out))?, Args { a: 7, b: 8 });
+/// order.encode_plain(&mut out);
+/// assert_eq!(out, &b"\x82\xadSku_zid00_str\xa3a-1\xacID_zid02_u64\x07"[..]);
+/// assert_eq!(Order::decode(&mut Reader::new(&out))?, order);
 /// # Ok::<(), DecodeError>(())
 /// ```
+///
+/// # Structs
+///
+/// Each field has a number, `#[zid(N)]`, from 0 and without gaps. Number and name are its name for all
+/// time: a field may be added, and one that is missing reads as its zero value, so old and new programs
+/// understand each other. The key is made as in Go, `max_price` being `MaxPrice_zid01_i64`
+/// (docs/wire G9); the last three letters tell the type (docs/wire G10) and are taken from how the Rust
+/// type is written. Attributes of a field:
+///
+/// * `#[greenpack(name = "ID")]`: another name;
+/// * `#[greenpack(clue = "int")]`: other letters, for Go's `int` and `uint`, `byte` (`byt`) and named types
+///   (`rct`);
+/// * `#[greenpack(skip)]`: not on the wire; reads as its `Default`, and has no number.
+///
+/// Attributes of the type: `#[greenpack(tuple)]` is the tuple form; `#[greenpack(name = "Order2")]`
+/// is what the streaming form calls it. A struct with fields that have no names is in tuple form.
+///
+/// # Enums
+///
+/// An enum is a map with one entry, whose key is that of the variant (docs/wire G31): what in Go is a struct
+/// of pointers, one of which is set. Variants have numbers, too. With `#[greenpack(int)]` an enum whose
+/// variants hold nothing is a signed integer, as a named integer type of Go.
+///
+#[cfg_attr(feature = "derive", doc = "```")]
+#[cfg_attr(not(feature = "derive"), doc = "```ignore")]
+/// use towline_codec::greenpack::Greenpack;
+///
+/// #[derive(Greenpack)]
+/// enum Change {
+///     #[zid(0)]
+///     Gone,
+///     #[zid(1)]
+///     Renamed(String),
+///     #[zid(2)]
+///     Moved {
+///         #[zid(0)]
+///         from: u32,
+///         #[zid(1)]
+///         to: u32,
+///     },
+/// }
+///
+/// #[derive(Greenpack)]
+/// #[greenpack(int)]
+/// enum Colour {
+///     Red = 1,
+///     Green,
+/// }
+/// ```
 pub trait Greenpack: Sized {
-    /// Appends the value.
-    fn encode(&self, out: &mut BytesMut);
+    /// Appends the value in one of its forms.
+    fn encode_as(&self, form: Form, out: &mut BytesMut);
 
-    /// Reads a value. Nil reads as the zero value (docs/wire G17).
+    /// Reads a value in any form. Nil reads as the zero value (docs/wire G17).
     ///
     /// # Errors
     ///
     /// Whatever in the input is not greenpack, or not of this type.
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError>;
+
+    /// True for a value that is left out where it is a field (docs/wire G12). Durations, arrays of fixed
+    /// size and nested structs are never left out.
+    fn is_zero(&self) -> bool {
+        false
+    }
+
+    /// Appends the value in streaming form, that of net/rpc bodies.
+    fn encode(&self, out: &mut BytesMut) {
+        self.encode_as(Form::Streaming, out);
+    }
+
+    /// Appends the value in plain form.
+    fn encode_plain(&self, out: &mut BytesMut) {
+        self.encode_as(Form::Plain, out);
+    }
+
+    /// Appends a sequence of values. Only bytes are not an array.
+    #[doc(hidden)]
+    fn encode_all(values: &[Self], form: Form, out: &mut BytesMut) {
+        write::array_header(out, values.len());
+        values.iter().for_each(|value| value.encode_as(form, out));
+    }
+
+    /// Reads a sequence of values.
+    #[doc(hidden)]
+    fn decode_all(reader: &mut Reader<'_>) -> Result<Vec<Self>, DecodeError> {
+        let len = reader.array_header()?.unwrap_or(0);
+        let mut values = Vec::with_capacity(len.min(RESERVED));
+        for _ in 0..len {
+            values.push(Self::decode(reader)?);
+        }
+        Ok(values)
+    }
+}
+
+/// The forms that structs and enums have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Form {
+    /// With the type's name in an entry `@` before the fields (docs/wire G13): net/rpc bodies.
+    Streaming,
+    /// Without: the bodies of typed calls.
+    Plain,
+    /// Fields by their bare names, all of them: MessagePack as others write it, and JSON.
+    Named,
 }
 
 /// Elements for which memory is reserved before they have been read.
 const RESERVED: usize = 256;
 
-macro_rules! integers {
-    ($($int:ty => $write:ident $read:ident,)*) => {$(
-        impl Greenpack for $int {
-            fn encode(&self, out: &mut BytesMut) {
-                write::$write(out, (*self).into());
-            }
+/// What derived implementations call.
+#[doc(hidden)]
+pub mod derive {
+    pub use bytes::BytesMut;
 
-            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                reader.$read()?.try_into().map_err(|_| DecodeError::OutOfRange)
-            }
-        }
-    )*};
-}
+    use super::*;
 
-integers! {
-    i8 => int int,
-    i16 => int int,
-    i32 => int int,
-    i64 => int int,
-    u16 => uint uint,
-    u32 => uint uint,
-    u64 => uint uint,
-}
-
-impl Greenpack for f32 {
-    fn encode(&self, out: &mut BytesMut) {
-        out.put_u8(0xca);
-        out.put_f32(*self);
+    /// docs/wire G12
+    pub fn is_written<T: Greenpack>(value: &T, form: Form) -> bool {
+        form == Form::Named || !value.is_zero()
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.f32()
-    }
-}
-
-impl Greenpack for f64 {
-    fn encode(&self, out: &mut BytesMut) {
-        out.put_u8(0xcb);
-        out.put_f64(*self);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.f64()
-    }
-}
-
-impl Greenpack for bool {
-    fn encode(&self, out: &mut BytesMut) {
-        write::bool(out, *self);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.bool()
-    }
-}
-
-impl Greenpack for String {
-    fn encode(&self, out: &mut BytesMut) {
-        write::str(out, self.as_bytes());
-    }
-
-    /// docs/wire G24: what is not UTF-8 shows as U+FFFD.
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader
-            .str()
-            .map(|text| Self::from_utf8_lossy(text).into_owned())
-    }
-}
-
-impl Greenpack for Bytes {
-    fn encode(&self, out: &mut BytesMut) {
-        write::bin(out, self);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.bin().map(Self::copy_from_slice)
-    }
-}
-
-impl Greenpack for Timestamp {
-    fn encode(&self, out: &mut BytesMut) {
-        write::time(out, *self);
-    }
-
-    /// Unset reads as the zero instant of Go (docs/wire G25).
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(reader
-            .time()?
-            .unwrap_or_else(|| Self::new(Self::ZERO_SECONDS, 0)))
-    }
-}
-
-impl<T: Greenpack> Greenpack for Option<T> {
-    fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Some(value) => value.encode(out),
-            None => write::nil(out),
+    /// docs/wire G13
+    pub fn begin_struct(out: &mut BytesMut, form: Form, fields: usize, name: &str) {
+        if form == Form::Streaming {
+            write::map_header(out, fields + 1);
+            write::str(out, b"@");
+            write::str(out, name.as_bytes());
+        } else {
+            write::map_header(out, fields);
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        if reader.rest().first() == Some(&0xc0) {
-            reader.skip()?;
-            return Ok(None);
-        }
-        T::decode(reader).map(Some)
-    }
-}
-
-impl<T: Greenpack> Greenpack for Vec<T> {
-    fn encode(&self, out: &mut BytesMut) {
-        write::array_header(out, self.len());
-        self.iter().for_each(|element| element.encode(out));
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let len = reader.array_header()?.unwrap_or(0);
-        let mut elements = Self::with_capacity(len.min(RESERVED));
-        for _ in 0..len {
-            elements.push(T::decode(reader)?);
-        }
-        Ok(elements)
-    }
-}
-
-impl<T: Greenpack, const N: usize> Greenpack for [T; N] {
-    fn encode(&self, out: &mut BytesMut) {
-        write::array_header(out, N);
-        self.iter().for_each(|element| element.encode(out));
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let is_nil = !has_elements(reader, N)?;
-        let mut elements = Vec::with_capacity(N.min(RESERVED));
-        for _ in 0..N {
-            elements.push(element(reader, is_nil)?);
-        }
-        // Never taken: there are exactly N.
-        Self::try_from(elements).map_err(|_| DecodeError::Truncated)
-    }
-}
-
-/// Written in the order of the keys, the last of equal keys is read (docs/wire G11, G18).
-impl<K: Greenpack + Ord, V: Greenpack> Greenpack for BTreeMap<K, V> {
-    fn encode(&self, out: &mut BytesMut) {
-        write::map_header(out, self.len());
-        for (key, value) in self {
-            key.encode(out);
-            value.encode(out);
+    /// The key of a field: `full` has its header before it.
+    pub fn key(out: &mut BytesMut, form: Form, full: &[u8], name: &str) {
+        if form == Form::Named {
+            write::str(out, name.as_bytes());
+        } else {
+            out.put_slice(full);
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut map = Self::new();
-        for _ in 0..reader.map_header()?.unwrap_or(0) {
-            let key = K::decode(reader)?;
-            map.insert(key, V::decode(reader)?);
-        }
-        Ok(map)
-    }
-}
-
-macro_rules! tuples {
-    ($($len:literal: $($name:ident $index:tt),*;)*) => {$(
-        /// The tuple form of a struct (docs/wire G14): the number of elements must be exact.
-        impl<$($name: Greenpack),*> Greenpack for ($($name,)*) {
-            fn encode(&self, out: &mut BytesMut) {
-                write::array_header(out, $len);
-                $(self.$index.encode(out);)*
-            }
-
-            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                let is_nil = !has_elements(reader, $len)?;
-                Ok(($(element::<$name>(reader, is_nil)?,)*))
-            }
-        }
-    )*};
-}
-
-tuples! {
-    1: A 0;
-    2: A 0, B 1;
-    3: A 0, B 1, C 2;
-    4: A 0, B 1, C 2, D 3;
-    5: A 0, B 1, C 2, D 3, E 4;
-    6: A 0, B 1, C 2, D 3, E 4, F 5;
-}
-
-/// A struct without fields.
-impl Greenpack for () {
-    fn encode(&self, out: &mut BytesMut) {
-        write::array_header(out, 0);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        has_elements(reader, 0).map(drop)
-    }
-}
-
-/// True if an array of exactly `wanted` elements begins here, false for nil.
-fn has_elements(reader: &mut Reader<'_>, wanted: usize) -> Result<bool, DecodeError> {
-    match reader.array_header()? {
-        None => Ok(false),
-        Some(got) if got == wanted => Ok(true),
-        Some(got) => Err(DecodeError::ArraySize {
-            wanted: u32::try_from(wanted).unwrap_or(u32::MAX),
-            got: u32::try_from(got).unwrap_or(u32::MAX),
-        }),
-    }
-}
-
-/// The next element, or the zero value of an array that is nil.
-fn element<T: Greenpack>(reader: &mut Reader<'_>, is_nil: bool) -> Result<T, DecodeError> {
-    if is_nil {
-        T::decode(&mut Reader::new(&[0xc0]))
-    } else {
-        T::decode(reader)
-    }
-}
-
-impl Reader<'_> {
-    /// A 32-bit float; nil reads as 0.
+    /// docs/wire G16: a field that is missing has its zero value.
     ///
     /// # Errors
     ///
-    /// A value of another kind.
-    pub fn f32(&mut self) -> Result<f32, DecodeError> {
-        match self.float(super::Kind::Float32)? {
-            None => Ok(0.0),
-            Some(mut bytes) if bytes.len() == 4 => Ok(bytes.get_f32()),
-            Some(_) => Err(DecodeError::WrongType {
-                wanted: super::Kind::Float32,
-                got: super::Kind::Float64,
+    /// A type without one.
+    pub fn or_zero<T: Greenpack>(value: Option<T>) -> Result<T, DecodeError> {
+        value.map_or_else(|| T::decode(&mut Reader::new(&[0xc0])), Ok)
+    }
+
+    /// True if an array of exactly `wanted` elements begins here, false for nil.
+    ///
+    /// # Errors
+    ///
+    /// Another number of elements, or no array.
+    pub fn has_elements(reader: &mut Reader<'_>, wanted: usize) -> Result<bool, DecodeError> {
+        match reader.array_header()? {
+            None => Ok(false),
+            Some(got) if got == wanted => Ok(true),
+            Some(got) => Err(DecodeError::ArraySize {
+                wanted: u32::try_from(wanted).unwrap_or(u32::MAX),
+                got: u32::try_from(got).unwrap_or(u32::MAX),
             }),
         }
     }
 
-    /// A 64-bit float, or a 32-bit one; nil reads as 0.
+    /// The next element, or the zero value of an array that is nil.
     ///
     /// # Errors
     ///
-    /// A value of another kind.
-    pub fn f64(&mut self) -> Result<f64, DecodeError> {
-        match self.float(super::Kind::Float64)? {
-            None => Ok(0.0),
-            Some(mut bytes) if bytes.len() == 4 => Ok(bytes.get_f32().into()),
-            Some(mut bytes) => Ok(bytes.get_f64()),
+    /// As [`Greenpack::decode`].
+    pub fn element<T: Greenpack>(reader: &mut Reader<'_>, is_nil: bool) -> Result<T, DecodeError> {
+        if is_nil {
+            or_zero(None)
+        } else {
+            T::decode(reader)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Debug;
+    use std::{collections::BTreeMap, fmt::Debug};
+
+    use bytes::Bytes;
 
     use super::*;
+    use crate::greenpack::Timestamp;
 
     fn survives<T: Greenpack + PartialEq + Debug>(value: T, bytes: &[u8]) {
         let mut out = BytesMut::new();

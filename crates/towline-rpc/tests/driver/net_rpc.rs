@@ -3,43 +3,22 @@
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use towline_codec::greenpack::{DecodeError, Greenpack, Reader, write};
+use towline_codec::greenpack::{DecodeError, Greenpack};
 use towline_rpc::{NetRpcError, server::NetRpcService, server::RegisterError};
 
 use super::*;
 
 /// A struct in map form, as the original's generator writes it by default.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Greenpack, Debug, Clone, Default, PartialEq)]
 struct Order {
+    #[zid(0)]
     item: String,
+    #[zid(1)]
+    #[greenpack(clue = "int")]
     count: i64,
-}
-
-impl Greenpack for Order {
-    fn encode(&self, out: &mut bytes::BytesMut) {
-        write::map_header(out, 4);
-        // docs/wire G13: the streaming form names its type.
-        write::str(out, b"@");
-        write::str(out, b"Order");
-        write::str(out, b"Item_zid00_str");
-        write::str(out, self.item.as_bytes());
-        write::str(out, b"Later_zid02_slc");
-        vec![1_i64].encode(out);
-        write::str(out, b"Count_zid01_int");
-        write::int(out, self.count);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut order = Self::default();
-        for _ in 0..reader.map_header()?.unwrap_or(0) {
-            match reader.key()? {
-                Some(b"Item_zid00_str") => order.item = String::decode(reader)?,
-                Some(b"Count_zid01_int") => order.count = reader.int()?,
-                Some(_) | None => reader.skip()?,
-            }
-        }
-        Ok(order)
-    }
+    /// From a later version of the type.
+    #[zid(2)]
+    later: Vec<i64>,
 }
 
 fn arith(name: &'static str) -> NetRpcService {
@@ -97,6 +76,7 @@ async fn methods_are_called_and_fail_in_the_words_of_the_original() {
         .expect("3");
     assert_eq!(sum, (3,));
     let order = Order {
+        later: vec![1],
         item: "nut".into(),
         count: 21,
     };
