@@ -39,7 +39,7 @@
 
 pub use towline_codec as codec;
 /// The trait, and the derive macro of the same name for who depends on this crate alone.
-pub use towline_codec::greenpack::Greenpack;
+pub use towline_codec::greenpack::derive::Greenpack;
 #[cfg(feature = "macros")]
 pub use towline_codec_macros::GreenpackOfTowline as Greenpack;
 #[cfg(feature = "tokio")]

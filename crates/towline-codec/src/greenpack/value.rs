@@ -154,7 +154,9 @@ const RESERVED: usize = 256;
 pub mod derive {
     pub use bytes::BytesMut;
 
-    use super::*;
+    /// The trait without the macro of its name.
+    pub use super::Greenpack;
+    use super::{BufMut as _, DecodeError, Form, Reader, write};
 
     /// docs/wire G12
     pub fn is_written<T: Greenpack>(value: &T, form: Form) -> bool {

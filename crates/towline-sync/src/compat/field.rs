@@ -43,11 +43,12 @@ macro_rules! structs {
         }
 
         impl Greenpack for $name {
-            fn encode(&self, out: &mut BytesMut) {
-                let written = 0 $( + usize::from(!self.$field.is_zero()) )*;
+            /// docs/wire D6: always without the entry `@`.
+            fn encode_as(&self, _: towline_codec::greenpack::Form, out: &mut BytesMut) {
+                let written = 0 $( + usize::from(!Field::is_zero(&self.$field)) )*;
                 write::map_header(out, written);
                 $(
-                    if !self.$field.is_zero() {
+                    if !Field::is_zero(&self.$field) {
                         write::str(out, $key.as_bytes());
                         self.$field.put(out);
                     }

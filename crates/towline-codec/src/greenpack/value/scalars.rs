@@ -60,7 +60,7 @@ impl Greenpack for u8 {
     }
 
     fn decode_all(reader: &mut Reader<'_>) -> Result<Vec<Self>, DecodeError> {
-        reader.bytes().map(Vec::from)
+        reader.bytes()
     }
 }
 
