@@ -4,7 +4,7 @@ mod containers;
 mod extensions;
 mod scalars;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 
 pub use self::extensions::{Any, Complex, Extension, Nanoseconds};
 use super::{DecodeError, Reader, write};
@@ -152,11 +152,12 @@ const RESERVED: usize = 256;
 /// What derived implementations call.
 #[doc(hidden)]
 pub mod derive {
+    use bytes::BufMut as _;
     pub use bytes::BytesMut;
 
     /// The trait without the macro of its name.
     pub use super::Greenpack;
-    use super::{BufMut as _, DecodeError, Form, Reader, write};
+    use super::{DecodeError, Form, Reader, write};
 
     /// docs/wire G12
     pub fn is_written<T: Greenpack>(value: &T, form: Form) -> bool {
