@@ -365,9 +365,9 @@ fn enums_are_maps_with_one_entry_or_integers() {
 #[derive(Greenpack, Debug, PartialEq)]
 struct Tree {
     #[zid(0)]
-    children: Vec<Tree>,
+    children: Vec<Self>,
     #[zid(1)]
-    next: Option<Box<Tree>>,
+    next: Option<Box<Self>>,
 }
 
 /// docs/wire G27: a peer cannot use up the stack by a type that holds itself.
@@ -484,8 +484,8 @@ proptest! {
     /// Nothing panics, whatever the bytes are, and what is read is written and read alike.
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = json::of_bytes(&bytes);
-        let _ = AllTuple::<InnerTuple>::decode(&mut Reader::lenient(&bytes));
+        drop(json::of_bytes(&bytes));
+        drop(AllTuple::<InnerTuple>::decode(&mut Reader::lenient(&bytes)));
         if let Ok(change) = Change::decode(&mut Reader::lenient(&bytes)) {
             let again = Change::decode(&mut Reader::new(&encoded(&change, Form::Plain)));
             prop_assert_eq!(again, Ok(change));
