@@ -21,25 +21,40 @@ pub(crate) fn require_nats_server() -> Result<()> {
     if nats_server_is_here() {
         return Ok(());
     }
-    if process::works("sh", &["-c", "test \"$(id -u)\" = 0"])
-        && process::works("apt-get", &["--version"])
-    {
-        println!("nats-server is missing: installing Debian's package");
-        let install = |args: &[&str]| {
-            let mut command = std::process::Command::new("apt-get");
-            process::run(command.args(args).env("DEBIAN_FRONTEND", "noninteractive"))
-        };
-        install(&["update", "-qq"])?;
-        install(&[
-            "install",
-            "-y",
-            "-qq",
-            "--no-install-recommends",
-            "nats-server",
-        ])?;
-    }
+    install("nats-server")?;
     if !nats_server_is_here() {
         bail!("no nats-server; install it: sudo apt-get install nats-server");
+    }
+    Ok(())
+}
+
+/// Chromium, for the admin page: found, installed from Debian's package, or asked for.
+pub(crate) fn require_chromium() -> Result<String> {
+    let found = || {
+        let mut names = ["chromium", "chromium-browser"].into_iter();
+        names.find(|name| process::works(name, &["--version"]))
+    };
+    if found().is_none() {
+        install("chromium")?;
+    }
+    let chromium = found().context("no Chromium; install it: sudo apt-get install chromium")?;
+    Ok(chromium.to_owned())
+}
+
+/// Installs a package of Debian's, where that is possible.
+fn install(package: &str) -> Result<()> {
+    if !process::works("sh", &["-c", "test \"$(id -u)\" = 0"])
+        || !process::works("apt-get", &["--version"])
+    {
+        return Ok(());
+    }
+    println!("{package} is missing: installing Debian's package");
+    for args in [
+        &["update", "-qq"][..],
+        &["install", "-y", "-qq", "--no-install-recommends", package],
+    ] {
+        let mut command = std::process::Command::new("apt-get");
+        process::run(command.args(args).env("DEBIAN_FRONTEND", "noninteractive"))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ pub(crate) mod keys;
 mod netcat;
 mod sync;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use towline::{identity::PublicKey, rpc::Compression};
@@ -211,6 +211,17 @@ pub(crate) struct Serve {
     /// Most connections at once
     #[arg(long, default_value_t = 10_240, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,
+
+    /// Limits for connections, as JSON: max_per_address, accept_rate, accept_rate_per_address, max_handshakes,
+    /// allow, deny, proxy_from, busy, idle_timeout and others; read again on SIGHUP, which leaves connections
+    /// alone
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) limits: Option<PathBuf>,
+
+    /// Show what the server does at http://ADDR/: a page with plots, and /metrics for Prometheus, /healthz
+    /// and /sessions; to whoever reaches the address, which must be of this machine unless --insecure
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
 
     /// Serve files even if the connection is neither encrypted nor authenticated
     #[arg(long)]

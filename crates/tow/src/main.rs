@@ -1,5 +1,6 @@
 //! `tow`: move files and make calls over connections authenticated by Ed25519 keys.
 
+mod admin;
 mod cli;
 mod clock;
 mod commands;

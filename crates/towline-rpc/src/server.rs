@@ -1,5 +1,6 @@
 //! Serving calls and streams.
 
+mod activity;
 mod builder;
 mod connection;
 mod connections;
@@ -23,6 +24,7 @@ use towline_codec::Text;
 use towline_identity::{Peer, Verdict};
 
 pub use self::{
+    activity::Activity,
     builder::ServerBuilder,
     connection::{Connection, ConnectionId},
     connections::{ConnectionEvent, ConnectionEvents, Connections, Pushed},
@@ -86,6 +88,7 @@ struct Settings {
     mirror: bool,
     authorise: Option<Authorise>,
     connections: Connections,
+    activity: Arc<activity::Counters>,
 }
 
 impl Settings {
@@ -167,6 +170,11 @@ impl Server {
     /// and to hear of those who come and go.
     pub fn connections(&self) -> Connections {
         self.shared.connections.clone()
+    }
+
+    /// What it has been asked for so far.
+    pub fn activity(&self) -> Activity {
+        self.shared.activity.view()
     }
 
     /// Serves one connection that is there already, until it ends, in the caller's task: any byte

@@ -87,6 +87,11 @@ impl ServerHandle {
             .take()
     }
 
+    /// Whether the end has been asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.registry.stop().is_cancelled()
+    }
+
     /// Goes by other settings from now on: limits for connections and rates, networks, PROXY headers, queues,
     /// water marks and time limits. Who is connected stays, below new limits or not; time limits and queues
     /// are theirs as well. What makes the server what it is stays: listeners, strategy, authorisation,

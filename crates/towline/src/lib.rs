@@ -34,6 +34,7 @@
 //! * `macros` (default): `#[derive(Greenpack)]`.
 //! * `nats`: sessions through a NATS broker, `nats://` and `tls+nats://`; `broker` starts one, for tests and
 //!   demonstrations; `sim` is a seeded network for sessions.
+//! * `serde`: settings of servers from a file.
 //! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
 //!   [`codec`], `mux::proto`, `rpc::proto` and `swp::proto`.
 

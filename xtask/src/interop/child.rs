@@ -25,6 +25,10 @@ impl Deadline {
         Self(now + limit)
     }
 
+    pub(super) fn is_over(self) -> bool {
+        self.left().is_zero()
+    }
+
     fn left(self) -> Duration {
         #[expect(
             clippy::disallowed_methods,

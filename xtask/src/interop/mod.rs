@@ -1,5 +1,6 @@
 //! `cargo xtask interop`: towline against Go programs, the originals and our own, in both roles.
 
+mod admin;
 mod case;
 mod child;
 mod data;
@@ -16,6 +17,7 @@ mod originals;
 
 use std::collections::VecDeque;
 use std::env;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -28,15 +30,17 @@ use originals::Originals;
 
 use crate::{process, tools};
 
-/// What can be played: calls and files, keys and trust, or streams on one connection.
-const NAMES: [&str; 3] = ["rpc25519", "identity", "mux"];
+/// What can be played: calls and files, keys and trust, or streams on one connection; and the admin page in a
+/// browser, when it is named.
+const NAMES: [&str; 4] = ["rpc25519", "identity", "mux", ADMIN];
+const ADMIN: &str = "admin";
 
 /// Some cases wait a minute for the original to give up; the others run beside them.
 const WORKERS: usize = 4;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Which groups of cases (all of them unless named).
+    /// Which groups of cases (all of them but admin unless named).
     #[arg(value_parser = NAMES)]
     names: Vec<String>,
     /// Each peer and each role once, instead of the whole matrix.
@@ -51,9 +55,18 @@ pub(crate) struct Options {
     /// Only cases whose name contains this text.
     #[arg(long)]
     only: Option<String>,
+    /// Where a picture of the admin page goes.
+    #[arg(long, value_name = "FILE")]
+    screenshot: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.names.iter().any(|name| name == ADMIN) {
+        admin::run(options.screenshot.as_deref())?;
+        if options.names.len() == 1 {
+            return Ok(());
+        }
+    }
     let wanted =
         |name: &str| options.names.is_empty() || options.names.iter().any(|one| one == name);
     let peers = if wanted("rpc25519") || wanted("identity") {

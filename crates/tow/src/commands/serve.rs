@@ -11,10 +11,12 @@ use towline::{
         proto::{Concurrency, Limits},
         server::ListenConfig,
     },
+    server::{Builder, ServerConfig, ServerHandle},
     sync::{Durability, Root, RootError, ServeOptions, part::PART_SIZE, serve_echo, serve_files},
 };
 
 use crate::{
+    admin::{Admin, Shown},
     cli::Serve,
     connection::{endpoint_without_path, identity, require_secure, trust},
     failure::{Exit, Failure, failed},
@@ -54,7 +56,8 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         .concurrency(Concurrency::default().body_bytes(CALL_BYTES))
         .limits(limits);
     let server = serve_echo(serve_files(builder, root.clone(), options)).build();
-    let mut config = ListenConfig::new().max_connections(args.max_connections as usize);
+    let settings = settings(&args)?;
+    let mut config = ListenConfig::new().server(settings);
     let reloading = match identity(&listen, &args.keys, "node").await? {
         Some(loaded) => {
             let trust = trust(
@@ -72,10 +75,33 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         config = config.authorise(Authorisation::keys(args.allow.iter().copied()));
     }
     let stop = stop_signal(args.until_stdin_ends).map_err(failed)?;
+    // Before anybody is let in: who asks for numbers wants all of them.
+    let admin = match args.admin {
+        Some(address) => Some(Admin::bind(address, args.insecure).await?),
+        None => None,
+    };
+    let hangups = Hangups::new(args.limits.is_some()).map_err(failed)?;
     let listening = server.listen(&args.listen, config).await?;
     let url = listening.endpoint().to_string();
     let fields = json!({ "url": url, "dir": args.dir.display().to_string(), "allow_write": args.allow_write });
     output.result("listening", fields, &format!("listening on {url}"));
+    let _admin = match admin {
+        Some(admin) => {
+            let page = admin.url();
+            output.note(
+                "admin",
+                json!({ "url": page }),
+                &format!("admin page at {page}"),
+            );
+            let shown = Shown {
+                sockets: listening.handle(),
+                services: server.clone(),
+                url: url.as_str().into(),
+            };
+            Some(admin.serve(shown)?)
+        }
+        None => None,
+    };
 
     if args.allow_write {
         // Beside the serving: a large tree takes its time. At the end it is not waited for.
@@ -90,6 +116,7 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         biased;
         () = stop => {}
         () = keep_current(reloading) => {}
+        () = hangups.keep_limits(&args, listening.handle()) => {}
     }
     let again = stop_signal(false).map_err(failed)?;
     let counters = listening.counters();
@@ -107,6 +134,72 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// How connections are let in: by the options, and by the file of limits if there is one.
+fn settings(args: &Serve) -> Result<Builder, Failure> {
+    let mut config = ServerConfig::default();
+    if let Some(file) = &args.limits {
+        let problem =
+            |why: String| Failure::new(Exit::Usage, format!("--limits {}: {why}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| problem(error.to_string()))?;
+        config = serde_json::from_str(&text).map_err(|error| problem(error.to_string()))?;
+        let elsewhere = config.address.is_some()
+            || config.tcp.address.is_some()
+            || config.tls.cert.is_some()
+            || config.tls.key.is_some();
+        if elsewhere {
+            return Err(problem("address, tcp and tls are not limits".to_owned())
+                .hint("say where to listen with --listen, and by which keys with --certs"));
+        }
+        if let Err(error) = config.builder() {
+            return Err(problem(error.to_string()));
+        }
+    }
+    let most = args.max_connections as usize;
+    config.max_connections.get_or_insert(most);
+    config.builder().map_err(failed)
+}
+
+/// SIGHUP, where it means to read the limits again. With a terminal it keeps its meaning.
+struct Hangups {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangups {
+    #[cfg(unix)]
+    fn new(wanted: bool) -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let wanted = wanted && !std::io::IsTerminal::is_terminal(&std::io::stdin());
+        let signal = wanted.then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self { signal })
+    }
+
+    #[cfg(not(unix))]
+    fn new(_: bool) -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Reads the limits again at each signal, for ever. What cannot be used leaves the old ones.
+    async fn keep_limits(self, args: &Serve, server: ServerHandle) {
+        #[cfg(unix)]
+        if let Some(mut signal) = self.signal {
+            while signal.recv().await.is_some() {
+                let read = settings(args).and_then(|new| server.reconfigure(&new).map_err(failed));
+                match read {
+                    Ok(()) => tracing::info!("the limits were read again"),
+                    Err(failure) => {
+                        tracing::error!("the old limits stay: {}", failure.message());
+                    }
+                }
+            }
+        }
+        #[cfg(not(unix))]
+        let _unchanged = (args, server);
+        std::future::pending().await
+    }
 }
 
 /// How files are served, unless it could never work.

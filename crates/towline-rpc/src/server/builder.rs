@@ -213,6 +213,7 @@ impl ServerBuilder {
                 mirror: self.mirror,
                 authorise: self.authorise,
                 connections: Connections::new(),
+                activity: Arc::default(),
             }),
         }
     }

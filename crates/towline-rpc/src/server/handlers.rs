@@ -61,6 +61,7 @@ impl Handlers {
         request: Message,
     ) {
         if !self.settings.authorises(&self.context, &request) {
+            self.settings.activity.refused();
             // docs/wire E12: before the look-up, so that a stranger learns no names.
             return end(
                 shared,
@@ -72,14 +73,19 @@ impl Handlers {
         let found = self.settings.services.find(kind, &request.hdr.service_name);
         let entry = match found {
             Ok(entry) => entry,
-            Err(Some(text)) => return end(shared, key, kind, text),
+            Err(Some(text)) => {
+                self.settings.activity.refused();
+                return end(shared, key, kind, text);
+            }
             Err(None) => {
+                self.settings.activity.refused();
                 let mut state = shared.lock();
                 state.core.refuse(driver::now(), key, &request.hdr);
                 shared.wake_driver(state);
                 return;
             }
         };
+        let open = self.settings.activity.started(kind);
         let job = Job {
             call: OpenCall {
                 shared: Arc::clone(shared),
@@ -105,7 +111,11 @@ impl Handlers {
                 None => return,
             }
         } else {
-            entry.service.run(job)
+            let handler = entry.service.run(job);
+            Box::pin(async move {
+                let _open = open;
+                handler.await
+            })
         };
         let handle = self.tasks.spawn(handler);
         self.running.insert(key, (kind, handle));
@@ -118,6 +128,7 @@ impl Handlers {
             return;
         };
         handle.abort();
+        self.settings.activity.cancelled();
         let text = match kind {
             ServiceKind::Upload | ServiceKind::Download => refusal::STREAM_CANCELLED,
             _ => refusal::CALL_CANCELLED,
