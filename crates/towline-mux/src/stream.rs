@@ -239,10 +239,9 @@ impl StreamCore {
         let shared = &self.session.shared;
         let mut state = shared.lock();
         let room = buf.remaining();
-        let heard = state.heard;
         match state
             .engine
-            .read_with(heard, self.key, room, |piece| buf.put_slice(piece))?
+            .read_with(self.key, room, |piece| buf.put_slice(piece))?
         {
             Some(_) => {
                 shared.settle(state);
@@ -263,8 +262,7 @@ impl StreamCore {
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
         let shared = &self.session.shared;
         let mut state = shared.lock();
-        let heard = state.heard;
-        match state.engine.read(heard, self.key, usize::MAX)? {
+        match state.engine.read(self.key, usize::MAX)? {
             Reading::Chunk(chunk) => {
                 shared.settle(state);
                 Poll::Ready(Ok(Some(chunk)))

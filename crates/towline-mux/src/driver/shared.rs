@@ -1,30 +1,22 @@
 //! What the driver and the handles of one session share.
 
 use std::{
-    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
 };
 
 use super::{
     clock::now,
-    defer,
-    waiters::Waiters,
+    state::State,
     writer::{Progress, Writer},
 };
-use crate::proto::{Engine, Event, SessionEnd, StreamKey, WriteError};
+use crate::proto::{Engine, StreamKey, WriteError};
 
 /// With this much queued, a writer does not leave writing to the driver.
 const WORTH_WRITING: usize = 64 << 10;
-/// Bytes taken from the engine at a time: what is taken can no longer be overtaken.
-const WRITE_AHEAD: usize = 128 << 10;
-/// Bytes that callers write while the driver waits for its turn. It may wait for the thread that the
-/// writer runs on, and no other thread can take it from there.
-const PASSED: usize = 256 << 10;
 /// Rounds of writing that a caller does for everybody before it leaves the rest to the driver.
 const ROUNDS: usize = 16;
 
@@ -40,70 +32,10 @@ pub(crate) struct Shared {
     more: AtomicBool,
 }
 
-pub(crate) struct State {
-    pub(crate) engine: Engine,
-    /// When something last came: near enough where only the order of events matters.
-    pub(crate) heard: Instant,
-    wakers: Vec<Wakers>,
-    pub(crate) accepting: Waiters,
-    pub(crate) opening: Waiters,
-    pub(crate) pings: Vec<PingWait>,
-    pub(crate) next_ping_wait: u64,
-    waiting_for_end: Vec<Waker>,
-    /// Wakes the driver, once it has run.
-    pub(super) driver: Waker,
-    /// The driver runs or will run, and looks at everything before it sleeps: it need not be woken.
-    pub(super) awake: bool,
-    /// Bytes that callers have written since the driver last ran.
-    pub(super) passed: usize,
-    /// The driver will write after all tasks that are ready now.
-    pub(super) gathering: bool,
-    /// The transport takes nothing; the driver is told when it does.
-    pub(super) blocked: bool,
-    pub(super) io_error: Option<io::Error>,
-    /// The driver has ended.
-    pub(super) over: bool,
-    coalesce: bool,
-}
-
-/// Who waits for one stream.
-#[derive(Debug, Default)]
-struct Wakers {
-    read: Option<Waker>,
-    write: Option<Waker>,
-}
-
-/// Somebody who waits for an answer to a ping.
-#[derive(Debug)]
-pub(crate) struct PingWait {
-    pub(crate) wait: u64,
-    pub(crate) number: u64,
-    pub(crate) waker: Option<Waker>,
-    /// How long it took; nothing if the answer did not come in time.
-    pub(crate) result: Option<Option<Duration>>,
-}
-
 impl Shared {
     pub(crate) fn new(engine: Engine, writer: Writer, coalesce: bool) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
-                engine,
-                heard: now(),
-                wakers: Vec::new(),
-                accepting: Waiters::default(),
-                opening: Waiters::default(),
-                pings: Vec::new(),
-                next_ping_wait: 0,
-                waiting_for_end: Vec::new(),
-                driver: Waker::noop().clone(),
-                awake: true,
-                passed: 0,
-                gathering: false,
-                blocked: false,
-                io_error: None,
-                over: false,
-                coalesce,
-            }),
+            state: Mutex::new(State::new(engine, coalesce)),
             writer: Mutex::new(writer),
             more: AtomicBool::new(false),
         })
@@ -175,7 +107,6 @@ impl Shared {
 
     /// Writes what is to be sent until nothing is left or the transport takes no more.
     pub(crate) fn flush(&self) {
-        let now = now();
         let mut rounds = 0;
         loop {
             let Some(mut writer) = self.try_writer() else {
@@ -190,51 +121,48 @@ impl Shared {
             };
             self.more.store(false, Ordering::SeqCst);
             let mut woken = Vec::new();
-            let done = loop {
+            let mut state = self.lock();
+            loop {
                 if writer.out.is_empty() {
-                    let mut state = self.lock();
                     if rounds >= ROUNDS {
+                        state.left = true;
                         drop(writer);
                         self.wake_driver(state);
                         wake_all(woken);
                         return;
                     }
-                    state
-                        .engine
-                        .poll_transmit(now, &mut writer.out, WRITE_AHEAD);
+                    state.transmit(&mut writer.out);
                     state.drain_events(&mut woken);
                 }
+                drop(state);
                 rounds += 1;
-                match writer.write() {
-                    Progress::Idle => break true,
-                    Progress::Written => {}
-                    Progress::Blocked => break false,
+                let progress = writer.write();
+                state = self.lock();
+                match progress {
+                    Progress::Written => continue,
+                    Progress::Idle => state.note_written(),
+                    Progress::Blocked => state.note_blocked(writer.take_progressed()),
                     Progress::Failed(error) => {
-                        let mut state = self.lock();
-                        state.io_error.get_or_insert(error);
-                        self.wake_driver(state);
-                        break false;
+                        state.note_written();
+                        state.fail(error);
                     }
                 }
-            };
-            let changed = writer.blocked_noted == done || writer.progressed;
-            if changed {
-                let mut state = self.lock();
-                state.blocked = !done && !writer.failed;
-                if writer.progressed || done {
-                    state.engine.note_blocked(now, false);
-                }
-                if !done && !writer.failed {
-                    state.engine.note_blocked(now, true);
-                }
-                writer.blocked_noted = !done;
-                writer.progressed = false;
+                break;
             }
+            writer.take_progressed();
             drop(writer);
+            self.release(state);
             wake_all(woken);
             if !self.more.load(Ordering::SeqCst) {
                 return;
             }
+        }
+    }
+
+    /// Lets go of the state, and has the driver look at an error of the transport.
+    fn release(&self, state: MutexGuard<'_, State>) {
+        if state.io_error.is_some() {
+            self.wake_driver(state);
         }
     }
 
@@ -312,9 +240,10 @@ impl Shared {
             if state.blocked || (state.driver_writes_soon() && buf.len() < WORTH_WRITING) {
                 return None;
             }
+            let now = state.transmit_time();
             let direct = state
                 .engine
-                .write_direct(now(), key, buf.len(), &mut writer.out);
+                .write_direct(now, key, buf.len(), &mut writer.out);
             state.drain_events(&mut woken);
             direct
         };
@@ -324,13 +253,13 @@ impl Shared {
             return None;
         }
         let progress = writer.write_direct(&direct, buf);
-        let (total, more) = (direct.total(), !writer.out.is_empty());
+        let (total, more) = (direct.total(), writer.has_more());
         drop(writer);
         wake_all(woken);
         if let Progress::Failed(error) = progress {
             let mut state = self.lock();
-            state.io_error.get_or_insert(error);
-            self.wake_driver(state);
+            state.fail(error);
+            self.release(state);
         } else if more || self.more.load(Ordering::SeqCst) {
             self.flush();
         }
@@ -359,6 +288,15 @@ impl Shared {
         }
         state.wait_to_write(key, cx);
         Poll::Pending
+    }
+
+    /// Closes the transport's writing side once everything was written.
+    pub(super) fn shut_down(&self) {
+        let mut writer = self.writer();
+        if writer.out.is_empty() && writer.poll_shutdown().is_ready() {
+            drop(writer);
+            self.lock().engine.handle_shutdown(now());
+        }
     }
 
     /// Ready when the session is over.
@@ -390,114 +328,6 @@ impl Shared {
             woken.append(&mut state.waiting_for_end);
         }
         wake_all(woken);
-    }
-}
-
-impl State {
-    /// True if small writes are better left to the driver: those of tasks that were woken together then
-    /// leave together, and so do the opening, the data and the end that one task sends in a row.
-    const fn driver_writes_soon(&self) -> bool {
-        self.gathering || (self.awake && self.coalesce)
-    }
-
-    /// True if a writer should give the driver its turn first. Who writes without pause would else keep
-    /// it, and whoever waits for an answer, from reading for milliseconds.
-    fn lets_driver_pass(&mut self, cx: &Context<'_>, len: usize) -> bool {
-        if !self.awake {
-            self.passed = 0;
-            return false;
-        }
-        if self.passed < PASSED {
-            self.passed += len.min(PASSED);
-            return false;
-        }
-        self.passed = 0;
-        defer(cx.waker());
-        true
-    }
-
-    /// Tells everybody whom the engine's events are for. True if tasks were woken that may want to
-    /// send together.
-    pub(super) fn drain_events(&mut self, woken: &mut Vec<Waker>) -> bool {
-        let mut accepts = false;
-        while let Some(event) = self.engine.poll_event() {
-            match event {
-                Event::Readable(key) => woken.extend(self.wakers(key).read.take()),
-                Event::Writable(key) => woken.extend(self.wakers(key).write.take()),
-                Event::Acceptable => {
-                    woken.extend(self.accepting.next());
-                    accepts = true;
-                }
-                Event::Openable => {
-                    // One place may have become free, or the reason to wait has gone for all.
-                    if self.engine.end().is_some() || self.engine.remote_go_away().is_some() {
-                        woken.extend(std::iter::from_fn(|| self.opening.next()));
-                    } else {
-                        woken.extend(self.opening.next());
-                    }
-                }
-                Event::Pong(number, took) => self.answer_ping(number, Some(took), woken),
-                Event::PingLost(number) => self.answer_ping(number, None, woken),
-                Event::Ended => self.wake_everybody(woken),
-            }
-        }
-        self.coalesce && (accepts || woken.len() > 1)
-    }
-
-    fn answer_ping(&mut self, number: u64, result: Option<Duration>, woken: &mut Vec<Waker>) {
-        for wait in self.pings.iter_mut().filter(|wait| wait.number == number) {
-            wait.result.get_or_insert(result);
-            woken.extend(wait.waker.take());
-        }
-    }
-
-    fn wake_everybody(&mut self, woken: &mut Vec<Waker>) {
-        for wakers in &mut self.wakers {
-            woken.extend(wakers.read.take());
-            woken.extend(wakers.write.take());
-        }
-        woken.extend(std::iter::from_fn(|| self.accepting.next()));
-        woken.extend(std::iter::from_fn(|| self.opening.next()));
-        woken.extend(self.pings.iter_mut().filter_map(|wait| wait.waker.take()));
-    }
-
-    fn wakers(&mut self, key: StreamKey) -> &mut Wakers {
-        let index = key.index();
-        if self.wakers.len() <= index {
-            self.wakers.resize_with(index + 1, Wakers::default);
-        }
-        &mut self.wakers[index]
-    }
-
-    pub(crate) fn wait_to_read(&mut self, key: StreamKey, cx: &Context<'_>) {
-        set(&mut self.wakers(key).read, cx);
-    }
-
-    pub(crate) fn wait_to_write(&mut self, key: StreamKey, cx: &Context<'_>) {
-        set(&mut self.wakers(key).write, cx);
-    }
-
-    /// Nobody waits for this stream any more.
-    pub(crate) fn forget_wakers(&mut self, key: StreamKey) {
-        if let Some(wakers) = self.wakers.get_mut(key.index()) {
-            *wakers = Wakers::default();
-        }
-    }
-
-    /// Why the session is over, or is to be taken for.
-    pub(crate) fn end_reason(&self) -> SessionEnd {
-        self.engine.end().cloned().unwrap_or(SessionEnd::ClosedHere)
-    }
-
-    pub(crate) const fn is_over(&self) -> bool {
-        self.over
-    }
-}
-
-fn set(place: &mut Option<Waker>, cx: &Context<'_>) {
-    match place {
-        Some(waker) => waker.clone_from(cx.waker()),
-        None => *place = Some(cx.waker().clone()),
     }
 }
 

@@ -23,11 +23,9 @@ pub(crate) struct Writer {
     pub(super) out: Transmit,
     gathered: Vec<u8>,
     needs_flush: bool,
-    /// What the state was last told about being blocked.
-    pub(super) blocked_noted: bool,
     /// Something was written since the state was told.
-    pub(super) progressed: bool,
-    pub(super) failed: bool,
+    progressed: bool,
+    failed: bool,
 }
 
 /// What became of an attempt to write.
@@ -50,7 +48,6 @@ impl Writer {
             out: Transmit::new(),
             gathered: Vec::new(),
             needs_flush: false,
-            blocked_noted: false,
             progressed: false,
             failed: false,
         }
@@ -61,14 +58,23 @@ impl Writer {
         self.out.is_empty() && !self.failed && self.io.is_write_vectored()
     }
 
+    /// True if something waits to be written or flushed.
+    pub(super) const fn has_more(&self) -> bool {
+        !self.out.is_empty() || self.needs_flush
+    }
+
+    /// True if something was written since this was last asked.
+    pub(super) const fn take_progressed(&mut self) -> bool {
+        std::mem::replace(&mut self.progressed, false)
+    }
+
     /// Hands what waits to the transport, once; flushes it when nothing waits.
     pub(super) fn write(&mut self) -> Progress {
         if self.failed {
             self.out.advance(usize::MAX);
             return Progress::Idle;
         }
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&self.waker);
         if self.out.is_empty() {
             if self.needs_flush {
                 match Pin::new(&mut self.io).poll_flush(&mut cx) {
@@ -111,8 +117,6 @@ impl Writer {
     /// payloads. What the transport does not take waits: all of it is written as far as the caller is
     /// concerned.
     pub(super) fn write_direct(&mut self, direct: &Direct, buf: &[u8]) -> Progress {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
         let small = direct.total() <= 512;
         if small {
             self.queue_rest(direct, buf, 0);
@@ -133,6 +137,7 @@ impl Writer {
                 }
             }
         }
+        let mut cx = Context::from_waker(&self.waker);
         let result = Pin::new(&mut self.io).poll_write_vectored(&mut cx, &slices[..used]);
         let (count, progress) = match result {
             Poll::Pending => (0, Progress::Blocked),
@@ -147,7 +152,8 @@ impl Writer {
         self.queue_rest(direct, buf, count.saturating_sub(waiting));
         if self.out.is_empty()
             && self.needs_flush
-            && let Poll::Ready(Ok(())) = Pin::new(&mut self.io).poll_flush(&mut cx)
+            && let Poll::Ready(Ok(())) =
+                Pin::new(&mut self.io).poll_flush(&mut Context::from_waker(&self.waker))
         {
             self.needs_flush = false;
         }
@@ -173,8 +179,7 @@ impl Writer {
 
     /// Closes the writing side.
     pub(super) fn poll_shutdown(&mut self) -> Poll<io::Result<()>> {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&self.waker);
         Pin::new(&mut self.io).poll_shutdown(&mut cx)
     }
 
