@@ -37,6 +37,8 @@ const LARGEST_READ: usize = 64 << 10;
 const LARGEST_PAYLOAD: usize = 256 << 10;
 /// Bytes read before those who were woken have their turn.
 const BATCH_BYTES: usize = 256 << 10;
+/// Bytes read after a write has failed, before that ends the session: what the peer had sent by then.
+const LAST_WORDS: usize = 64 << 20;
 /// Turns without giving other tasks theirs.
 const TURNS: u32 = 16;
 
@@ -69,6 +71,8 @@ struct Driver {
     now: Option<Instant>,
     /// There is something to write in the next turn, or to try to.
     writes: bool,
+    /// Bytes read since the transport failed to write.
+    after_failure: usize,
 }
 
 /// Starts the task of a session on the runtime that the caller is in.
@@ -91,6 +95,7 @@ pub(crate) fn spawn(
         timer: Timer::new(),
         now: None,
         writes: true,
+        after_failure: 0,
     };
     // Its end is awaited by whoever closes the session or waits for it to be closed.
     tokio::spawn(driver);
@@ -105,12 +110,15 @@ impl Driver {
         }
         let (more, gather) = self.read(cx);
         let mut state = self.shared.lock();
-        if let Some(error) = state.io_error.take() {
-            // What the peer said before is in the engine by now: its last words may say why.
+        if (!more || self.after_failure >= LAST_WORDS)
+            && let Some(error) = state.io_error.take()
+        {
+            // What the peer sent before is in the engine by now: answers, and the reason perhaps.
             state.engine.handle_io_error(error);
             state.drain_events(&mut self.woken);
         }
         let due = self.timer.poll(cx, &mut state.engine, self.now);
+        state.timer = self.timer.fires();
         if due {
             state.drain_events(&mut self.woken);
         }
@@ -133,7 +141,7 @@ impl Driver {
             || state.engine.has_events()
             || state.io_error.is_some();
         state.awake = due || missed;
-        self.writes = state.wants_writing();
+        self.writes = state.has_work();
         if state.awake { Next::Turn } else { Next::Sleep }
     }
 
@@ -174,6 +182,9 @@ impl Driver {
                     let mut state = self.shared.lock();
                     let now = now();
                     state.heard = now;
+                    if state.io_error.is_some() {
+                        self.after_failure = self.after_failure.saturating_add(count);
+                    }
                     self.now = Some(now);
                     if let Err(violation) = state.engine.handle_input(now, &mut self.input) {
                         tracing::warn!(%violation, "session ended by this side");
@@ -223,7 +234,7 @@ impl Future for Driver {
             state.awake = true;
             state.passed = 0;
             state.gathering = false;
-            this.writes = state.wants_writing();
+            this.writes = state.has_work();
             let moved = !state.driver.will_wake(cx.waker());
             if moved {
                 state.driver = cx.waker().clone();

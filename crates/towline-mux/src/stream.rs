@@ -244,12 +244,13 @@ impl StreamCore {
             .read_with(self.key, room, |piece| buf.put_slice(piece))?
         {
             Some(_) => {
-                shared.settle(state);
+                shared.settle_read(state);
                 Poll::Ready(Ok(()))
             }
             None => {
-                state.wait_to_read(self.key, cx);
-                shared.settle(state);
+                let old = state.wait_to_read(self.key, cx);
+                shared.settle_read(state);
+                drop(old);
                 expired(cx, deadline, ReadError::TimedOut)
             }
         }
@@ -264,13 +265,14 @@ impl StreamCore {
         let mut state = shared.lock();
         match state.engine.read(self.key, usize::MAX)? {
             Reading::Chunk(chunk) => {
-                shared.settle(state);
+                shared.settle_read(state);
                 Poll::Ready(Ok(Some(chunk)))
             }
             Reading::End => Poll::Ready(Ok(None)),
             Reading::Blocked => {
-                state.wait_to_read(self.key, cx);
-                shared.settle(state);
+                let old = state.wait_to_read(self.key, cx);
+                shared.settle_read(state);
+                drop(old);
                 expired(cx, deadline, ReadError::TimedOut)
             }
         }
@@ -366,9 +368,10 @@ fn expired<T, E>(cx: &mut Context<'_>, deadline: &mut Deadline, error: E) -> Pol
 impl Drop for StreamCore {
     fn drop(&mut self) {
         let mut state = self.session.shared.lock();
-        state.forget_wakers(self.key);
+        let wakers = state.forget_wakers(self.key);
         state.engine.release(now(), self.key);
         self.session.shared.settle(state);
+        drop(wakers);
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is known of a session at one moment: its engine, and who waits for what.
 
 use std::{
+    collections::BTreeMap,
     io,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -24,7 +25,8 @@ pub(crate) struct State {
     pub(crate) opening: Waiters,
     pub(crate) pings: Vec<PingWait>,
     pub(crate) next_ping_wait: u64,
-    pub(super) waiting_for_end: Vec<Waker>,
+    /// Who waits until what a stream has written was handed to the transport.
+    flushing: BTreeMap<usize, Flushing>,
     /// Wakes the driver, once it has run.
     pub(super) driver: Waker,
     /// The driver runs or will run, and looks at everything before it sleeps: it need not be woken.
@@ -38,6 +40,10 @@ pub(crate) struct State {
     /// Whoever wrote last has left the rest to the driver.
     pub(super) left: bool,
     pub(super) io_error: Option<io::Error>,
+    /// How far the transport has got.
+    position: Position,
+    /// When the driver's timer fires, if it does.
+    pub(super) timer: Option<Instant>,
     /// The driver has ended.
     pub(super) over: bool,
     pub(super) coalesce: bool,
@@ -48,6 +54,22 @@ pub(crate) struct State {
 struct Wakers {
     read: Option<Waker>,
     write: Option<Waker>,
+}
+
+/// How far the transport has got, in bytes since the session began.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Position {
+    /// What it has taken.
+    pub(super) written: u64,
+    /// What was put before it.
+    pub(super) pushed: u64,
+}
+
+/// Somebody who waits until the transport has got somewhere.
+#[derive(Debug)]
+struct Flushing {
+    until: u64,
+    waker: Waker,
 }
 
 /// Somebody who waits for an answer to a ping.
@@ -70,7 +92,9 @@ impl State {
             opening: Waiters::default(),
             pings: Vec::new(),
             next_ping_wait: 0,
-            waiting_for_end: Vec::new(),
+            flushing: BTreeMap::new(),
+            position: Position::default(),
+            timer: None,
             driver: Waker::noop().clone(),
             awake: true,
             passed: 0,
@@ -83,9 +107,23 @@ impl State {
         }
     }
 
-    /// True if there is something for the driver to write, or to try to.
-    pub(super) fn wants_writing(&self) -> bool {
-        self.engine.has_output() || self.blocked || self.left
+    /// True if there is something for the driver to write, to try to, or to tell: a session that is
+    /// closing goes on as it is asked for the next frame.
+    pub(super) fn has_work(&self) -> bool {
+        self.blocked
+            || self.left
+            || self.engine.has_events()
+            || self.engine.has_output()
+            || self.engine.transmits_by_the_clock()
+    }
+
+    /// True if something is due before the driver would look.
+    pub(super) fn is_early(&self) -> bool {
+        !self.awake
+            && self
+                .engine
+                .deadline()
+                .is_some_and(|deadline| self.timer.is_none_or(|timer| deadline < timer))
     }
 
     /// What time it is for what is transmitted next. Data alone goes by no clock, and to read one
@@ -102,6 +140,25 @@ impl State {
     pub(super) fn transmit(&mut self, out: &mut Transmit) {
         let now = self.transmit_time();
         self.engine.poll_transmit(now, out, WRITE_AHEAD);
+    }
+
+    /// The transport has got as far as this; those who wait for it are to be woken.
+    pub(super) fn note_position(&mut self, position: Position, woken: &mut Vec<Waker>) {
+        self.position = position;
+        if self.flushing.is_empty() {
+            return;
+        }
+        let written = position.written;
+        self.flushing.retain(|_, flushing| {
+            if flushing.until > written {
+                return true;
+            }
+            woken.push(std::mem::replace(
+                &mut flushing.waker,
+                Waker::noop().clone(),
+            ));
+            false
+        });
     }
 
     /// Everything was written.
@@ -124,6 +181,13 @@ impl State {
     /// The transport failed. The driver looks at it: what the peer said before may say why.
     pub(super) fn fail(&mut self, error: io::Error) {
         self.io_error.get_or_insert(error);
+    }
+
+    /// One event tells of a stream to one who waits: others that wait are told of the next one.
+    pub(crate) fn keep_accepting(&mut self) {
+        if self.accepting.is_waiting() {
+            self.engine.ask_for_acceptable();
+        }
     }
 
     /// True if small writes are better left to the driver: those of tasks that were woken together then
@@ -191,6 +255,8 @@ impl State {
         woken.extend(std::iter::from_fn(|| self.accepting.next()));
         woken.extend(std::iter::from_fn(|| self.opening.next()));
         woken.extend(self.pings.iter_mut().filter_map(|wait| wait.waker.take()));
+        let flushing = std::mem::take(&mut self.flushing);
+        woken.extend(flushing.into_values().map(|flushing| flushing.waker));
     }
 
     fn wakers(&mut self, key: StreamKey) -> &mut Wakers {
@@ -201,19 +267,51 @@ impl State {
         &mut self.wakers[index]
     }
 
-    pub(crate) fn wait_to_read(&mut self, key: StreamKey, cx: &Context<'_>) {
-        set(&mut self.wakers(key).read, cx);
+    /// Has the task woken when the stream can be read. What is returned is to be dropped once the
+    /// state is let go of: with the last waker a task may go, and with it other streams.
+    #[must_use]
+    pub(crate) fn wait_to_read(&mut self, key: StreamKey, cx: &Context<'_>) -> Option<Waker> {
+        replace(&mut self.wakers(key).read, cx)
     }
 
-    pub(crate) fn wait_to_write(&mut self, key: StreamKey, cx: &Context<'_>) {
-        set(&mut self.wakers(key).write, cx);
+    /// As [`wait_to_read`](Self::wait_to_read), for writing.
+    #[must_use]
+    pub(crate) fn wait_to_write(&mut self, key: StreamKey, cx: &Context<'_>) -> Option<Waker> {
+        replace(&mut self.wakers(key).write, cx)
     }
 
-    /// Nobody waits for this stream any more.
-    pub(crate) fn forget_wakers(&mut self, key: StreamKey) {
-        if let Some(wakers) = self.wakers.get_mut(key.index()) {
-            *wakers = Wakers::default();
+    /// Ready when the transport has taken everything that was put before it so far, on behalf of `key`.
+    pub(super) fn poll_position(&mut self, key: StreamKey, cx: &Context<'_>) -> Poll<()> {
+        let Position { written, pushed } = self.position;
+        let flushing = self
+            .flushing
+            .entry(key.index())
+            .or_insert_with(|| Flushing {
+                until: pushed,
+                waker: Waker::noop().clone(),
+            });
+        if flushing.until <= written {
+            self.flushing.remove(&key.index());
+            return Poll::Ready(());
         }
+        flushing.waker.clone_from(cx.waker());
+        Poll::Pending
+    }
+
+    /// Something more is written on a stream: who waited for what was before waits anew.
+    pub(super) fn note_write(&mut self, key: StreamKey) {
+        if !self.flushing.is_empty() {
+            self.flushing.remove(&key.index());
+        }
+    }
+
+    /// Nobody waits for this stream any more. What is returned is to be dropped once the state is let
+    /// go of.
+    #[must_use]
+    pub(crate) fn forget_wakers(&mut self, key: StreamKey) -> impl Sized + use<> {
+        let flushing = self.flushing.remove(&key.index());
+        let wakers = self.wakers.get_mut(key.index()).map(std::mem::take);
+        (flushing, wakers)
     }
 
     /// Why the session is over, or is to be taken for.
@@ -226,9 +324,9 @@ impl State {
     }
 }
 
-fn set(place: &mut Option<Waker>, cx: &Context<'_>) {
+fn replace(place: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
     match place {
-        Some(waker) => waker.clone_from(cx.waker()),
-        None => *place = Some(cx.waker().clone()),
+        Some(waker) if waker.will_wake(cx.waker()) => None,
+        _ => place.replace(cx.waker().clone()),
     }
 }

@@ -29,6 +29,11 @@ impl Timer {
         self.set = None;
     }
 
+    /// When it fires, if it does.
+    pub(super) const fn fires(&self) -> Option<Instant> {
+        self.set
+    }
+
     /// Has the task woken at the engine's next deadline, and the engine do what is due. True if it was.
     /// `heard`: a moment after the task was woken, if one is known.
     pub(super) fn poll(

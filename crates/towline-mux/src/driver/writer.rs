@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use super::state::Position;
 use crate::proto::{Direct, Transmit};
 
 /// Slices handed to the transport in one system call.
@@ -23,6 +24,8 @@ pub(crate) struct Writer {
     pub(super) out: Transmit,
     gathered: Vec<u8>,
     needs_flush: bool,
+    /// Bytes that the transport has taken.
+    written: u64,
     /// Something was written since the state was told.
     progressed: bool,
     failed: bool,
@@ -48,6 +51,7 @@ impl Writer {
             out: Transmit::new(),
             gathered: Vec::new(),
             needs_flush: false,
+            written: 0,
             progressed: false,
             failed: false,
         }
@@ -61,6 +65,14 @@ impl Writer {
     /// True if something waits to be written or flushed.
     pub(super) const fn has_more(&self) -> bool {
         !self.out.is_empty() || self.needs_flush
+    }
+
+    /// How far the transport has got.
+    pub(super) const fn position(&self) -> Position {
+        Position {
+            written: self.written,
+            pushed: self.written + self.out.len() as u64,
+        }
     }
 
     /// True if something was written since this was last asked.
@@ -106,7 +118,7 @@ impl Writer {
             Poll::Ready(Ok(0)) => self.fail(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => {
                 self.out.advance(count);
-                self.note_progress();
+                self.note_progress(count);
                 Progress::Written
             }
             Poll::Ready(Err(error)) => self.fail(error),
@@ -143,7 +155,7 @@ impl Writer {
             Poll::Pending => (0, Progress::Blocked),
             Poll::Ready(Ok(0)) => (0, self.fail(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(count)) => {
-                self.note_progress();
+                self.note_progress(count);
                 (count, Progress::Written)
             }
             Poll::Ready(Err(error)) => (0, self.fail(error)),
@@ -190,7 +202,8 @@ impl Writer {
         self.out.advance(usize::MAX);
     }
 
-    fn note_progress(&mut self) {
+    const fn note_progress(&mut self, count: usize) {
+        self.written += count as u64;
         self.needs_flush = true;
         self.progressed = true;
     }

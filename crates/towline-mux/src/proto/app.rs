@@ -163,6 +163,12 @@ impl Engine {
         Accepting::Blocked
     }
 
+    /// Asks to be told by [`Event::Acceptable`](super::Event::Acceptable) of the next stream, as
+    /// [`accept`](Self::accept) does itself when it is blocked.
+    pub const fn ask_for_acceptable(&mut self) {
+        self.accept_wait = true;
+    }
+
     /// True if a stream waits to be accepted.
     pub fn has_backlog(&self) -> bool {
         self.backlog.len() > self.backlog_dead
