@@ -11,7 +11,7 @@ use towline::{identity::PublicKey, rpc::Compression};
 
 pub(crate) use self::{
     netcat::{Behind, Connect, Listen},
-    sync::{Chunker, Chunks},
+    sync::{Check, Chunker, Chunks, Ends, Sync},
 };
 
 const EXIT_CODES_AND_ENVIRONMENT: &str = "Exit codes:
@@ -75,6 +75,10 @@ pub(crate) enum Command {
     Push(Push),
     /// Fetch files from a server
     Pull(Pull),
+    /// Make a directory or file like another: send what changed, and nothing else
+    Sync(Box<Sync>),
+    /// Compare a directory or file with another, and change nothing
+    Check(Box<Check>),
     /// Print the hash of every chunk of a file, for a text diff of binaries
     Chunks(Chunks),
     /// Call a service and print its reply

@@ -11,6 +11,7 @@ mod netcat;
 mod pull;
 mod push;
 mod serve;
+mod sync;
 
 use std::{future::Future, time::Duration};
 
@@ -30,6 +31,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Serve(args) => block_on_own(serve::run(args, *output)),
         Command::Push(args) => block_on(push::run(args, *output)),
         Command::Pull(args) => block_on(pull::run(args, *output)),
+        Command::Sync(args) => block_on(sync::run(*args, *output)),
+        Command::Check(args) => block_on(sync::check(*args, *output)),
         Command::Chunks(args) => chunks::run(&args, *output),
         Command::Call(args) => block_on(call::run(args, *output)),
         Command::Listen(args) => block_on_own(listen::run(args, *output)),

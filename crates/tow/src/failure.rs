@@ -142,7 +142,7 @@ impl From<ListenError> for Failure {
 }
 
 /// The end of a connection, as the failure of what ran over it: `message` says how far that was.
-fn closed(reason: &CloseReason, message: String) -> Failure {
+pub(crate) fn closed(reason: &CloseReason, message: String) -> Failure {
     if reason.is_refused_certificate() {
         let reason = reason.to_string();
         let hint = if reason.contains("expired") {

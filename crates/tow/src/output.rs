@@ -30,6 +30,10 @@ impl Output {
         self.json
     }
 
+    pub(crate) const fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
     /// Progress of transfers, in keeping with the form of the results.
     pub(crate) fn progress(self) -> Progress {
         Progress::stderr(self.json || self.quiet)

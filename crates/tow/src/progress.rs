@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-pub(crate) use self::format::{format_bytes, format_speed, rate};
+pub(crate) use self::format::{format_bytes, format_duration, format_speed, rate};
 pub(crate) use self::meter::Direction;
 
 use self::meter::Meter;

@@ -239,18 +239,18 @@ impl StreamCore {
         let shared = &self.session.shared;
         let mut state = shared.lock();
         let room = buf.remaining();
+        let heard = state.heard;
         match state
             .engine
-            .read_with(self.key, room, |piece| buf.put_slice(piece))?
+            .read_with(heard, self.key, room, |piece| buf.put_slice(piece))?
         {
             Some(_) => {
-                shared.settle_read(state);
+                shared.settle(state);
                 Poll::Ready(Ok(()))
             }
             None => {
-                let old = state.wait_to_read(self.key, cx);
-                shared.settle_read(state);
-                drop(old);
+                state.wait_to_read(self.key, cx);
+                shared.settle(state);
                 expired(cx, deadline, ReadError::TimedOut)
             }
         }
@@ -263,16 +263,16 @@ impl StreamCore {
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
         let shared = &self.session.shared;
         let mut state = shared.lock();
-        match state.engine.read(self.key, usize::MAX)? {
+        let heard = state.heard;
+        match state.engine.read(heard, self.key, usize::MAX)? {
             Reading::Chunk(chunk) => {
-                shared.settle_read(state);
+                shared.settle(state);
                 Poll::Ready(Ok(Some(chunk)))
             }
             Reading::End => Poll::Ready(Ok(None)),
             Reading::Blocked => {
-                let old = state.wait_to_read(self.key, cx);
-                shared.settle_read(state);
-                drop(old);
+                state.wait_to_read(self.key, cx);
+                shared.settle(state);
                 expired(cx, deadline, ReadError::TimedOut)
             }
         }
@@ -368,10 +368,9 @@ fn expired<T, E>(cx: &mut Context<'_>, deadline: &mut Deadline, error: E) -> Pol
 impl Drop for StreamCore {
     fn drop(&mut self) {
         let mut state = self.session.shared.lock();
-        let wakers = state.forget_wakers(self.key);
+        state.forget_wakers(self.key);
         state.engine.release(now(), self.key);
         self.session.shared.settle(state);
-        drop(wakers);
     }
 }
 

@@ -1,5 +1,10 @@
-//! Files over towline-rpc: verified part by part, stored at once or not at all, beneath one
-//! directory.
+//! Files over towline-rpc: whole, or what changed of them; verified, stored at once or not at all,
+//! beneath one directory.
+//!
+//! [`push_tree`] and [`pull_tree`] sync trees and files: [`engine`] is the sync as two state machines
+//! without I/O, [`wire`](mod@wire) its messages, [`fs`] what they ask of a file system, [`chunk`] where
+//! files are cut. [`compat`] holds the original's own types of delta sync. What follows is the transfer of
+//! whole files, which the original takes part in.
 //!
 //! A file travels in the original's form: parts of 1 MiB, numbered from 0, each with its BLAKE3
 //! hash, the last one empty, and the hash of the whole file in the final reply. This crate holds
@@ -41,11 +46,22 @@
 
 pub mod chunk;
 pub mod compat;
+pub mod engine;
+pub mod fs;
 mod hash_name;
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "only transfers read times")
+)]
 mod stamp;
 #[cfg(feature = "tokio")]
+mod sync;
+#[cfg(feature = "tokio")]
 mod transfer;
+pub mod wire;
 
 pub use hash_name::{HashName, HashNameError};
+#[cfg(feature = "tokio")]
+pub use sync::{SYNC_SERVICE, SyncError, SyncEvent, SyncOptions, pull_tree, push_tree};
 #[cfg(feature = "tokio")]
 pub use transfer::*;

@@ -1,6 +1,6 @@
 //! Whole files over calls and streams, in the original's form.
 
-mod blocking;
+pub(crate) mod blocking;
 mod echo;
 mod incoming;
 mod outgoing;

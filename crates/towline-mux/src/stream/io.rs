@@ -5,8 +5,7 @@
 macro_rules! reading {
     ($type:ty, |$this:ident| ($core:expr, $deadline:expr)) => {
         impl $type {
-            /// The next bytes, as they came; `Ok(None)` at the peer's end of data. The future is one
-            /// reference large.
+            /// The next bytes, as they came; `Ok(None)` at the peer's end of data.
             ///
             /// # Errors
             ///
@@ -15,11 +14,8 @@ macro_rules! reading {
             /// # Cancel safety
             ///
             /// Dropping the future loses nothing.
-            pub fn read_chunk(
-                &mut self,
-            ) -> impl Future<Output = Result<Option<bytes::Bytes>, crate::ReadError>> + Send + '_
-            {
-                std::future::poll_fn(|cx| self.poll_read_chunk(cx))
+            pub async fn read_chunk(&mut self) -> Result<Option<bytes::Bytes>, crate::ReadError> {
+                std::future::poll_fn(|cx| self.poll_read_chunk(cx)).await
             }
 
             /// As [`read_chunk`](Self::read_chunk).
@@ -84,20 +80,16 @@ macro_rules! writing {
             ///
             /// Dropping the future loses what was not queued yet; nothing tells how much that was. Use
             /// [`poll_write_chunk`](Self::poll_write_chunk) where that matters.
-            pub fn write_chunk(
+            pub async fn write_chunk(
                 &mut self,
                 mut chunk: bytes::Bytes,
-            ) -> impl Future<Output = Result<(), crate::WriteError>> + Send + '_ {
-                // Not an async function, which would hold the chunk twice: a server has one of these
-                // in each of its tasks.
-                std::future::poll_fn(move |cx| {
-                    loop {
-                        std::task::ready!(self.poll_write_chunk(cx, &mut chunk))?;
-                        if chunk.is_empty() {
-                            return std::task::Poll::Ready(Ok(()));
-                        }
+            ) -> Result<(), crate::WriteError> {
+                loop {
+                    std::future::poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await?;
+                    if chunk.is_empty() {
+                        return Ok(());
                     }
-                })
+                }
             }
 
             /// Queues as much of `chunk` as there is room for, at least a byte, and takes it off `chunk`.

@@ -41,10 +41,7 @@ impl UploadParts {
         poll_fn(|cx| self.poll_part(cx)).await
     }
 
-    pub(crate) fn poll_part(
-        &mut self,
-        cx: &Context<'_>,
-    ) -> Poll<Result<Option<Message>, StreamError>> {
+    fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, StreamError>> {
         let mut state = self.shared.lock();
         let (taken, wake) = state.take(|core| core.take_part(driver::now(), self.key));
         match taken {

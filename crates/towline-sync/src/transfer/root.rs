@@ -62,6 +62,11 @@ impl Root {
         &self.path
     }
 
+    /// The open directory.
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
     /// Checks that this process may read the directory, and with `write` create files in it: opening
     /// it tells neither.
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use towline_identity::{Authorisation, Verdict};
+use towline_identity::{Authorisation, Peer, Verdict};
 use towline_rpc::proto::CallType;
 use towline_rpc::server::{DownloadSink, ServerBuilder, UploadParts};
 use towline_rpc::{Context, Message, SendError as RpcSendError, StreamError};
@@ -88,6 +88,33 @@ impl ServeOptions {
         self
     }
 
+    pub(crate) fn may_write(&self) -> bool {
+        self.allow_write
+    }
+
+    pub(crate) fn has_suffix(&self) -> bool {
+        self.suffix
+            .as_ref()
+            .is_some_and(|suffix| !suffix.is_empty())
+    }
+
+    pub(crate) fn check_writer(&self, peer: &Peer) -> Verdict {
+        self.writers.check(peer)
+    }
+
+    pub(crate) fn check_reader(&self, peer: &Peer) -> Verdict {
+        self.readers.check(peer)
+    }
+
+    pub(crate) fn sync_durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Bytes that one file may have.
+    pub(crate) fn largest(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// Checks the suffix: with some, no file could ever be stored, or stored files would look like
     /// temporary ones. [`serve_files`] does not; its server then answers every upload with an error.
     ///
@@ -128,9 +155,10 @@ pub enum ServeOptionsError {
     },
 }
 
-/// Adds the services that store files beneath `root` and send files from there (docs/wire T1).
+/// Adds the services that store files beneath `root`, send files from there, and sync trees
+/// (docs/wire T1, D10).
 ///
-/// Both are registered whatever the options say: an upload to a server that does not take files is
+/// All are registered whatever the options say: an upload to a server that does not take files is
 /// answered with an error, because an unknown service would disable a client of the original.
 ///
 /// ```
@@ -148,8 +176,12 @@ pub enum ServeOptionsError {
 #[must_use]
 pub fn serve_files(builder: ServerBuilder, root: Root, options: ServeOptions) -> ServerBuilder {
     let files = Arc::new(Files { root, options });
-    let (storing, sending) = (Arc::clone(&files), files);
+    let (storing, sending, syncing) = (Arc::clone(&files), Arc::clone(&files), files);
     builder
+        .bistream(crate::SYNC_SERVICE, move |context, first, parts, sink| {
+            let (root, options) = (syncing.root.clone(), syncing.options.clone());
+            crate::sync::serve(root, options, context, first, parts, sink)
+        })
         .upload(part::UPLOAD_SERVICE, move |context, first, parts| {
             store(Arc::clone(&storing), context, first, parts)
         })

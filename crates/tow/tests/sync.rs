@@ -1,0 +1,303 @@
+//! `tow sync` and `tow check`, as a user meets them.
+
+#![cfg(target_os = "linux")]
+
+#[expect(dead_code, reason = "shared with other tests, which use the rest")]
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    path::Path,
+    process::Stdio,
+};
+
+use support::{Place, exit_code, noise, stderr, stdout};
+
+/// A tree with something of everything.
+fn tree(root: &Path) {
+    fs::create_dir_all(root.join("deep/deeper")).expect("made");
+    fs::create_dir(root.join("empty")).expect("made");
+    fs::write(root.join("small.txt"), "a line\n").expect("written");
+    fs::write(root.join("nothing"), "").expect("written");
+    fs::write(root.join("deep/big.bin"), noise(3_000_000)).expect("written");
+    fs::write(root.join("deep/deeper/run.sh"), "#!/bin/sh\n").expect("written");
+    let mode = fs::Permissions::from_mode(0o750);
+    fs::set_permissions(root.join("deep/deeper/run.sh"), mode).expect("set");
+    symlink("deep/big.bin", root.join("link")).expect("made");
+    symlink("/nowhere", root.join("dangling")).expect("made");
+    fs::hard_link(root.join("deep/big.bin"), root.join("twin")).expect("made");
+    let holes = fs::File::create(root.join("holes")).expect("made");
+    holes.set_len(64 << 20).expect("made");
+}
+
+/// Path, content or target, mode, time, of everything beneath.
+fn facts(root: &Path) -> Vec<(String, Vec<u8>, u32, i64, i64)> {
+    let mut facts = Vec::new();
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("readable") {
+            let path = entry.expect("readable").path();
+            let meta = path.symlink_metadata().expect("there");
+            let name = path
+                .strip_prefix(root)
+                .expect("beneath")
+                .display()
+                .to_string();
+            if meta.is_symlink() {
+                let target = fs::read_link(&path).expect("readable");
+                facts.push((name, target.into_os_string().into_encoded_bytes(), 0, 0, 0));
+                continue;
+            }
+            let content = if meta.is_dir() {
+                dirs.push(path);
+                Vec::new()
+            } else {
+                fs::read(&path).expect("readable")
+            };
+            facts.push((name, content, meta.mode(), meta.mtime(), meta.mtime_nsec()));
+        }
+    }
+    facts.sort();
+    facts
+}
+
+fn events(output: &std::process::Output) -> Vec<serde_json::Value> {
+    let text = stdout(output);
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+fn summary(output: &std::process::Output) -> serde_json::Value {
+    assert_eq!(exit_code(output), 0, "{}", stderr(output));
+    let event = events(output)
+        .into_iter()
+        .find(|event| event["event"] == "synced");
+    event.expect("a summary")
+}
+
+fn there_and_back(url: &str) {
+    let place = Place::with_keys();
+    tree(&place.path("src"));
+    let server = place.serve_at(url, &["--allow-write", "--no-fsync"]);
+    let there = format!("{}#a/b", server.url);
+    let sync = |args: &[&str]| {
+        place
+            .tow(&[&["sync", "--json"], args].concat())
+            .output()
+            .expect("runs")
+    };
+    let first = summary(&sync(&["src", &there]));
+    assert_eq!(first["failed"], 0);
+    assert!(facts(&place.path("src")) == facts(&place.path("srv/a/b")));
+    let twins = ["deep/big.bin", "twin"].map(|name| place.path("srv/a/b").join(name));
+    let inodes = twins.map(|path| path.metadata().expect("there").ino());
+    assert_eq!(inodes[0], inodes[1]);
+    let holes = place.path("srv/a/b/holes").metadata().expect("there");
+    assert!(holes.blocks() < 1000, "holes stay holes");
+    // docs/wire D15: a second run sends the listing and nothing else.
+    let second = summary(&sync(&["src", &there]));
+    assert_eq!(
+        (&second["literal"], &second["files"]),
+        (&0.into(), &0.into())
+    );
+    // And back again.
+    summary(&sync(&[&there, "back"]));
+    assert!(facts(&place.path("src")) == facts(&place.path("back")));
+    let checked = place.tow(&["check", "src", &there]).output().expect("runs");
+    assert_eq!(exit_code(&checked), 0, "{}", stderr(&checked));
+    assert!(stdout(&checked).contains("no difference"));
+}
+
+#[test]
+fn a_tree_goes_there_and_back_over_tls() {
+    there_and_back("tls://127.0.0.1:0");
+}
+
+#[test]
+fn a_tree_goes_there_and_back_over_quic() {
+    there_and_back("quic://127.0.0.1:0");
+}
+
+#[test]
+fn a_tree_goes_there_and_back_over_a_unix_socket() {
+    let dir = tempfile::tempdir().expect("made");
+    there_and_back(&format!("unix://{}", dir.path().join("socket").display()));
+}
+
+#[test]
+fn only_what_changed_of_a_file_is_sent() {
+    let place = Place::with_keys();
+    let mut bytes = noise(8 << 20);
+    fs::write(place.path("f"), &bytes).expect("written");
+    let server = place.serve(&["--allow-write"]);
+    let there = format!("{}#stored", server.url);
+    let sync = || {
+        summary(
+            &place
+                .tow(&["sync", "--json", "f", &there])
+                .output()
+                .expect("runs"),
+        )
+    };
+    assert_eq!(sync()["literal"], bytes.len());
+    assert!(fs::read(place.path("srv/stored")).expect("there") == bytes);
+    bytes.splice(1000..1000, *b"put in");
+    bytes[5_000_000..5_004_096].fill(7);
+    fs::write(place.path("f"), &bytes).expect("written");
+    let literal = sync()["literal"].as_u64().expect("a number");
+    assert!(literal < 20_000, "{literal}");
+    assert!(fs::read(place.path("srv/stored")).expect("there") == bytes);
+}
+
+#[test]
+fn deletions_are_planned_bounded_and_done() {
+    let place = Place::with_keys();
+    fs::create_dir(place.path("src")).expect("made");
+    fs::write(place.path("src/kept"), "kept").expect("written");
+    fs::create_dir_all(place.path("srv/d/old")).expect("made");
+    for name in ["old/a", "old/b", "c", "mine.o"] {
+        fs::write(place.path("srv/d").join(name), name).expect("written");
+    }
+    let server = place.serve(&["--allow-write"]);
+    let there = format!("{}#d", server.url);
+    let sync = |args: &[&str]| {
+        let args = [
+            &["sync", "src", &there, "--delete", "--exclude", "*.o"],
+            args,
+        ]
+        .concat();
+        place.tow(&args).output().expect("runs")
+    };
+    let plan = sync(&["--dry-run"]);
+    assert_eq!(exit_code(&plan), 0, "{}", stderr(&plan));
+    let mut lines: Vec<_> = stdout(&plan).lines().map(str::to_owned).collect();
+    lines.pop();
+    lines.sort();
+    assert_eq!(lines, ["+ kept", "- c", "- old", "- old/a", "- old/b"]);
+    assert!(place.path("srv/d/c").exists());
+    // docs/wire D21: too many deletions are none, and the exit code says so.
+    let bounded = sync(&["--max-delete", "3"]);
+    assert_eq!(exit_code(&bounded), 4, "{}", stderr(&bounded));
+    assert!(place.path("srv/d/c").exists() && place.path("srv/d/kept").exists());
+    assert_eq!(exit_code(&sync(&["--max-delete", "4"])), 0);
+    assert_eq!(support::names(&place.path("srv/d")), ["kept", "mine.o"]);
+}
+
+/// docs/wire D22: no link in the tree of the receiver leads a write out of it.
+#[test]
+fn links_at_the_target_lead_nowhere() {
+    let place = Place::with_keys();
+    fs::create_dir_all(place.path("src/dir")).expect("made");
+    fs::write(place.path("src/dir/f"), "new").expect("written");
+    fs::write(place.path("src/g"), "new").expect("written");
+    fs::create_dir(place.path("outside")).expect("made");
+    fs::write(place.path("outside/f"), "old").expect("written");
+    fs::create_dir(place.path("srv/d")).expect("made");
+    symlink(place.path("outside"), place.path("srv/d/dir")).expect("made");
+    symlink(place.path("outside/f"), place.path("srv/d/g")).expect("made");
+    symlink(place.path("outside"), place.path("srv/way")).expect("made");
+    let server = place.serve(&["--allow-write"]);
+    let sync = |path: &str| {
+        let url = format!("{}#{path}", server.url);
+        place.tow(&["sync", "src", &url]).output().expect("runs")
+    };
+    assert_eq!(exit_code(&sync("d")), 0);
+    assert_eq!(fs::read(place.path("srv/d/dir/f")).expect("there"), b"new");
+    assert_eq!(fs::read(place.path("srv/d/g")).expect("there"), b"new");
+    assert_eq!(exit_code(&sync("way")), 1);
+    assert_eq!(exit_code(&sync("../outside")), 6);
+    assert_eq!(fs::read(place.path("outside/f")).expect("there"), b"old");
+    assert_eq!(support::names(&place.path("outside")), ["f"]);
+}
+
+#[test]
+fn a_server_that_takes_no_files_says_so() {
+    let place = Place::with_keys();
+    fs::write(place.path("f"), "x").expect("written");
+    let server = place.serve(&[]);
+    let pushed = place
+        .tow(&["sync", "f", &server.url])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&pushed), 6);
+    assert!(
+        stderr(&pushed).contains("--allow-write"),
+        "{}",
+        stderr(&pushed)
+    );
+    let both = place.tow(&["sync", "f", "g"]).output().expect("runs");
+    assert_eq!(exit_code(&both), 2);
+}
+
+/// What cannot be read is named, the rest goes on, and the exit code says so.
+#[test]
+fn a_file_that_cannot_be_stored_fails_alone() {
+    let place = Place::with_keys();
+    fs::create_dir(place.path("src")).expect("made");
+    fs::write(place.path("src/a"), "a").expect("written");
+    fs::write(place.path("src/b"), "b").expect("written");
+    fs::create_dir_all(place.path("srv/a/full")).expect("made");
+    let server = place.serve(&["--allow-write"]);
+    let synced = place
+        .tow(&["sync", "src", &server.url])
+        .output()
+        .expect("runs");
+    assert_eq!(exit_code(&synced), 4);
+    assert!(
+        stderr(&synced).contains("`a` is a directory here"),
+        "{}",
+        stderr(&synced)
+    );
+    assert_eq!(fs::read(place.path("srv/b")).expect("there"), b"b");
+}
+
+/// docs/wire D20: killed again and again, a client goes on where it was, and the file comes out whole.
+#[test]
+fn a_client_that_is_killed_sends_nothing_twice() {
+    let place = Place::with_keys();
+    let size = 64 << 20;
+    fs::write(place.path("big"), noise(size)).expect("written");
+    let server = place.serve(&["--allow-write", "--no-fsync"]);
+    let journal = place.path("srv/.big.tow-journal");
+    let records = || journal.metadata().map_or(0, |meta| meta.len()) / 52;
+    let mut before = 0;
+    for _ in 0..5 {
+        let mut client = place
+            .tow(&["sync", "big", &server.url, "--limit", "40MiB"])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("runs");
+        while records() < before + 20 {
+            assert!(
+                client.try_wait().expect("known").is_none(),
+                "it ended too early"
+            );
+            std::thread::yield_now();
+        }
+        client.kill().expect("killed");
+        client.wait().expect("ends");
+        assert!(!place.path("srv/big").exists());
+        before = records();
+    }
+    // The server may hold the file of the last one for a moment.
+    let last = loop {
+        let last = place
+            .tow(&["sync", "--json", "big", &server.url])
+            .output()
+            .expect("runs");
+        let held = stdout(&last).contains("by somebody else");
+        if !held {
+            break summary(&last);
+        }
+    };
+    let literal = last["literal"].as_u64().expect("a number");
+    assert!(
+        literal <= size as u64 - before * (256 << 10),
+        "{literal} after {before} blocks"
+    );
+    assert!(fs::read(place.path("srv/big")).expect("there") == noise(size));
+    assert_eq!(support::names(&place.path("srv")), ["big"]);
+}

@@ -1,0 +1,478 @@
+//! Comparing what is listed with what is there.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{MOST_SIZES, Receiver, Target};
+use crate::engine::{Change, Failed, Job, Listing, SMALL, Violation};
+use crate::fs::{Found, Stat, stem};
+use crate::wire::{Entry, Kind, Meta, Outcome, RelPath};
+
+/// Entries that may wait for their directory.
+const MOST_WAITING: usize = 128 << 10;
+/// Directories that may be announced and not yet listed.
+const MOST_DIRS: usize = 1 << 20;
+/// Components of a path.
+const MOST_DEPTH: usize = 256;
+/// Bytes of a path.
+const MOST_PATH: usize = 4096;
+/// Smallest file that may serve as the old version of another.
+const LEAST_SOURCE: u64 = 64 << 10;
+
+/// A directory that was announced and is not complete.
+#[derive(Debug)]
+pub(super) struct Dir {
+    path: RelPath,
+    meta: Option<Meta>,
+    /// What is there; `None` until that is known.
+    here: Option<Here>,
+    last_name: Bytes,
+    /// The sender could not list it wholly.
+    doubtful: bool,
+    /// Its own time must be set again.
+    touched: bool,
+    refused: bool,
+}
+
+#[derive(Debug, Default)]
+struct Here {
+    left: VecDeque<Found>,
+    partial: Vec<Bytes>,
+}
+
+impl Here {
+    fn next_if(&mut self, wanted: impl Fn(&Found) -> bool) -> Option<Found> {
+        if wanted(self.left.front()?) {
+            self.left.pop_front()
+        } else {
+            None
+        }
+    }
+}
+
+/// Entries that wait.
+#[derive(Debug)]
+pub(super) struct Pending {
+    dir: u64,
+    first: u64,
+    last: bool,
+    error: Option<String>,
+    patterns: Bytes,
+    entries: VecDeque<Entry>,
+}
+
+impl Receiver {
+    /// Expects the entries of a directory.
+    pub(super) fn announce(&mut self, id: u64, path: RelPath, entry: Option<Meta>, new: bool) {
+        let dry_run = self.options.dry_run;
+        let mut dir = Dir {
+            path: path.clone(),
+            meta: entry,
+            here: None,
+            last_name: Bytes::new(),
+            doubtful: false,
+            touched: new,
+            refused: false,
+        };
+        if new && dry_run {
+            dir.here = Some(Here::default());
+        } else {
+            self.jobs.push_back(Job::Prepare {
+                dir: id,
+                path,
+                make: new,
+                dry_run,
+            });
+        }
+        self.dirs.insert(id, dir);
+    }
+
+    /// Takes in entries. Their directory may be one whose own entry waits still.
+    pub(super) fn listed(
+        &mut self,
+        dir: u64,
+        first: u64,
+        last: bool,
+        error: Option<String>,
+        patterns: Bytes,
+        entries: Vec<Entry>,
+    ) -> Result<(), Violation> {
+        if first != self.next_id || self.list_ended {
+            return Err(Violation::Order);
+        }
+        self.next_id += entries.len() as u64;
+        self.pending_entries += entries.len();
+        let waiting = self.pending_entries > MOST_WAITING || self.pending.len() > MOST_WAITING;
+        if waiting || self.dirs.len() > MOST_DIRS {
+            return Err(Violation::TooMuch);
+        }
+        self.totals.entries += entries.len() as u64;
+        self.pending.push_back(Pending {
+            dir,
+            first,
+            last,
+            error,
+            patterns,
+            entries: entries.into(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn prepared(&mut self, id: u64, result: Result<Listing, Failed>) {
+        let Some(dir) = self.dirs.get_mut(&id) else {
+            return;
+        };
+        match result {
+            Ok(listing) => {
+                dir.touched |= listing.created || listing.swept;
+                dir.here = Some(Here {
+                    left: listing.found.into(),
+                    partial: listing.partial,
+                });
+            }
+            Err(failed) => {
+                dir.here = Some(Here::default());
+                dir.refused = true;
+                let path = dir.path.clone();
+                self.failed(&path, failed);
+            }
+        }
+    }
+
+    /// Goes through the entries whose directories are ready, in the order in which they came.
+    pub(super) fn process_lists(&mut self) -> Result<(), Violation> {
+        while let Some(mut pending) = self.pending.pop_front() {
+            let Some(mut dir) = self.dirs.remove(&pending.dir) else {
+                return Err(Violation::UnknownDir);
+            };
+            let Some(mut here) = dir.here.take() else {
+                self.dirs.insert(pending.dir, dir);
+                self.pending.push_front(pending);
+                return Ok(());
+            };
+            if !pending.patterns.is_empty() {
+                let patterns = std::mem::take(&mut pending.patterns);
+                self.filter.add(&dir.path, &patterns);
+            }
+            if let Some(text) = pending.error.take() {
+                dir.doubtful = true;
+                self.fail(&dir.path, text);
+            }
+            self.pending_entries -= pending.entries.len();
+            let count = pending.entries.len() as u64;
+            for (id, mut entry) in (pending.first..pending.first + count).zip(pending.entries) {
+                // docs/wire D14: names ascend, so that none comes twice.
+                if entry.name <= dir.last_name {
+                    return Err(Violation::Order);
+                }
+                dir.last_name = entry.name.clone();
+                if let Some(name) = self.options.rename.as_ref().filter(|_| dir.path.is_root()) {
+                    entry.name = name.clone();
+                }
+                // What is there and was not listed, up to this name.
+                while let Some(found) = here.next_if(|found| found.name < entry.name) {
+                    self.extra(&mut dir, found);
+                }
+                let local = here.next_if(|found| found.name == entry.name);
+                self.entry(&mut dir, &mut here, id, entry, local)?;
+            }
+            if !pending.last {
+                dir.here = Some(here);
+                self.dirs.insert(pending.dir, dir);
+                continue;
+            }
+            for found in std::mem::take(&mut here.left) {
+                self.extra(&mut dir, found);
+            }
+            for stem in here.partial.drain(..).filter(|_| !self.options.dry_run) {
+                dir.touched = true;
+                let dir = dir.path.clone();
+                self.wrap.changes.push(Change::Discard { dir, stem });
+            }
+            if let Some(meta) = dir.meta.filter(|_| dir.touched && !dir.refused) {
+                self.wrap.dirs.push((dir.path, Kind::Dir, meta));
+            }
+        }
+        if self.list_ended && !self.dirs.is_empty() {
+            return Err(Violation::UnknownDir);
+        }
+        self.totals.listed = self.list_ended;
+        Ok(())
+    }
+
+    /// What is here and was not listed.
+    fn extra(&mut self, dir: &mut Dir, found: Found) {
+        let path = dir.path.join(&found.name);
+        self.remember_size(&path, &found.stat);
+        // docs/wire D21: what the sender could not list is not deleted.
+        if !self.options.delete || dir.doubtful || self.options.only.is_some() {
+            return;
+        }
+        if self.filter.excludes(&path, found.stat.kind == Kind::Dir) {
+            return;
+        }
+        dir.touched = true;
+        self.wrap.extra.push((path, found.stat.kind));
+    }
+
+    /// A file that may be the old version of another of the same size.
+    fn remember_size(&mut self, path: &RelPath, stat: &Stat) {
+        if stat.kind == Kind::File
+            && stat.meta.size >= LEAST_SOURCE
+            && self.sizes.len() < MOST_SIZES
+        {
+            self.sizes.insert(stat.meta.size, path.clone());
+        }
+    }
+
+    fn entry(
+        &mut self,
+        dir: &mut Dir,
+        here: &mut Here,
+        id: u64,
+        entry: Entry,
+        local: Option<Found>,
+    ) -> Result<(), Violation> {
+        let path = dir.path.join(&entry.name);
+        if path.as_bytes().len() > MOST_PATH || path.depth() > MOST_DEPTH {
+            return Err(Violation::TooLong);
+        }
+        if dir.refused {
+            // Said once, for the directory.
+            if entry.kind == Kind::Dir {
+                self.refuse_dir(id, path);
+            } else {
+                self.drop_id(id);
+            }
+            return Ok(());
+        }
+        // docs/wire D21: a directory gives way to something else only where deleting is allowed.
+        if let Some(found) = &local
+            && found.stat.kind == Kind::Dir
+            && !matches!(entry.kind, Kind::Dir | Kind::Other)
+        {
+            if !self.options.delete {
+                self.drop_id(id);
+                let text = format!("`{path}` is a directory here; --delete lets it be replaced");
+                self.fail(&path, text);
+                return Ok(());
+            }
+            dir.touched = true;
+            if entry.leads {
+                self.wrap.leaders.insert(id, (path.clone(), None));
+            }
+            self.replace_dir(id, path, entry);
+            return Ok(());
+        }
+        let local = local.map(|found| (found.stat, found.target));
+        match entry.kind {
+            Kind::Dir => self.dir_entry(dir, id, path, &entry, local.map(|(stat, _)| stat)),
+            Kind::File => {
+                let stem = stem(&entry.name);
+                let partial = here.partial.iter().position(|partial| *partial == stem);
+                let wanted = self.file_entry(id, path, &entry, local, partial.is_some());
+                if wanted {
+                    dir.touched = true;
+                    if let Some(partial) = partial {
+                        here.partial.swap_remove(partial);
+                    }
+                }
+            }
+            Kind::Symlink => {
+                self.drop_id(id);
+                if self.symlink_entry(path, &entry, local) {
+                    dir.touched = true;
+                }
+            }
+            Kind::Other => {
+                self.drop_id(id);
+                let text = "sockets, pipes and devices are not copied".to_owned();
+                self.item(Outcome::Skipped, &path, 0, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the entries of a directory that cannot be had, and does nothing with them.
+    fn refuse_dir(&mut self, id: u64, path: RelPath) {
+        self.drop_id(id);
+        let dir = Dir {
+            path,
+            meta: None,
+            here: Some(Here::default()),
+            last_name: Bytes::new(),
+            doubtful: true,
+            touched: false,
+            refused: true,
+        };
+        self.dirs.insert(id, dir);
+    }
+
+    fn dir_entry(
+        &mut self,
+        parent: &mut Dir,
+        id: u64,
+        path: RelPath,
+        entry: &Entry,
+        local: Option<Stat>,
+    ) {
+        let there = local.filter(|stat| stat.kind == Kind::Dir);
+        let new = there.is_none();
+        if new {
+            parent.touched = true;
+            self.item(Outcome::Created, &path, 0, String::new());
+        }
+        self.announce(id, path.clone(), Some(entry.meta), new);
+        if let Some(stat) = there
+            && (stat.meta.mtime, stat.meta.mode) != (entry.meta.mtime, entry.meta.mode)
+            && let Some(dir) = self.dirs.get_mut(&id)
+        {
+            dir.touched = true;
+            self.item(Outcome::Touched, &path, 0, String::new());
+        }
+    }
+
+    /// True if the directory it is in changes.
+    fn symlink_entry(
+        &mut self,
+        path: RelPath,
+        entry: &Entry,
+        local: Option<(Stat, Option<Bytes>)>,
+    ) -> bool {
+        let target = entry.target.clone().unwrap_or_default();
+        if let Some((_, Some(old))) = &local
+            && *old == target
+        {
+            return false;
+        }
+        let outcome = match local {
+            Some(_) => Outcome::Updated,
+            None => Outcome::Created,
+        };
+        self.item(outcome, &path, 0, String::new());
+        let meta = entry.meta;
+        self.wrap
+            .changes
+            .push(Change::Symlink { path, target, meta });
+        true
+    }
+
+    /// True if its content is asked for, or it becomes a link.
+    pub(super) fn file_entry(
+        &mut self,
+        id: u64,
+        path: RelPath,
+        entry: &Entry,
+        local: Option<(Stat, Option<Bytes>)>,
+        partial: bool,
+    ) -> bool {
+        let old = local.map(|(stat, _)| stat);
+        let kept = old.filter(|stat| stat.kind == Kind::File);
+        if let Some(stat) = &kept {
+            self.remember_size(&path, stat);
+        }
+        if let Some(leader) = entry.link {
+            self.drop_id(id);
+            return self.link_entry(leader, path, kept);
+        }
+        let meta = entry.meta;
+        // A file that shares its content here and not there must get one of its own.
+        let shared = kept.is_some_and(|stat| {
+            stat.links > 1 && (!entry.leads || !self.wrap.led.insert((stat.dev, stat.ino)))
+        });
+        let equal = kept.is_some_and(|stat| {
+            (stat.meta.size, stat.meta.mtime) == (meta.size, meta.mtime) && !self.options.checksum
+        }) && !shared;
+        if entry.leads {
+            // Where contents are compared, this is decided by what is there in the end.
+            let ino = kept
+                .filter(|_| equal || self.options.checksum && !shared)
+                .map(|stat| (stat.dev, stat.ino));
+            self.wrap.leaders.insert(id, (path.clone(), ino));
+        }
+        if let Some(stat) = kept.filter(|_| equal) {
+            self.drop_id(id);
+            self.totals.unchanged += meta.size;
+            if stat.meta.mode != meta.mode {
+                self.item(Outcome::Touched, &path, meta.size, String::new());
+                self.wrap.files.push((path, Kind::File, meta));
+            }
+            return false;
+        }
+        if meta.size > self.options.max_file {
+            self.drop_id(id);
+            let most = self.options.max_file;
+            let text = format!(
+                "`{path}` has {} bytes, at most {most} are taken here",
+                meta.size
+            );
+            self.fail(&path, text);
+            return false;
+        }
+        let target = Target {
+            id,
+            path,
+            meta,
+            old: kept,
+            shared,
+            partial,
+            attempts: 0,
+        };
+        self.totals.files += 1;
+        self.totals.bytes += meta.size;
+        let compare = self.options.checksum
+            && !shared
+            && kept.is_some_and(|stat| stat.meta.size == meta.size);
+        if self.options.dry_run && !compare {
+            self.drop_id(id);
+            self.would_write(&target);
+            return true;
+        }
+        if meta.size <= SMALL && !compare {
+            self.small_todo.push_back(target);
+        } else {
+            self.large_todo.push_back(target);
+        }
+        true
+    }
+
+    /// Says what a real run would do with a file.
+    pub(super) fn would_write(&mut self, target: &Target) {
+        self.totals.files_done += 1;
+        self.stored(target, target.meta.size);
+    }
+
+    /// Says that a file was written.
+    pub(super) fn stored(&mut self, target: &Target, size: u64) {
+        let outcome = match target.old {
+            Some(_) => Outcome::Updated,
+            None => Outcome::Created,
+        };
+        self.item(outcome, &target.path, size, String::new());
+    }
+
+    fn link_entry(&mut self, leader: u64, path: RelPath, old: Option<Stat>) -> bool {
+        let Some((from, ino)) = self.wrap.leaders.get(&leader).cloned() else {
+            // docs/wire D14: a link leads to an entry before it.
+            self.fail(
+                &path,
+                format!("`{path}` links to something that was not listed"),
+            );
+            return false;
+        };
+        if old.is_some() && old.map(|stat| (stat.dev, stat.ino)) == ino {
+            if self.options.checksum {
+                self.wrap.links.push(Change::Link { from, to: path });
+            }
+            return false;
+        }
+        let outcome = match old {
+            Some(_) => Outcome::Updated,
+            None => Outcome::Created,
+        };
+        self.item(outcome, &path, 0, String::new());
+        self.wrap.links.push(Change::Link { from, to: path });
+        true
+    }
+}

@@ -1,0 +1,645 @@
+//! One large file: from the question what of it is here to its name.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::small::ATTEMPTS;
+use super::{Receiver, Target};
+use crate::engine::{ChunkOp, Expect, Failed, Job, Piece, Source, Violation};
+use crate::fs::{Claim, Manifest, Span, root_hash};
+use crate::wire::{Chunk, Chunking, Hash16, Message, Meta, SubChunk};
+
+/// Smallest old version that is worth cutting.
+const LEAST_OLD: u64 = 16 << 10;
+/// Bytes of chunks in one job.
+const APPLY: u64 = 1 << 20;
+/// Chunks of a manifest that are taken.
+const MOST_SPANS: usize = 4 << 20;
+
+/// A large file on its way.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) target: Target,
+    /// Nothing is written: only compared.
+    pub(super) compare: bool,
+    pub(super) chunking: Chunking,
+    pub(super) begun: bool,
+    pub(super) claims: HashMap<u64, Claim>,
+    /// The old version: its key, and its chunks when it was cut.
+    pub(super) basis_key: Option<u64>,
+    pub(super) basis: Option<Arc<Manifest>>,
+    pub(super) basis_pending: bool,
+    /// The new version.
+    pub(super) plan: Vec<Chunk>,
+    pub(super) offsets: Vec<u64>,
+    pub(super) end: Option<(Meta, [u8; 32])>,
+    pub(super) planned: bool,
+    pub(super) done: Vec<Option<Span>>,
+    pub(super) left: usize,
+    pub(super) retried: bool,
+    /// Chunks whose second level is awaited, and what came of it.
+    pub(super) fine_wanted: usize,
+    pub(super) fine_pending: usize,
+    pub(super) fine_source: Option<Arc<Source>>,
+    pub(super) fine_here: HashMap<Hash16, (u64, u64)>,
+    pub(super) fine: HashMap<usize, Vec<SubChunk>>,
+    /// Bytes that will come, in this order.
+    pub(super) expected: VecDeque<Expected>,
+    /// Chunks that are partly here.
+    pub(super) open: Option<OpenChunk>,
+    pub(super) ops: Vec<ChunkOp>,
+    pub(super) ops_bytes: u64,
+    pub(super) applying: usize,
+    /// Sent from the beginning: how far.
+    pub(super) all: bool,
+    pub(super) at: u64,
+}
+
+/// A file that was given up while jobs of it run.
+#[derive(Debug)]
+pub(super) struct Ending {
+    applying: usize,
+    beginning: bool,
+    keep: bool,
+    /// To be tried again.
+    then: Option<Target>,
+}
+
+/// A chunk that is made of bytes to come and perhaps of what is here.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) chunk: usize,
+    pub(super) pieces: VecDeque<Want>,
+}
+
+/// A piece of such a chunk.
+#[derive(Debug)]
+pub(super) enum Want {
+    Here(Piece),
+    Comes { offset: u64, length: u64 },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct OpenChunk {
+    pieces: Vec<Piece>,
+    filling: BytesMut,
+}
+
+impl Receiver {
+    pub(super) fn start(&mut self, target: Target) {
+        let compare = self.options.dry_run;
+        let id = target.id;
+        // docs/wire D16: the old version, or a file of the same size somewhere else.
+        let source = match &target.old {
+            Some(stat) if stat.meta.size >= LEAST_OLD || compare => Some(target.path.clone()),
+            Some(_) => None,
+            None => self.sizes.get(&target.meta.size).cloned(),
+        };
+        let chunking = match source {
+            Some(_) => Chunking::Content,
+            None => Chunking::Blocks,
+        };
+        let mut transfer = Transfer {
+            target,
+            compare,
+            chunking,
+            begun: compare,
+            claims: HashMap::new(),
+            basis_key: None,
+            basis: None,
+            basis_pending: false,
+            plan: Vec::new(),
+            offsets: Vec::new(),
+            end: None,
+            planned: false,
+            done: Vec::new(),
+            left: 0,
+            retried: false,
+            fine_wanted: 0,
+            fine_pending: 0,
+            fine_source: None,
+            fine_here: HashMap::new(),
+            fine: HashMap::new(),
+            expected: VecDeque::new(),
+            open: None,
+            ops: Vec::new(),
+            ops_bytes: 0,
+            applying: 0,
+            all: false,
+            at: 0,
+        };
+        if let Some(path) = source {
+            let key = self.next_key;
+            self.next_key += 1;
+            transfer.basis_key = Some(key);
+            transfer.basis_pending = true;
+            self.bases.insert(key, id);
+            self.jobs.push_back(Job::Manifest {
+                key,
+                path,
+                chunking,
+            });
+        }
+        if compare {
+            self.out.push_back(Message::WantManifest { id, chunking });
+        } else {
+            self.jobs.push_back(Job::BeginPart {
+                id,
+                path: transfer.target.path.clone(),
+                size: transfer.target.meta.size,
+                chunking,
+            });
+        }
+        self.transfers.insert(id, transfer);
+    }
+
+    pub(super) fn begun(&mut self, id: u64, result: Result<(Chunking, Vec<Claim>), Failed>) {
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            if let Some(ending) = self.ending.get_mut(&id) {
+                ending.beginning = false;
+            }
+            return self.end_ending(id);
+        };
+        match result {
+            Ok((chunking, claims)) => {
+                transfer.begun = true;
+                // docs/wire D20: what is left of an earlier attempt says how the file is cut.
+                if claims.is_empty() && transfer.basis_key.is_none() {
+                    transfer.all = true;
+                    self.out.push_back(Message::WantAll { id });
+                    return;
+                }
+                if !claims.is_empty() {
+                    transfer.chunking = chunking;
+                }
+                transfer.claims = claims
+                    .into_iter()
+                    .map(|claim| (claim.offset, claim))
+                    .collect();
+                let chunking = transfer.chunking;
+                self.out.push_back(Message::WantManifest { id, chunking });
+            }
+            Err(failed) => {
+                transfer.begun = true;
+                self.give_up(id, failed.text, true);
+            }
+        }
+    }
+
+    pub(super) fn basis_made(&mut self, key: u64, result: Result<Arc<Manifest>, Failed>) {
+        let Some(id) = self.bases.get(&key).copied() else {
+            return self.jobs.push_back(Job::Close { key });
+        };
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        transfer.basis_pending = false;
+        // An old version that cannot be read is as good as none.
+        transfer.basis = result.ok();
+        if transfer.compare && transfer.basis.is_none() {
+            let text = format!("`{}` cannot be read here", transfer.target.path);
+            return self.give_up(id, text, false);
+        }
+        self.plan(id);
+    }
+
+    pub(super) fn manifest_came(
+        &mut self,
+        id: u64,
+        chunks: Vec<Chunk>,
+        end: Option<(Meta, [u8; 32])>,
+    ) -> Result<(), Violation> {
+        let Some(transfer) = self.known(id)? else {
+            return Ok(());
+        };
+        if transfer.all || transfer.end.is_some() {
+            return Err(Violation::UnknownFile);
+        }
+        if transfer.plan.len() + chunks.len() > MOST_SPANS {
+            return Err(Violation::TooMuch);
+        }
+        for chunk in chunks {
+            // docs/wire D17: only runs of zeros are longer than the largest chunk.
+            if chunk.hash.is_some() && chunk.length > 4 << 20 {
+                return Err(Violation::Manifest);
+            }
+            transfer.offsets.push(transfer.at);
+            transfer.at = transfer
+                .at
+                .checked_add(chunk.length)
+                .ok_or(Violation::Manifest)?;
+            transfer.plan.push(chunk);
+        }
+        if let Some((meta, _)) = &end {
+            if transfer.at != meta.size {
+                return Err(Violation::Manifest);
+            }
+            transfer.target.meta = *meta;
+            transfer.end = end;
+            self.plan(id);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a file came.
+    pub(super) fn data_came(
+        &mut self,
+        id: u64,
+        offset: u64,
+        bytes: Bytes,
+    ) -> Result<(), Violation> {
+        let length = bytes.len() as u64;
+        self.totals.literal += length;
+        let Some(transfer) = self.known(id)? else {
+            return Ok(());
+        };
+        if transfer.all {
+            if offset != transfer.at || length == 0 {
+                return Err(Violation::Range);
+            }
+            transfer.at = offset.checked_add(length).ok_or(Violation::Range)?;
+            self.held += bytes.len();
+            let pieces = vec![Piece::Bytes(bytes)];
+            self.push_all(id, offset, length, Expect::Anything, pieces);
+            return Ok(());
+        }
+        self.fill(id, offset, bytes)
+    }
+
+    pub(super) fn zeros_came(
+        &mut self,
+        id: u64,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), Violation> {
+        let Some(transfer) = self.known(id)? else {
+            return Ok(());
+        };
+        if !transfer.all || offset != transfer.at || length == 0 {
+            return Err(Violation::Range);
+        }
+        transfer.at = offset.checked_add(length).ok_or(Violation::Range)?;
+        self.totals.reused += length;
+        self.push_all(id, offset, length, Expect::Zeros, Vec::new());
+        Ok(())
+    }
+
+    fn push_all(&mut self, id: u64, offset: u64, length: u64, expect: Expect, pieces: Vec<Piece>) {
+        if let Some(transfer) = self.transfers.get_mut(&id) {
+            let index = transfer.done.len();
+            transfer.done.push(None);
+            transfer.left += 1;
+            let op = ChunkOp {
+                index,
+                offset,
+                length,
+                expect,
+                pieces,
+            };
+            self.push_op(id, op);
+        }
+    }
+
+    pub(super) fn end_came(
+        &mut self,
+        id: u64,
+        meta: Meta,
+        root: [u8; 32],
+    ) -> Result<(), Violation> {
+        let Some(transfer) = self.known(id)? else {
+            return Ok(());
+        };
+        if !transfer.all || transfer.end.is_some() || transfer.at != meta.size {
+            return Err(Violation::Range);
+        }
+        transfer.target.meta = meta;
+        transfer.end = Some((meta, root));
+        self.flush_ops(id);
+        self.maybe_finish(id);
+        Ok(())
+    }
+
+    /// Puts bytes that came into the chunks that wait for them.
+    fn fill(&mut self, id: u64, offset: u64, mut bytes: Bytes) -> Result<(), Violation> {
+        let mut offset = offset;
+        while !bytes.is_empty() {
+            let Some(transfer) = self.transfers.get_mut(&id) else {
+                return Ok(());
+            };
+            let expected = transfer.expected.front_mut().ok_or(Violation::Range)?;
+            let open = transfer.open.get_or_insert_default();
+            while let Some(Want::Here(_)) = expected.pieces.front() {
+                if let Some(Want::Here(piece)) = expected.pieces.pop_front() {
+                    open.pieces.push(piece);
+                }
+            }
+            let Some(Want::Comes {
+                offset: from,
+                length,
+            }) = expected.pieces.front_mut()
+            else {
+                return Err(Violation::Range);
+            };
+            if *from != offset {
+                return Err(Violation::Range);
+            }
+            let count = (*length).min(bytes.len() as u64);
+            let piece = bytes.split_to(count as usize);
+            self.held += piece.len();
+            offset += count;
+            *from += count;
+            *length -= count;
+            if *length > 0 {
+                open.filling.extend_from_slice(&piece);
+                continue;
+            }
+            expected.pieces.pop_front();
+            // Whole in one message, as nearly always: not copied.
+            open.pieces.push(Piece::Bytes(if open.filling.is_empty() {
+                piece
+            } else {
+                open.filling.extend_from_slice(&piece);
+                open.filling.split().freeze()
+            }));
+            let more = expected
+                .pieces
+                .iter()
+                .any(|want| matches!(want, Want::Comes { .. }));
+            if !more {
+                self.chunk_complete(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn chunk_complete(&mut self, id: u64) {
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        let (Some(mut expected), Some(mut open)) =
+            (transfer.expected.pop_front(), transfer.open.take())
+        else {
+            return;
+        };
+        for want in expected.pieces.drain(..) {
+            if let Want::Here(piece) = want {
+                open.pieces.push(piece);
+            }
+        }
+        let op = transfer.op(expected.chunk, open.pieces);
+        let last = transfer.expected.is_empty();
+        self.push_op(id, op);
+        if last {
+            self.flush_ops(id);
+        }
+    }
+
+    /// Queues a chunk to be written.
+    pub(super) fn push_op(&mut self, id: u64, op: ChunkOp) {
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        if op.expect != Expect::Zeros {
+            transfer.ops_bytes += op.length;
+        }
+        transfer.ops.push(op);
+        if transfer.ops_bytes >= APPLY || transfer.ops.len() >= 1024 {
+            self.flush_ops(id);
+        }
+    }
+
+    pub(super) fn flush_ops(&mut self, id: u64) {
+        if let Some(transfer) = self.transfers.get_mut(&id)
+            && !transfer.ops.is_empty()
+        {
+            let ops = std::mem::take(&mut transfer.ops);
+            transfer.ops_bytes = 0;
+            transfer.applying += 1;
+            self.jobs.push_back(Job::Apply { id, ops });
+        }
+    }
+
+    pub(super) fn applied(
+        &mut self,
+        id: u64,
+        received: usize,
+        result: Result<Vec<(usize, Option<Span>, usize)>, Failed>,
+    ) {
+        self.held = self.held.saturating_sub(received);
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            if let Some(ending) = self.ending.get_mut(&id) {
+                ending.applying -= 1;
+            }
+            return self.end_ending(id);
+        };
+        transfer.applying -= 1;
+        let done = match result {
+            Ok(done) => done,
+            Err(failed) => return self.give_up(id, failed.text, true),
+        };
+        let mut wrong = Vec::new();
+        for (index, span, received) in done {
+            match span {
+                Some(span) => {
+                    if !transfer.all {
+                        self.totals.reused += span.length.saturating_sub(received as u64);
+                    }
+                    if let Some(done) = transfer.done.get_mut(index) {
+                        *done = Some(span);
+                        transfer.left -= 1;
+                    }
+                }
+                None => wrong.push(index),
+            }
+        }
+        if !wrong.is_empty() {
+            return self.again(id, wrong);
+        }
+        self.maybe_finish(id);
+    }
+
+    /// Chunks that were not what they must be are asked for whole, once.
+    fn again(&mut self, id: u64, wrong: Vec<usize>) {
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        let tried = std::mem::replace(&mut transfer.retried, true);
+        if transfer.all || (tried && transfer.expected.is_empty() && transfer.applying == 0) {
+            let text = format!(
+                "`{}` is not what was announced: its chunks have other hashes",
+                transfer.target.path
+            );
+            return self.give_up(id, text, false);
+        }
+        self.get_whole(id, wrong);
+    }
+
+    /// Gives the file its name when all of it is there.
+    pub(super) fn maybe_finish(&mut self, id: u64) {
+        let Some(transfer) = self.transfers.get(&id) else {
+            return;
+        };
+        let Some((meta, root)) = transfer.end else {
+            return;
+        };
+        if transfer.left > 0 || transfer.applying > 0 || !transfer.ops.is_empty() {
+            return;
+        }
+        if !transfer.all && !transfer.planned {
+            return;
+        }
+        // docs/wire D19: the whole file, before it gets its name.
+        if root_hash(transfer.done.iter().flatten()) != root {
+            let text = format!(
+                "`{}` is not what was announced: its hash is another",
+                transfer.target.path
+            );
+            return self.give_up(id, text, false);
+        }
+        let durable = self.options.durable;
+        self.jobs.push_back(Job::FinishPart { id, meta, durable });
+    }
+
+    pub(super) fn part_finished(&mut self, id: u64, result: Result<(), Failed>) {
+        let Some(transfer) = self.transfers.remove(&id) else {
+            return;
+        };
+        self.close(id, &transfer);
+        match result {
+            Ok(()) => {
+                self.totals.files_done += 1;
+                self.stored(&transfer.target, transfer.target.meta.size);
+                self.remember_chunks(&transfer);
+                if transfer.target.meta.size >= 64 << 10 {
+                    self.sizes
+                        .insert(transfer.target.meta.size, transfer.target.path.clone());
+                }
+            }
+            Err(failed) => self.failed(&transfer.target.path, failed),
+        }
+    }
+
+    /// Lets go of a file that is done, at both ends.
+    pub(super) fn close(&mut self, id: u64, transfer: &Transfer) {
+        self.out.push_back(Message::Close { id });
+        self.release(transfer);
+    }
+
+    /// Lets go of a file at this end.
+    fn release(&mut self, transfer: &Transfer) {
+        if let Some(key) = transfer.basis_key {
+            self.bases.remove(&key);
+            self.jobs.push_back(Job::Close { key });
+        }
+        let held: usize = transfer
+            .ops
+            .iter()
+            .flat_map(|op| &op.pieces)
+            .chain(transfer.open.iter().flat_map(|open| &open.pieces))
+            .map(|piece| match piece {
+                Piece::Bytes(bytes) => bytes.len(),
+                Piece::Copy { .. } => 0,
+            })
+            .sum();
+        let filling = transfer.open.as_ref().map_or(0, |open| open.filling.len());
+        self.held = self.held.saturating_sub(held + filling);
+    }
+
+    /// The transfer of a file that the sender speaks of; `None` if it was given up.
+    pub(super) fn known(&mut self, id: u64) -> Result<Option<&mut Transfer>, Violation> {
+        if !self.transfers.contains_key(&id) && !self.forget.contains(&id) {
+            return Err(Violation::UnknownFile);
+        }
+        Ok(self.transfers.get_mut(&id))
+    }
+
+    /// A file cannot be had.
+    pub(super) fn give_up(&mut self, id: u64, text: String, keep: bool) {
+        let Some(transfer) = self.transfers.remove(&id) else {
+            return;
+        };
+        self.close(id, &transfer);
+        let path = transfer.target.path.clone();
+        self.leave(id, transfer, keep, None);
+        self.fail(&path, text);
+    }
+
+    /// Lets a partial file go when its jobs are done.
+    pub(super) fn leave(&mut self, id: u64, transfer: Transfer, keep: bool, then: Option<Target>) {
+        self.forget.insert(id);
+        let ending = Ending {
+            applying: transfer.applying,
+            beginning: !transfer.begun,
+            keep,
+            then,
+        };
+        self.ending.insert(id, ending);
+        self.end_ending(id);
+    }
+
+    fn end_ending(&mut self, id: u64) {
+        if let Some(ending) = self.ending.get(&id)
+            && ending.applying == 0
+            && !ending.beginning
+        {
+            let keep = ending.keep;
+            self.jobs.push_back(Job::LeavePart { id, keep });
+        }
+    }
+
+    pub(super) fn left(&mut self, id: u64) {
+        if let Some(target) = self.ending.remove(&id).and_then(|ending| ending.then) {
+            self.forget.remove(&id);
+            self.large_todo.push_front(target);
+        }
+    }
+
+    /// The sender cannot go on with a file.
+    pub(super) fn fail_came(
+        &mut self,
+        id: u64,
+        changed: bool,
+        text: String,
+    ) -> Result<(), Violation> {
+        if self.small_failed(id, changed, &text) {
+            return Ok(());
+        }
+        let Some(transfer) = self.known(id)? else {
+            return Ok(());
+        };
+        let attempts = transfer.target.attempts + 1;
+        if !changed || attempts >= ATTEMPTS {
+            self.give_up(id, text, true);
+            return Ok(());
+        }
+        let Some(transfer) = self.transfers.remove(&id) else {
+            return Ok(());
+        };
+        self.release(&transfer);
+        // What was written so far counts when the next attempt begins.
+        let mut target = transfer.target.clone();
+        target.attempts = attempts;
+        target.partial = true;
+        self.leave(id, transfer, true, Some(target));
+        Ok(())
+    }
+}
+
+impl Transfer {
+    /// A chunk of the plan, put together of these pieces.
+    pub(super) fn op(&self, index: usize, pieces: Vec<Piece>) -> ChunkOp {
+        let chunk = &self.plan[index];
+        ChunkOp {
+            index,
+            offset: self.offsets[index],
+            length: chunk.length,
+            expect: match chunk.hash {
+                Some(hash) => Expect::Hash(hash),
+                None => Expect::Zeros,
+            },
+            pieces,
+        }
+    }
+}

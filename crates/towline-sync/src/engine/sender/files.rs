@@ -1,0 +1,495 @@
+//! Sending what the receiver asks for of single files.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Sender;
+use crate::engine::{Failed, Job, SmallRead, Violation};
+use crate::fs::{Manifest, Span, Stat, root_hash};
+use crate::wire::{Chunk, Chunking, Message, RelPath, SubChunk};
+
+/// Bytes that are read at a time.
+const READ: u64 = 1 << 20;
+/// Ranges that are read at a time.
+const RANGES: usize = 512;
+/// Most bytes of a range in one message.
+const PIECE: usize = 256 << 10;
+/// Reads of one file at a time.
+const READS: u64 = 4;
+/// Small files that are read at a time, and how many bytes they may have.
+const SMALL_FILES: usize = 64;
+/// What a small file counts for in the budget until it is read.
+const SMALL_GUESS: usize = 32 << 10;
+/// Chunks in one message.
+const CHUNKS: usize = 2048;
+/// Files that may be open at a time: each costs a descriptor and perhaps a manifest.
+const MOST_OPEN: usize = 64;
+/// Ranges that may be asked for at a time.
+const MOST_RANGES: usize = 1 << 20;
+
+/// A file that was listed.
+#[derive(Debug)]
+pub(super) struct File {
+    path: RelPath,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Listed,
+    Small,
+    /// It is being opened, or cut, under this key.
+    Opening(u64),
+    Open(Box<Open>),
+    /// It failed, and the receiver knows.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Open {
+    key: u64,
+    stat: Stat,
+    /// Sent from the beginning: where the next read begins, and the blocks so far.
+    all: Option<(u64, Vec<Span>)>,
+    ranges: VecDeque<(u64, u64)>,
+    /// Reads that were begun, and of these how many were passed on, in order.
+    begun: u64,
+    passed: u64,
+    read: BTreeMap<u64, Vec<(Span, Bytes)>>,
+    in_turns: bool,
+}
+
+impl File {
+    pub(super) const fn new(path: RelPath) -> Self {
+        Self {
+            path,
+            state: State::Listed,
+        }
+    }
+}
+
+impl Open {
+    fn new(key: u64, stat: Stat, all: bool) -> Self {
+        Self {
+            key,
+            stat,
+            all: all.then(|| (0, Vec::new())),
+            ranges: VecDeque::new(),
+            begun: 0,
+            passed: 0,
+            read: BTreeMap::new(),
+            in_turns: false,
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        match &self.all {
+            Some((at, _)) => *at < self.stat.meta.size,
+            None => !self.ranges.is_empty(),
+        }
+    }
+}
+
+impl Sender {
+    /// The file that was opened under a key, unless it was closed since.
+    fn current(&mut self, key: u64) -> Option<u64> {
+        let id = self.keys.get(&key).copied();
+        if id.is_none() {
+            // A job that was under way has opened it again.
+            self.jobs.push_back(Job::Close { key });
+        }
+        id
+    }
+
+    fn file(&mut self, id: u64) -> Result<&mut File, Violation> {
+        self.files.get_mut(&id).ok_or(Violation::UnknownFile)
+    }
+
+    pub(super) fn drop_files(&mut self, runs: &[(u64, u64)]) -> Result<(), Violation> {
+        for &(first, count) in runs {
+            if first == 0 || first.saturating_add(count) > self.next_id {
+                return Err(Violation::UnknownFile);
+            }
+            for id in first..first + count {
+                self.close(id);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn want_small(&mut self, ids: Vec<u64>) -> Result<(), Violation> {
+        for id in ids {
+            let file = self.file(id)?;
+            if !matches!(file.state, State::Listed | State::Failed) {
+                return Err(Violation::UnknownFile);
+            }
+            file.state = State::Small;
+            self.small.push_back(id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn want_all(&mut self, id: u64) -> Result<(), Violation> {
+        let (key, path) = self.reopen(id)?;
+        self.jobs.push_back(Job::Open { key, path });
+        Ok(())
+    }
+
+    pub(super) fn want_manifest(&mut self, id: u64, chunking: Chunking) -> Result<(), Violation> {
+        let (key, path) = self.reopen(id)?;
+        self.jobs.push_back(Job::Manifest {
+            key,
+            path,
+            chunking,
+        });
+        Ok(())
+    }
+
+    /// A file may be asked for again after it failed.
+    fn reopen(&mut self, id: u64) -> Result<(u64, RelPath), Violation> {
+        if self.keys.len() >= MOST_OPEN {
+            return Err(Violation::TooMuch);
+        }
+        let key = self.next_key;
+        let file = self.file(id)?;
+        if !matches!(file.state, State::Listed | State::Failed) {
+            return Err(Violation::UnknownFile);
+        }
+        // A key for each attempt: what jobs of an earlier one bring is told apart.
+        file.state = State::Opening(key);
+        let path = file.path.clone();
+        self.next_key += 1;
+        self.keys.insert(key, id);
+        Ok((key, path))
+    }
+
+    fn open_file(&mut self, id: u64) -> Result<Option<&mut Open>, Violation> {
+        match &mut self.file(id)?.state {
+            State::Open(open) => Ok(Some(open)),
+            // Asked for before the receiver heard of the failure.
+            State::Failed => Ok(None),
+            _ => Err(Violation::UnknownFile),
+        }
+    }
+
+    pub(super) fn want_fine(
+        &mut self,
+        id: u64,
+        chunks: Vec<(u64, u64, u64)>,
+    ) -> Result<(), Violation> {
+        let Some(open) = self.open_file(id)? else {
+            return Ok(());
+        };
+        let size = open.stat.meta.size;
+        let most = Chunking::params(size).max() as u64;
+        for (_, offset, length) in &chunks {
+            let end = offset.checked_add(*length).ok_or(Violation::Range)?;
+            if end > size || *length > most || *length == 0 {
+                return Err(Violation::Range);
+            }
+        }
+        // So many at a time that no answer, and no thread, is held up for long.
+        let key = open.key;
+        for chunks in chunks.chunks(64) {
+            let chunks = chunks.to_vec();
+            self.jobs.push_back(Job::Fine { key, chunks });
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&mut self, id: u64, ranges: Vec<(u64, u64)>) -> Result<(), Violation> {
+        let Some(open) = self.open_file(id)? else {
+            return Ok(());
+        };
+        if open.all.is_some() {
+            return Err(Violation::UnknownFile);
+        }
+        if open.ranges.len() + ranges.len() > MOST_RANGES {
+            return Err(Violation::TooMuch);
+        }
+        for (offset, length) in &ranges {
+            let end = offset.checked_add(*length).ok_or(Violation::Range)?;
+            if end > open.stat.meta.size || *length == 0 {
+                return Err(Violation::Range);
+            }
+        }
+        open.ranges.extend(ranges);
+        if !open.in_turns {
+            open.in_turns = true;
+            self.turns.push_back(id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, id: u64) {
+        if let Some(file) = self.files.remove(&id) {
+            self.close_key(&file.state);
+        }
+    }
+
+    fn close_key(&mut self, state: &State) {
+        let key = match state {
+            State::Opening(key) => *key,
+            State::Open(open) => open.key,
+            _ => return,
+        };
+        self.keys.remove(&key);
+        self.jobs.push_back(Job::Close { key });
+    }
+
+    /// Tells the receiver that a file cannot be sent. Asked for again, it is opened anew.
+    fn fail(&mut self, id: u64, failed: Failed) {
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        let state = std::mem::replace(&mut file.state, State::Failed);
+        if matches!(state, State::Failed) {
+            return;
+        }
+        let text = match failed.text.starts_with('`') {
+            true => failed.text,
+            false => format!("`{}`: {}", file.path, failed.text),
+        };
+        self.close_key(&state);
+        let changed = failed.changed;
+        self.push_data(Message::Fail { id, changed, text });
+    }
+
+    /// Reads a batch of small files.
+    pub(super) fn read_small(&mut self) -> Option<Job> {
+        let mut files = Vec::new();
+        while files.len() < SMALL_FILES {
+            let Some(id) = self.small.pop_front() else {
+                break;
+            };
+            if let Some(file) = self.files.get(&id) {
+                files.push((id, file.path.clone()));
+            }
+        }
+        if files.is_empty() {
+            return None;
+        }
+        self.ahead += files.len() * SMALL_GUESS;
+        Some(Job::ReadSmall(files))
+    }
+
+    pub(super) fn small_read(&mut self, files: Vec<(u64, Result<SmallRead, Failed>)>) {
+        self.ahead = self.ahead.saturating_sub(files.len() * SMALL_GUESS);
+        for (id, result) in files {
+            match result {
+                Ok(SmallRead { meta, hash, bytes }) => {
+                    self.files.remove(&id);
+                    self.ahead += bytes.len();
+                    self.push(Message::Small {
+                        id,
+                        meta,
+                        hash,
+                        bytes,
+                    });
+                }
+                Err(failed) => self.fail(id, failed),
+            }
+        }
+    }
+
+    pub(super) fn manifest_made(&mut self, key: u64, result: Result<Arc<Manifest>, Failed>) {
+        let Some(id) = self.current(key) else {
+            return;
+        };
+        let manifest = match result {
+            Ok(manifest) => manifest,
+            Err(failed) => return self.fail(id, failed),
+        };
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        file.state = State::Open(Box::new(Open::new(key, manifest.stat, false)));
+        let mut spans = manifest.spans.chunks(CHUNKS).peekable();
+        let mut more = true;
+        while more {
+            let chunks = spans.next().unwrap_or_default();
+            more = spans.peek().is_some();
+            let end = (!more).then_some((manifest.stat.meta, manifest.root));
+            let chunks = chunks
+                .iter()
+                .map(|span| Chunk {
+                    length: span.length,
+                    hash: span.short(),
+                })
+                .collect();
+            self.push(Message::Manifest { id, chunks, end });
+        }
+    }
+
+    pub(super) fn fine_made(
+        &mut self,
+        key: u64,
+        result: Result<Vec<(u64, Vec<SubChunk>)>, Failed>,
+    ) {
+        let Some(id) = self.current(key) else {
+            return;
+        };
+        match result {
+            Ok(chunks) => {
+                for (chunk, pieces) in chunks {
+                    self.push(Message::Fine { id, chunk, pieces });
+                }
+            }
+            Err(failed) => self.fail(id, failed),
+        }
+    }
+
+    pub(super) fn opened(&mut self, key: u64, result: Result<Stat, Failed>) {
+        let Some(id) = self.current(key) else {
+            return;
+        };
+        let stat = match result {
+            Ok(stat) => stat,
+            Err(failed) => return self.fail(id, failed),
+        };
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        let mut open = Open::new(key, stat, true);
+        open.in_turns = true;
+        file.state = State::Open(Box::new(open));
+        if stat.meta.size == 0 {
+            self.end(id);
+        } else {
+            self.turns.push_back(id);
+        }
+    }
+
+    /// Reads on in the file whose turn it is.
+    pub(super) fn read_large(&mut self) -> Option<Job> {
+        for _ in 0..self.turns.len() {
+            let id = self.turns.pop_front()?;
+            let Some(File {
+                state: State::Open(open),
+                ..
+            }) = self.files.get_mut(&id)
+            else {
+                continue;
+            };
+            if !open.has_more() {
+                open.in_turns = false;
+                continue;
+            }
+            self.turns.push_back(id);
+            if open.begun - open.passed >= READS {
+                continue;
+            }
+            let size = open.stat.meta.size;
+            let mut ranges = Vec::new();
+            let mut total = 0;
+            let block = match &mut open.all {
+                Some((at, _)) => {
+                    total = READ.min(size - *at);
+                    ranges.push((*at, total));
+                    *at += total;
+                    Some(Chunking::block(size))
+                }
+                None => {
+                    while total < READ && ranges.len() < RANGES {
+                        let Some((offset, length)) = open.ranges.front_mut() else {
+                            break;
+                        };
+                        let now = (*length).min(READ - total);
+                        ranges.push((*offset, now));
+                        total += now;
+                        *offset += now;
+                        *length -= now;
+                        if *length == 0 {
+                            open.ranges.pop_front();
+                        }
+                    }
+                    None
+                }
+            };
+            let turn = open.begun;
+            open.begun += 1;
+            self.ahead += total as usize;
+            let key = open.key;
+            return Some(Job::Read {
+                key,
+                turn,
+                ranges,
+                block,
+            });
+        }
+        None
+    }
+
+    pub(super) fn read_done(
+        &mut self,
+        key: u64,
+        turn: u64,
+        asked: u64,
+        result: Result<Vec<(Span, Bytes)>, Failed>,
+    ) {
+        self.ahead = self.ahead.saturating_sub(asked as usize);
+        let Some(id) = self.current(key) else {
+            return;
+        };
+        let pieces = match result {
+            Ok(pieces) => pieces,
+            Err(failed) => return self.fail(id, failed),
+        };
+        let Some(File {
+            state: State::Open(open),
+            ..
+        }) = self.files.get_mut(&id)
+        else {
+            return;
+        };
+        open.read.insert(turn, pieces);
+        let mut messages = Vec::new();
+        while let Some(pieces) = open.read.remove(&open.passed) {
+            open.passed += 1;
+            for (span, mut bytes) in pieces {
+                let mut offset = span.offset;
+                if let Some((_, spans)) = &mut open.all {
+                    spans.push(span);
+                    if span.hash.is_none() {
+                        let length = span.length;
+                        messages.push(Message::Zeros { id, offset, length });
+                        continue;
+                    }
+                    messages.push(Message::Data { id, offset, bytes });
+                    continue;
+                }
+                while !bytes.is_empty() {
+                    let piece = bytes.split_to(bytes.len().min(PIECE));
+                    let length = piece.len() as u64;
+                    let bytes = piece;
+                    messages.push(Message::Data { id, offset, bytes });
+                    offset += length;
+                }
+            }
+        }
+        let ended = open.all.is_some() && !open.has_more() && open.passed == open.begun;
+        for message in messages {
+            self.ahead += message.payload();
+            self.push_data(message);
+        }
+        if ended {
+            self.end(id);
+        }
+    }
+
+    /// A file that was sent from the beginning is complete.
+    fn end(&mut self, id: u64) {
+        let Some(File {
+            state: State::Open(open),
+            ..
+        }) = self.files.get_mut(&id)
+        else {
+            return;
+        };
+        let spans = open.all.take().map(|(_, spans)| spans).unwrap_or_default();
+        let (meta, root) = (open.stat.meta, root_hash(&spans));
+        self.push_data(Message::End { id, meta, root });
+    }
+}

@@ -1,0 +1,182 @@
+//! The engine's jobs, done on a store.
+
+mod apply;
+mod read;
+mod tree;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Manifest, Stat, Store};
+use crate::engine::{Done, Failed, Job};
+use crate::wire::{Chunking, RelPath};
+
+/// Keeps manifests of files that have not changed.
+pub trait ManifestCache: Send + Sync {
+    /// The manifest of a file that is still as `stat` says.
+    fn find(&self, stat: &Stat, chunking: Chunking) -> Option<Manifest>;
+
+    /// Keeps a manifest.
+    fn keep(&self, manifest: &Manifest, chunking: Chunking);
+}
+
+/// Does jobs on a store, on as many threads as call it.
+pub struct Worker<S: Store> {
+    store: S,
+    cache: Option<Box<dyn ManifestCache>>,
+    sources: Mutex<HashMap<u64, Arc<OpenSource<S::File>>>>,
+    parts: Mutex<HashMap<u64, Arc<apply::Part<S::File>>>>,
+    counter: AtomicU64,
+    seed: u64,
+}
+
+struct OpenSource<F> {
+    file: F,
+    stat: Stat,
+}
+
+impl<S: Store> Worker<S> {
+    /// A worker on a store. `seed` makes the names of its temporary files its own.
+    pub fn new(store: S, seed: u64) -> Self {
+        Self {
+            store,
+            cache: None,
+            sources: Mutex::default(),
+            parts: Mutex::default(),
+            counter: AtomicU64::new(0),
+            seed,
+        }
+    }
+
+    /// Looks manifests up here before it reads files.
+    #[must_use]
+    pub fn cache(mut self, cache: Box<dyn ManifestCache>) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Does one job, which may take its time.
+    pub fn run(&self, job: Job) -> Done {
+        match job {
+            Job::List {
+                dir,
+                path,
+                ignore_file,
+            } => Done::Listed {
+                dir,
+                result: self.list(&path, ignore_file.as_deref()),
+            },
+            Job::ReadSmall(files) => Done::Small(
+                files
+                    .into_iter()
+                    .map(|(id, path)| (id, self.read_small(&path)))
+                    .collect(),
+            ),
+            Job::Manifest {
+                key,
+                path,
+                chunking,
+            } => Done::Manifest {
+                key,
+                result: self.manifest(key, &path, chunking),
+            },
+            Job::Fine { key, chunks } => Done::Fine {
+                key,
+                result: self.fine(key, &chunks),
+            },
+            Job::Open { key, path } => Done::Opened {
+                key,
+                result: self.open(key, &path),
+            },
+            Job::Read {
+                key,
+                turn,
+                ranges,
+                block,
+            } => Done::Read {
+                key,
+                turn,
+                asked: ranges.iter().map(|(_, length)| length).sum(),
+                result: self.read(key, &ranges, block),
+            },
+            Job::Close { key } => {
+                lock(&self.sources).remove(&key);
+                Done::Nothing
+            }
+            Job::Prepare {
+                dir,
+                path,
+                make,
+                dry_run,
+            } => Done::Listed {
+                dir,
+                result: self.prepare(&path, make, dry_run),
+            },
+            Job::StoreSmall { files, durable } => Done::Stored(self.store_small(files, durable)),
+            Job::BeginPart {
+                id,
+                path,
+                size,
+                chunking,
+            } => Done::Begun {
+                id,
+                result: self.begin_part(id, path, size, chunking),
+            },
+            Job::Apply { id, ops } => Done::Applied {
+                id,
+                received: ops.iter().map(apply::received).sum(),
+                result: self.apply(id, ops),
+            },
+            Job::FinishPart { id, meta, durable } => Done::Finished {
+                id,
+                result: self.finish_part(id, &meta, durable),
+            },
+            Job::LeavePart { id, keep } => {
+                self.leave_part(id, keep);
+                Done::Left { id }
+            }
+            Job::Change { token, change } => Done::Changed {
+                token,
+                failures: self.change(&change),
+            },
+            Job::Walk { token, path } => Done::Walked {
+                token,
+                result: self.walk(&path),
+            },
+            Job::SyncAll { token } => Done::Changed {
+                token,
+                failures: match self.store.sync_all() {
+                    Ok(()) => Vec::new(),
+                    Err(error) => {
+                        vec![(0, failed(&RelPath::root(), "cannot be written out", &error))]
+                    }
+                },
+            },
+        }
+    }
+
+    fn source(&self, key: u64) -> Option<Arc<OpenSource<S::File>>> {
+        lock(&self.sources).get(&key).cloned()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The tables are consistent between any two statements that could panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What happened to which path.
+fn failed(path: &RelPath, what: &str, error: &io::Error) -> Failed {
+    let changed = error.kind() == io::ErrorKind::Interrupted;
+    Failed {
+        text: format!("`{path}` {what}: {error}"),
+        changed,
+    }
+}

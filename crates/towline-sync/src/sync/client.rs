@@ -1,0 +1,150 @@
+//! A sync, as the end does it that opened the connection.
+
+use std::io;
+use std::path::Path;
+
+use bytes::{Bytes, BytesMut};
+use towline_rpc::{Client, Message as RpcMessage, StreamError};
+
+use super::drive::{Rx, Tx, drive};
+use super::place::{self, Place};
+use super::{SYNC_SERVICE, SyncError, SyncEvent, SyncOptions};
+use crate::engine::{Engine, Filter, Receiver, Sender};
+use crate::transfer::{blocking, part};
+use crate::wire::{Hello, Message, Role, Totals};
+
+/// Makes `remote`, a path beneath the server's root, like the tree or file `local`.
+///
+/// A file goes to `remote` itself, or into it if that is a directory or ends with `/`. What is under
+/// way when the connection is lost goes on where it was when the same sync is begun again.
+///
+/// # Errors
+///
+/// [`SyncError`] for what ends the sync. Files that fail are told to `on_event`, and counted in what
+/// is returned.
+///
+/// # Cancel safety
+///
+/// Dropping the future cancels the sync at the server. What was stored stays; what was under way
+/// is taken up by the next run.
+pub async fn push_tree(
+    client: &Client,
+    local: &Path,
+    remote: &str,
+    options: &SyncOptions,
+    mut on_event: impl FnMut(SyncEvent) + Send,
+) -> Result<Totals, SyncError> {
+    let path = local.to_owned();
+    let Place { disk, name } = on_disk(local, move || place::source(&path)).await?;
+    let filter = Filter::new(options.patterns())?;
+    let mut engine = options.engine();
+    engine.only = name.clone();
+    let hello = options.hello(Role::Push, remote, name);
+    let (mut opened, _) = open(client, hello).await?;
+    let sender = Engine::Sender(Box::new(Sender::new(
+        &engine,
+        filter,
+        options.ignore_name(),
+    )));
+    opened.run(sender, disk, &mut on_event).await
+}
+
+/// Makes the tree or file `local` like `remote`, a path beneath the server's root.
+///
+/// A file goes to `local` itself, or into it if that is a directory or ends with `/`.
+///
+/// # Errors
+///
+/// As [`push_tree`].
+///
+/// # Cancel safety
+///
+/// As [`push_tree`].
+pub async fn pull_tree(
+    client: &Client,
+    remote: &str,
+    local: &Path,
+    options: &SyncOptions,
+    mut on_event: impl FnMut(SyncEvent) + Send,
+) -> Result<Totals, SyncError> {
+    let filter = Filter::new(options.patterns())?;
+    let hello = options.hello(Role::Pull, remote, None);
+    let (mut opened, single) = open(client, hello).await?;
+    let mut engine = options.engine();
+    engine.only = single.clone();
+    let (path, make) = (local.to_owned(), !engine.dry_run);
+    let Place { disk, name } = on_disk(local, move || place::target(&path, single, make)).await?;
+    engine.rename = name;
+    let receiver = Engine::Receiver(Box::new(Receiver::new(engine, filter)));
+    opened.run(receiver, disk, &mut on_event).await
+}
+
+async fn on_disk(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<Place> + Send + 'static,
+) -> Result<Place, SyncError> {
+    let failed = |source| SyncError::Local {
+        path: path.display().to_string(),
+        source,
+    };
+    blocking::run(work).await.map_err(failed)?.map_err(failed)
+}
+
+/// A stream on which the server has agreed.
+struct Opened {
+    tx: Tx,
+    rx: Rx,
+    input: Bytes,
+}
+
+async fn open(client: &Client, hello: Hello) -> Result<(Opened, Option<Bytes>), SyncError> {
+    let mut body = BytesMut::new();
+    Message::Hello(hello).encode(&mut body);
+    let first = RpcMessage::request(SYNC_SERVICE, body.freeze());
+    let (sender, receiver) = client.bistream(first).await?;
+    let (tx, mut rx) = (Tx::Client(sender), Rx::Client(receiver));
+    let Some(mut input) = rx.next().await? else {
+        return Err(ended(rx).await);
+    };
+    match Message::decode(&mut input)? {
+        Message::Welcome { single } => Ok((Opened { tx, rx, input }, single)),
+        Message::Abort { text } => {
+            let refused = false;
+            Err(SyncError::Remote { text, refused })
+        }
+        _ => Err(crate::engine::Violation::WrongEnd.into()),
+    }
+}
+
+/// Why the server has ended the stream.
+async fn ended(rx: Rx) -> SyncError {
+    let Rx::Client(receiver) = rx else {
+        return SyncError::Stream(StreamError::Ended);
+    };
+    match receiver.finish().await {
+        Ok(reply) => {
+            let refused = reply.arg(part::REFUSED).is_some();
+            match reply.into_result() {
+                Ok(_) => SyncError::Stream(StreamError::Ended),
+                Err(error) => SyncError::Remote {
+                    text: error.to_string(),
+                    refused,
+                },
+            }
+        }
+        Err(StreamError::Refused(text)) => SyncError::Unsupported(text.to_string()),
+        Err(error) => SyncError::Stream(error),
+    }
+}
+
+impl Opened {
+    async fn run(
+        &mut self,
+        engine: Engine,
+        disk: crate::fs::Disk,
+        on_event: &mut (dyn FnMut(SyncEvent) + Send),
+    ) -> Result<Totals, SyncError> {
+        let input = std::mem::take(&mut self.input);
+        drive(engine, disk, input, (&mut self.tx, &mut self.rx), on_event).await
+    }
+}

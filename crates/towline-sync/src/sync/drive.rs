@@ -1,0 +1,256 @@
+//! An engine, a tree and a stream, run in one task and a few threads.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use towline_rpc::Message as RpcMessage;
+use towline_rpc::client::{BistreamReceiver, BistreamSender};
+use towline_rpc::server::{DownloadSink, UploadParts};
+
+use super::{SyncError, SyncEvent};
+use crate::engine::{Done, Engine, Event, Output};
+use crate::fs::{Disk, Worker};
+use crate::wire::{Message, Totals};
+
+/// Messages are gathered into parts of at least so many bytes, if there are as many.
+const GATHER: usize = 256 << 10;
+/// Most bytes of a part: a file's largest piece and its header.
+const PART: usize = (1 << 20) + 1024;
+/// Parts that wait in either direction.
+const PARTS: usize = 4;
+/// Threads for files at most.
+const THREADS: usize = 8;
+
+/// The half of a stream that sends.
+#[derive(Debug)]
+pub(super) enum Tx {
+    Client(BistreamSender),
+    Server(DownloadSink),
+}
+
+/// The half of a stream that receives.
+#[derive(Debug)]
+pub(super) enum Rx {
+    Client(BistreamReceiver),
+    Server(UploadParts),
+}
+
+impl Tx {
+    pub(super) async fn send(&mut self, body: Bytes) -> Result<(), SyncError> {
+        let part = RpcMessage::from_body(body);
+        Ok(match self {
+            Self::Client(sender) => sender.send(part).await,
+            Self::Server(sink) => sink.send(part).await,
+        }?)
+    }
+}
+
+impl Rx {
+    /// The next part; `None` when the other end has sent its last.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, SyncError> {
+        match self {
+            Self::Client(receiver) => Ok(receiver.next().await.map(|part| part.body)),
+            Self::Server(parts) => Ok(parts.next().await?.map(|part| part.body)),
+        }
+    }
+}
+
+/// Runs a sync to its end. `input` is what came before.
+pub(super) async fn drive(
+    engine: Engine,
+    disk: Disk,
+    input: Bytes,
+    (tx, rx): (&mut Tx, &mut Rx),
+    on_event: &mut (dyn FnMut(SyncEvent) + Send),
+) -> Result<Totals, SyncError> {
+    let (out, mut to_send) = mpsc::channel::<Bytes>(PARTS);
+    let (came, parts) = mpsc::channel::<Bytes>(PARTS);
+    let writing = async {
+        while let Some(body) = to_send.recv().await {
+            tx.send(body).await?;
+        }
+        Ok::<_, SyncError>(())
+    };
+    let reading = async {
+        while let Some(body) = rx.next().await? {
+            if came.send(body).await.is_err() {
+                break;
+            }
+        }
+        drop(came);
+        Ok::<_, SyncError>(())
+    };
+    let mut running = Running {
+        engine,
+        worker: Arc::new(Worker::new(disk, seed())),
+        input: VecDeque::from([input]),
+        jobs: JoinSet::new(),
+        told: Totals::default(),
+    };
+    let work = running.run(out, parts, on_event);
+    tokio::pin!(writing, reading, work);
+    let (mut written, mut read) = (false, false);
+    let totals = loop {
+        tokio::select! {
+            biased;
+            totals = &mut work => break totals?,
+            result = &mut writing, if !written => { result?; written = true; }
+            // The end of what comes is seen by who works with it.
+            result = &mut reading, if !read => { result?; read = true; }
+        }
+    };
+    if !written {
+        writing.await?;
+    }
+    Ok(totals)
+}
+
+/// A number of this run: names of temporary files differ from those of others.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+
+    RandomState::new().hash_one(std::process::id())
+}
+
+struct Running {
+    engine: Engine,
+    worker: Arc<Worker<Disk>>,
+    input: VecDeque<Bytes>,
+    jobs: JoinSet<Done>,
+    told: Totals,
+}
+
+impl Running {
+    async fn run(
+        &mut self,
+        out: mpsc::Sender<Bytes>,
+        mut parts: mpsc::Receiver<Bytes>,
+        on_event: &mut (dyn FnMut(SyncEvent) + Send),
+    ) -> Result<Totals, SyncError> {
+        let threads = std::thread::available_parallelism()
+            .map_or(2, std::num::NonZero::get)
+            .clamp(2, THREADS);
+        let mut over = false;
+        loop {
+            self.take_in()?;
+            self.hand_out(threads);
+            let mut wait = None;
+            if let Ok(permit) = out.try_reserve()
+                && let Some(body) = self.gather(&mut wait)
+            {
+                permit.send(body);
+                self.tell(on_event);
+                continue;
+            }
+            self.tell(on_event);
+            if self.engine.is_finished() {
+                return Ok(self.engine.totals());
+            }
+            let wants = self.input.is_empty() && self.engine.wants_input();
+            if over && self.input.is_empty() && self.jobs.is_empty() {
+                return Err(SyncError::Stream(towline_rpc::StreamError::Ended));
+            }
+            tokio::select! {
+                biased;
+                Some(done) = self.jobs.join_next() => self.done(done)?,
+                part = parts.recv(), if wants && !over => match part {
+                    Some(part) => self.input.push_back(part),
+                    None => over = true,
+                },
+                // Room for another part, if there is something to put into it.
+                Ok(permit) = out.reserve(), if out.capacity() == 0 => drop(permit),
+                () = sleep_until(wait.unwrap_or_else(far)), if wait.is_some() => {}
+            }
+            // Whatever else has come in the meantime.
+            while let Some(done) = self.jobs.try_join_next() {
+                self.done(done)?;
+            }
+        }
+    }
+
+    fn done(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), SyncError> {
+        let done = done.map_err(|error| SyncError::Internal(error.to_string()))?;
+        Ok(self.engine.handle_done(done)?)
+    }
+
+    /// Hands messages to the engine, as long as it takes them.
+    fn take_in(&mut self) -> Result<(), SyncError> {
+        while self.engine.wants_input() {
+            let Some(body) = self.input.front_mut() else {
+                return Ok(());
+            };
+            if body.is_empty() {
+                self.input.pop_front();
+                continue;
+            }
+            match Message::decode(body)? {
+                Message::Abort { text } => {
+                    let refused = false;
+                    return Err(SyncError::Remote { text, refused });
+                }
+                message => self.engine.handle_message(message)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives work to free threads.
+    fn hand_out(&mut self, threads: usize) {
+        while self.jobs.len() < threads {
+            let Some(job) = self.engine.poll_job() else {
+                return;
+            };
+            let worker = Arc::clone(&self.worker);
+            self.jobs.spawn_blocking(move || worker.run(job));
+        }
+    }
+
+    /// The next part to send, of as many messages as fit.
+    fn gather(&mut self, wait: &mut Option<Instant>) -> Option<Bytes> {
+        let mut body = BytesMut::new();
+        while body.len() < GATHER {
+            match self.engine.poll_message(now()) {
+                Output::Message(message) => {
+                    body.reserve(message.payload() + 256);
+                    message.encode(&mut body);
+                }
+                Output::Wait(then) => {
+                    *wait = Some(then.into());
+                    break;
+                }
+                Output::Idle => break,
+            }
+        }
+        debug_assert!(body.len() < PART + GATHER);
+        (!body.is_empty()).then(|| body.freeze())
+    }
+
+    fn tell(&mut self, on_event: &mut (dyn FnMut(SyncEvent) + Send)) {
+        while let Some(event) = self.engine.poll_event() {
+            if let Event::Item(item) = event {
+                on_event(SyncEvent::Item(item));
+            }
+        }
+        let totals = self.engine.totals();
+        if totals != self.told {
+            self.told = totals;
+            on_event(SyncEvent::Progress(totals));
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where a sync reads the clock"
+)]
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+fn far() -> Instant {
+    Instant::from_std(now()) + std::time::Duration::from_secs(3600)
+}

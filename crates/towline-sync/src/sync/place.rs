@@ -1,0 +1,95 @@
+//! Which directory a path means, and whether it means one file in it.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::fs::{Disk, Store as _};
+use crate::wire::{Kind, RelPath};
+
+/// A directory, and the one entry of it that is meant, if it is one.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) disk: Disk,
+    pub(super) name: Option<Bytes>,
+}
+
+/// What is to be sent, by any path here.
+pub(super) fn source(path: &Path) -> io::Result<Place> {
+    if fs::metadata(path)?.is_dir() {
+        let disk = Disk::open_root(path)?;
+        return Ok(Place { disk, name: None });
+    }
+    let path = fs::canonicalize(path)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    Ok(Place {
+        disk: Disk::open_root(parent)?,
+        name: Some(Bytes::copy_from_slice(name.as_bytes())),
+    })
+}
+
+/// Where something goes, by any path here; `single` is the name of what comes, if it is one file.
+pub(super) fn target(path: &Path, single: Option<Bytes>, make: bool) -> io::Result<Place> {
+    let is_dir = path.is_dir() || path.as_os_str().as_bytes().ends_with(b"/");
+    let (dir, name) = match (single, path.file_name()) {
+        (Some(_), Some(name)) if !is_dir => {
+            let name = Bytes::copy_from_slice(name.as_bytes());
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            (
+                parent.unwrap_or_else(|| Path::new(".")).to_owned(),
+                Some(name),
+            )
+        }
+        (single, _) => (path.to_owned(), single),
+    };
+    let dir = if dir.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        dir
+    };
+    if make {
+        fs::create_dir_all(&dir)?;
+    }
+    let disk = Disk::open_root(&dir)?;
+    Ok(Place { disk, name })
+}
+
+/// What is to be sent, beneath an open directory.
+pub(super) fn source_beneath(top: impl AsFd, path: &RelPath) -> io::Result<Place> {
+    let whole = Disk::beneath(top.as_fd(), &RelPath::root(), false)?;
+    if path.is_root() || whole.stat(path)?.kind == Kind::Dir {
+        let disk = Disk::beneath(top.as_fd(), path, false)?;
+        return Ok(Place { disk, name: None });
+    }
+    Ok(Place {
+        disk: Disk::beneath(top.as_fd(), &path.parent(), false)?,
+        name: Some(Bytes::copy_from_slice(path.name())),
+    })
+}
+
+/// Where something goes, beneath an open directory.
+pub(super) fn target_beneath(
+    top: impl AsFd,
+    path: &RelPath,
+    into: bool,
+    single: Option<Bytes>,
+    make: bool,
+) -> io::Result<Place> {
+    let whole = Disk::beneath(top.as_fd(), &RelPath::root(), false)?;
+    let is_dir =
+        into || path.is_root() || whole.stat(path).is_ok_and(|stat| stat.kind == Kind::Dir);
+    let (dir, name) = match single {
+        Some(_) if !is_dir => (path.parent(), Some(Bytes::copy_from_slice(path.name()))),
+        single => (path.clone(), single),
+    };
+    let disk = Disk::beneath(top.as_fd(), &dir, make)?;
+    Ok(Place { disk, name })
+}

@@ -1,0 +1,15 @@
+//! The messages of delta sync as bytes (docs/wire D10 to D22).
+//!
+//! [`Message::encode`] and [`Message::decode`] are the whole of it: a message is a kind, fields in a
+//! fixed order, and nothing that is read before it is checked. Any number of messages stand one
+//! behind the other in the body of a part.
+
+mod message;
+mod numbers;
+mod types;
+
+pub use message::{Chunk, Hash16, Hello, Item, Message, Outcome, Role, SubChunk, Totals};
+pub use numbers::WireError;
+pub use types::{Chunking, Entry, FileTime, Kind, Meta, RelPath};
+
+pub(crate) use numbers::{Reader, Writer};
