@@ -76,7 +76,7 @@ fuzz_target!(|data: &[u8]| {
                 }
             }
             (2 | 3, Some(key)) => this.write(key, how * 40, side),
-            (4 | 5, Some(key)) => this.read(now, key, how * 100 + 1, side),
+            (4 | 5, Some(key)) => this.read(key, how * 100 + 1, side),
             (6, Some(key)) => drop(this.engine.shutdown(key)),
             (7, Some(key)) => this.engine.reset(now, key, how as u32),
             (8, Some(key)) => {
@@ -133,11 +133,11 @@ impl End {
         assert!(rest.is_empty());
     }
 
-    fn read(&mut self, now: Instant, key: StreamKey, most: usize, side: usize) {
+    fn read(&mut self, key: StreamKey, most: usize, side: usize) {
         let Some((id, _, got)) = self.streams.get_mut(&key) else {
             return;
         };
-        if let Ok(Reading::Chunk(chunk)) = self.engine.read(now, key, most) {
+        if let Ok(Reading::Chunk(chunk)) = self.engine.read(key, most) {
             for found in chunk {
                 assert_eq!(found, byte(*id, 1 - side, *got));
                 *got += 1;

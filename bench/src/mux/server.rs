@@ -23,8 +23,8 @@ pub(super) async fn run<M: Mux>(mux: M, load: Load, streams: usize) -> anyhow::R
         match load {
             Load::Bulk | Load::BulkOneThread | Load::Many => spawn(load, swallow(stream)),
             Load::Interactive if at == 0 => spawn(load, swallow(stream)),
-            // The first one warms up, the last one is answered.
-            Load::Idle => spawn(load, rest(stream, at > streams)),
+            // The last one is answered.
+            Load::Idle if at <= streams => spawn(load, rest(stream)),
             _ => spawn(load, echo(stream)),
         }
     }
@@ -60,13 +60,11 @@ async fn echo(mut stream: impl Stream) -> anyhow::Result<()> {
 }
 
 /// Waits with a buffer of its own, as a server of messages does.
-async fn rest(mut stream: impl Stream, answers: bool) -> anyhow::Result<()> {
-    let mut buffer = [0; 64];
-    loop {
-        match stream.receive_into(&mut buffer).await? {
-            0 => return stream.finish().await,
-            count if answers => stream.send(Bytes::from_static(&ANSWER[..count])).await?,
-            _ => {}
-        }
+fn rest(mut stream: impl Stream) -> impl Future<Output = anyhow::Result<()>> + Send + 'static {
+    // Not an async function, which would hold the stream twice.
+    async move {
+        let mut buffer = [0; 64];
+        while stream.receive_into(&mut buffer).await? > 0 {}
+        stream.finish().await
     }
 }

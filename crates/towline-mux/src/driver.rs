@@ -3,6 +3,8 @@
 
 mod clock;
 mod shared;
+mod state;
+mod timer;
 mod transport;
 mod waiters;
 mod writer;
@@ -16,15 +18,16 @@ use std::{
 };
 
 use bytes::BytesMut;
-use tokio::{io::AsyncRead, time::Sleep};
+use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
 pub use self::transport::Transport;
 pub(crate) use self::{
     clock::{now, seed},
-    shared::{PingWait, Shared},
+    shared::Shared,
+    state::PingWait,
 };
-use self::{shared::wake_all, writer::Writer};
+use self::{shared::wake_all, timer::Timer, writer::Writer};
 use crate::proto::Engine;
 
 /// A read is never larger.
@@ -34,6 +37,8 @@ const LARGEST_READ: usize = 64 << 10;
 const LARGEST_PAYLOAD: usize = 256 << 10;
 /// Bytes read before those who were woken have their turn.
 const BATCH_BYTES: usize = 256 << 10;
+/// Bytes read after a write has failed, before that ends the session: what the peer had sent by then.
+const LAST_WORDS: usize = 64 << 20;
 /// Turns without giving other tasks theirs.
 const TURNS: u32 = 16;
 
@@ -61,8 +66,13 @@ struct Driver {
     read_ended: bool,
     /// Who is to be woken when this turn is over.
     woken: Vec<Waker>,
-    timer: Pin<Box<Sleep>>,
-    timer_set: Option<Instant>,
+    timer: Timer,
+    /// When this turn has read something.
+    now: Option<Instant>,
+    /// There is something to write in the next turn, or to try to.
+    writes: bool,
+    /// Bytes read since the transport failed to write.
+    after_failure: usize,
 }
 
 /// Starts the task of a session on the runtime that the caller is in.
@@ -82,10 +92,10 @@ pub(crate) fn spawn(
         hint: None,
         read_ended: false,
         woken: Vec::new(),
-        timer: Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(
-            now(),
-        ))),
-        timer_set: None,
+        timer: Timer::new(),
+        now: None,
+        writes: true,
+        after_failure: 0,
     };
     // Its end is awaited by whoever closes the session or waits for it to be closed.
     tokio::spawn(driver);
@@ -95,14 +105,31 @@ pub(crate) fn spawn(
 impl Driver {
     /// One turn: writes what waits, reads a batch, does what is due.
     fn turn(&mut self, cx: &mut Context<'_>) -> Next {
-        self.shared.flush();
+        if self.writes {
+            self.shared.flush();
+        }
         let (more, gather) = self.read(cx);
-        self.take_io_error();
-        let due = self.time(cx);
-        if self.finish() {
+        let mut state = self.shared.lock();
+        if (!more || self.after_failure >= LAST_WORDS)
+            && let Some(error) = state.io_error.take()
+        {
+            // What the peer sent before is in the engine by now: answers, and the reason perhaps.
+            state.engine.handle_io_error(error);
+            state.drain_events(&mut self.woken);
+        }
+        let due = self.timer.poll(cx, &mut state.engine, self.now);
+        state.timer = self.timer.fires();
+        if due {
+            state.drain_events(&mut self.woken);
+        }
+        if state.engine.wants_shutdown() && !state.engine.is_over() {
+            drop(state);
+            self.shared.shut_down();
+            state = self.shared.lock();
+        }
+        if state.engine.is_over() {
             return Next::End;
         }
-        let mut state = self.shared.lock();
         state.gathering = gather || more;
         if state.gathering {
             // Those who were told something will want to send: what they send now leaves together.
@@ -110,10 +137,11 @@ impl Driver {
         }
         // What others did while we were running has woken nobody.
         let missed = (state.engine.has_output() && !state.blocked)
+            || state.left
             || state.engine.has_events()
-            || state.io_error.is_some()
-            || state.engine.is_over();
+            || state.io_error.is_some();
         state.awake = due || missed;
+        self.writes = state.has_work();
         if state.awake { Next::Turn } else { Next::Sleep }
     }
 
@@ -121,6 +149,7 @@ impl Driver {
     /// woken.
     fn read(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
         let (mut bytes, mut gather) = (0, false);
+        self.now = None;
         while !self.read_ended {
             if bytes >= BATCH_BYTES {
                 return (true, gather);
@@ -153,6 +182,10 @@ impl Driver {
                     let mut state = self.shared.lock();
                     let now = now();
                     state.heard = now;
+                    if state.io_error.is_some() {
+                        self.after_failure = self.after_failure.saturating_add(count);
+                    }
+                    self.now = Some(now);
                     if let Err(violation) = state.engine.handle_input(now, &mut self.input) {
                         tracing::warn!(%violation, "session ended by this side");
                     }
@@ -188,66 +221,6 @@ impl Driver {
             self.read_size = (self.read_size / 2).max(self.first_read);
         }
     }
-
-    /// A write failed. What the peer said before is in the engine: its last words may say why.
-    fn take_io_error(&mut self) {
-        let mut state = self.shared.lock();
-        if let Some(error) = state.io_error.take() {
-            state.engine.handle_io_error(error);
-            state.drain_events(&mut self.woken);
-        }
-    }
-
-    /// Sets the timer to the engine's next deadline, and does what is due. True asks for another turn.
-    fn time(&mut self, cx: &mut Context<'_>) -> bool {
-        loop {
-            let Some(deadline) = self.shared.lock().engine.deadline() else {
-                return false;
-            };
-            // A timer that fires early costs one look; moving it for every frame would cost more.
-            if self.timer_set.is_none_or(|set| set > deadline) {
-                self.timer
-                    .as_mut()
-                    .reset(tokio::time::Instant::from_std(deadline));
-                self.timer_set = Some(deadline);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            self.timer_set = None;
-            let now = now();
-            if deadline <= now {
-                let mut state = self.shared.lock();
-                state.engine.handle_timeout(now);
-                state.drain_events(&mut self.woken);
-                // What it queued is written in the turn it has just asked for.
-                return true;
-            }
-        }
-    }
-
-    /// Closes the transport when it is time. True if the session is over.
-    fn finish(&mut self) -> bool {
-        let (shutdown, over) = {
-            let state = self.shared.lock();
-            (state.engine.wants_shutdown(), state.engine.is_over())
-        };
-        if over {
-            return true;
-        }
-        if shutdown {
-            let closed = {
-                let mut writer = self.shared.writer();
-                writer.out.is_empty() && writer.poll_shutdown().is_ready()
-            };
-            if closed {
-                let mut state = self.shared.lock();
-                state.engine.handle_shutdown(now());
-                return state.engine.is_over();
-            }
-        }
-        false
-    }
 }
 
 impl Future for Driver {
@@ -261,6 +234,7 @@ impl Future for Driver {
             state.awake = true;
             state.passed = 0;
             state.gathering = false;
+            this.writes = state.has_work();
             let moved = !state.driver.will_wake(cx.waker());
             if moved {
                 state.driver = cx.waker().clone();
@@ -269,6 +243,9 @@ impl Future for Driver {
         };
         if moved {
             this.shared.writer().waker = cx.waker().clone();
+            // The timer knows the old waker.
+            this.timer.forget();
+            this.writes = true;
         }
         for _ in 0..TURNS {
             let next = this.turn(cx);

@@ -28,7 +28,7 @@
 //! assert!(server.deadline() > Some(now));
 //! // 6. And the application goes on.
 //! let Accepting::Stream(stream) = server.accept(now) else { unreachable!("one waits") };
-//! assert_eq!(server.read(now, stream, 100)?, Reading::Chunk("hello".into()));
+//! assert_eq!(server.read(stream, 100)?, Reading::Chunk("hello".into()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

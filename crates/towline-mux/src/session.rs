@@ -166,7 +166,7 @@ impl Session {
                 self.shared().wake_driver(state);
             }
         }
-        self.over().await;
+        self.shared().over().await;
         let state = self.shared().lock();
         if let Some(outcome) = state.engine.outcome() {
             return Ok(outcome);
@@ -191,7 +191,7 @@ impl Session {
                 self.shared().wake_driver(state);
             }
         }
-        self.over().await;
+        self.shared().over().await;
     }
 
     /// Ends the session at once: the transport is dropped without a word to the peer.
@@ -207,7 +207,7 @@ impl Session {
     ///
     /// Dropping the future changes nothing.
     pub async fn closed(&self) -> Termination {
-        self.over().await;
+        self.shared().over().await;
         let state = self.shared().lock();
         Termination {
             local: state.end_reason(),
@@ -269,10 +269,6 @@ impl Session {
     /// The peer's address, such as `127.0.0.1:8080`; `yamux:remote` if the transport has none.
     pub fn peer_addr(&self) -> &str {
         &self.inner.peer
-    }
-
-    async fn over(&self) {
-        std::future::poll_fn(|cx| self.shared().poll_over(cx)).await;
     }
 
     fn stream(&self, key: StreamKey, id: u32) -> Stream {

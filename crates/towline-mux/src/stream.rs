@@ -239,18 +239,18 @@ impl StreamCore {
         let shared = &self.session.shared;
         let mut state = shared.lock();
         let room = buf.remaining();
-        let heard = state.heard;
         match state
             .engine
-            .read_with(heard, self.key, room, |piece| buf.put_slice(piece))?
+            .read_with(self.key, room, |piece| buf.put_slice(piece))?
         {
             Some(_) => {
-                shared.settle(state);
+                shared.settle_read(state);
                 Poll::Ready(Ok(()))
             }
             None => {
-                state.wait_to_read(self.key, cx);
-                shared.settle(state);
+                let old = state.wait_to_read(self.key, cx);
+                shared.settle_read(state);
+                drop(old);
                 expired(cx, deadline, ReadError::TimedOut)
             }
         }
@@ -263,16 +263,16 @@ impl StreamCore {
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
         let shared = &self.session.shared;
         let mut state = shared.lock();
-        let heard = state.heard;
-        match state.engine.read(heard, self.key, usize::MAX)? {
+        match state.engine.read(self.key, usize::MAX)? {
             Reading::Chunk(chunk) => {
-                shared.settle(state);
+                shared.settle_read(state);
                 Poll::Ready(Ok(Some(chunk)))
             }
             Reading::End => Poll::Ready(Ok(None)),
             Reading::Blocked => {
-                state.wait_to_read(self.key, cx);
-                shared.settle(state);
+                let old = state.wait_to_read(self.key, cx);
+                shared.settle_read(state);
+                drop(old);
                 expired(cx, deadline, ReadError::TimedOut)
             }
         }
@@ -368,9 +368,10 @@ fn expired<T, E>(cx: &mut Context<'_>, deadline: &mut Deadline, error: E) -> Pol
 impl Drop for StreamCore {
     fn drop(&mut self) {
         let mut state = self.session.shared.lock();
-        state.forget_wakers(self.key);
+        let wakers = state.forget_wakers(self.key);
         state.engine.release(now(), self.key);
         self.session.shared.settle(state);
+        drop(wakers);
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! The two types to know are [`Client`] and [`Server`]; [`Message`] is what they exchange. A server
 //! pushes through [`Connections`](server::Connections), a client hears it through a
-//! [`Listener`](client::Listener). What is *not* here: typed services.
+//! [`Listener`](client::Listener). Above messages are typed services: see [`service`](mod@service).
 //!
 #![cfg_attr(feature = "tokio", doc = "```")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
@@ -61,6 +61,8 @@ mod driver;
 mod error;
 #[cfg(feature = "tokio")]
 pub mod server;
+#[cfg(feature = "tokio")]
+pub mod service;
 
 #[cfg(feature = "tokio")]
 pub use self::{
@@ -72,3 +74,5 @@ pub use self::{
     server::{Context, Server},
 };
 pub use proto::{Compression, Message, RemoteError};
+#[cfg(feature = "macros")]
+pub use towline_rpc_macros::service;

@@ -20,7 +20,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use towline_codec::Text;
+use towline_codec::{Text, greenpack::Timestamp};
 use towline_identity::{Peer, Verdict};
 
 pub use self::{
@@ -35,6 +35,7 @@ pub use self::{
 };
 use self::{connection::ConnectionInfo, handlers::Handlers, services::Services};
 use crate::{
+    client::Client,
     close::CloseReason,
     driver::{self, Driver, Shared, delegate_core},
     proto::{
@@ -42,6 +43,9 @@ use crate::{
         ServerEvent, TooLarge, Violation,
     },
 };
+
+/// Bytes on their way between the two ends of one process.
+const CONNECT_HERE: usize = 256 << 10;
 
 type Core = proto::Server;
 
@@ -148,10 +152,26 @@ impl Context {
         &self.connection
     }
 
-    /// The header of the request, for methods of net/rpc services. Other handlers have it in their
+    /// The header of the request, for methods of net/rpc and typed services. Other handlers have it in their
     /// message, and `None` here.
     pub fn header(&self) -> Option<&Hdr> {
         self.header.as_deref()
+    }
+
+    pub(crate) fn with_header(mut self, header: Box<Hdr>) -> Self {
+        self.header = Some(Arc::from(header));
+        self
+    }
+
+    /// What the caller of a typed method said beside its arguments, by
+    /// [`Caller::with_metadata`](crate::service::Caller::with_metadata).
+    pub fn metadata(&self, name: &str) -> Option<&Text> {
+        self.header()?.args.get(name.as_bytes())
+    }
+
+    /// When the caller of a typed method stops waiting, in wall time. The method is dropped then.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.header()?.deadline
     }
 
     /// All connections of the server: to push to other clients.
@@ -175,6 +195,23 @@ impl Server {
     /// What it has been asked for so far.
     pub fn activity(&self) -> Activity {
         self.shared.activity.view()
+    }
+
+    /// A client of this server in the same process, without a transport: for tests, and for programs that are
+    /// their own client. The connection lives in a task of its own until the client is closed or dropped. Must be
+    /// called within a tokio runtime.
+    pub fn connect_here(&self) -> Client {
+        let (here, there) = tokio::io::duplex(CONNECT_HERE);
+        let server = self.clone();
+        let name = "mem://here";
+        // It ends with the client: the client's end of the pipe is closed.
+        drop(tokio::spawn(async move {
+            let peer = Peer::unauthenticated(name);
+            let token = CancellationToken::new();
+            server.serve_io(there, peer, name, name, token).await;
+        }));
+        let peer = Peer::unauthenticated(name);
+        Client::builder().from_io(here, peer, name, name)
     }
 
     /// Serves one connection that is there already, until it ends, in the caller's task: any byte

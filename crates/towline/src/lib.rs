@@ -31,7 +31,7 @@
 //! * `aws-lc-rs`: TLS by AWS-LC in place of ring, with post-quantum key agreement (X25519MLKEM768) towards
 //!   peers that have it too.
 //! * `json` (default): messages, headers and values of [`Greenpack`] types as JSON.
-//! * `macros` (default): `#[derive(Greenpack)]`.
+//! * `macros` (default): `#[derive(Greenpack)]` and `#[towline::service]`.
 //! * `nats`: sessions through a NATS broker, `nats://` and `tls+nats://`; `broker` starts one, for tests and
 //!   demonstrations; `sim` is a seeded network for sessions.
 //! * `serde`: settings of servers from a file.
@@ -47,6 +47,8 @@ pub use towline_codec_macros::GreenpackOfTowline as Greenpack;
 pub use towline_identity as identity;
 pub use towline_mux as mux;
 pub use towline_rpc as rpc;
+#[cfg(feature = "macros")]
+pub use towline_rpc_macros::service_of_towline as service;
 #[cfg(feature = "tokio")]
 pub use towline_server as server;
 pub use towline_swp as swp;

@@ -1,7 +1,17 @@
 //! towline, in both dialects.
 
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Poll, ready},
+};
+
 use bytes::Bytes;
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use futures_util::TryFutureExt as _;
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+};
 use towline::mux::{self, Session, muxado, yamux};
 
 use super::{MOST, Role};
@@ -41,16 +51,24 @@ impl Mux for Session {
 }
 
 impl Stream for mux::Stream {
-    async fn send(&mut self, bytes: Bytes) -> anyhow::Result<()> {
-        Ok(self.write_chunk(bytes).await?)
+    fn send(&mut self, bytes: Bytes) -> impl Future<Output = anyhow::Result<()>> + Send {
+        // An async function would hold the bytes twice.
+        self.write_chunk(bytes).err_into()
     }
 
     async fn receive(&mut self) -> anyhow::Result<usize> {
         Ok(self.read_chunk().await?.map_or(0, |chunk| chunk.len()))
     }
 
-    async fn receive_into(&mut self, buffer: &mut [u8]) -> anyhow::Result<usize> {
-        Ok(self.read(buffer).await?)
+    fn receive_into(
+        &mut self,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = anyhow::Result<usize>> + Send {
+        poll_fn(move |cx| {
+            let mut room = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *self).poll_read(cx, &mut room))?;
+            Poll::Ready(Ok(room.filled().len()))
+        })
     }
 
     async fn finish(&mut self) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use super::state::Position;
 use crate::proto::{Direct, Transmit};
 
 /// Slices handed to the transport in one system call.
@@ -23,11 +24,11 @@ pub(crate) struct Writer {
     pub(super) out: Transmit,
     gathered: Vec<u8>,
     needs_flush: bool,
-    /// What the state was last told about being blocked.
-    pub(super) blocked_noted: bool,
+    /// Bytes that the transport has taken.
+    written: u64,
     /// Something was written since the state was told.
-    pub(super) progressed: bool,
-    pub(super) failed: bool,
+    progressed: bool,
+    failed: bool,
 }
 
 /// What became of an attempt to write.
@@ -50,7 +51,7 @@ impl Writer {
             out: Transmit::new(),
             gathered: Vec::new(),
             needs_flush: false,
-            blocked_noted: false,
+            written: 0,
             progressed: false,
             failed: false,
         }
@@ -61,14 +62,31 @@ impl Writer {
         self.out.is_empty() && !self.failed && self.io.is_write_vectored()
     }
 
+    /// True if something waits to be written or flushed.
+    pub(super) const fn has_more(&self) -> bool {
+        !self.out.is_empty() || self.needs_flush
+    }
+
+    /// How far the transport has got.
+    pub(super) const fn position(&self) -> Position {
+        Position {
+            written: self.written,
+            pushed: self.written + self.out.len() as u64,
+        }
+    }
+
+    /// True if something was written since this was last asked.
+    pub(super) const fn take_progressed(&mut self) -> bool {
+        std::mem::replace(&mut self.progressed, false)
+    }
+
     /// Hands what waits to the transport, once; flushes it when nothing waits.
     pub(super) fn write(&mut self) -> Progress {
         if self.failed {
             self.out.advance(usize::MAX);
             return Progress::Idle;
         }
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&self.waker);
         if self.out.is_empty() {
             if self.needs_flush {
                 match Pin::new(&mut self.io).poll_flush(&mut cx) {
@@ -100,7 +118,7 @@ impl Writer {
             Poll::Ready(Ok(0)) => self.fail(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => {
                 self.out.advance(count);
-                self.note_progress();
+                self.note_progress(count);
                 Progress::Written
             }
             Poll::Ready(Err(error)) => self.fail(error),
@@ -111,8 +129,6 @@ impl Writer {
     /// payloads. What the transport does not take waits: all of it is written as far as the caller is
     /// concerned.
     pub(super) fn write_direct(&mut self, direct: &Direct, buf: &[u8]) -> Progress {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
         let small = direct.total() <= 512;
         if small {
             self.queue_rest(direct, buf, 0);
@@ -133,12 +149,13 @@ impl Writer {
                 }
             }
         }
+        let mut cx = Context::from_waker(&self.waker);
         let result = Pin::new(&mut self.io).poll_write_vectored(&mut cx, &slices[..used]);
         let (count, progress) = match result {
             Poll::Pending => (0, Progress::Blocked),
             Poll::Ready(Ok(0)) => (0, self.fail(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(count)) => {
-                self.note_progress();
+                self.note_progress(count);
                 (count, Progress::Written)
             }
             Poll::Ready(Err(error)) => (0, self.fail(error)),
@@ -147,7 +164,8 @@ impl Writer {
         self.queue_rest(direct, buf, count.saturating_sub(waiting));
         if self.out.is_empty()
             && self.needs_flush
-            && let Poll::Ready(Ok(())) = Pin::new(&mut self.io).poll_flush(&mut cx)
+            && let Poll::Ready(Ok(())) =
+                Pin::new(&mut self.io).poll_flush(&mut Context::from_waker(&self.waker))
         {
             self.needs_flush = false;
         }
@@ -173,8 +191,7 @@ impl Writer {
 
     /// Closes the writing side.
     pub(super) fn poll_shutdown(&mut self) -> Poll<io::Result<()>> {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&self.waker);
         Pin::new(&mut self.io).poll_shutdown(&mut cx)
     }
 
@@ -185,7 +202,8 @@ impl Writer {
         self.out.advance(usize::MAX);
     }
 
-    fn note_progress(&mut self) {
+    const fn note_progress(&mut self, count: usize) {
+        self.written += count as u64;
         self.needs_flush = true;
         self.progressed = true;
     }

@@ -163,6 +163,12 @@ impl Engine {
         Accepting::Blocked
     }
 
+    /// Asks to be told by [`Event::Acceptable`](super::Event::Acceptable) of the next stream, as
+    /// [`accept`](Self::accept) does itself when it is blocked.
+    pub const fn ask_for_acceptable(&mut self) {
+        self.accept_wait = true;
+    }
+
     /// True if a stream waits to be accepted.
     pub fn has_backlog(&self) -> bool {
         self.backlog.len() > self.backlog_dead
@@ -178,11 +184,11 @@ impl Engine {
     /// # Errors
     ///
     /// [`ReadError`], after everything that had come before was read.
-    pub fn read(&mut self, now: Instant, key: StreamKey, max: usize) -> Result<Reading, ReadError> {
+    pub fn read(&mut self, key: StreamKey, max: usize) -> Result<Reading, ReadError> {
         if let Some(stream) = self.stream_mut(key.0)
             && let Some(chunk) = stream.inbox.take(max.max(1))
         {
-            self.note_read(now, key.0, chunk.len() as u32);
+            self.note_read(key.0, chunk.len() as u32);
             return Ok(Reading::Chunk(chunk));
         }
         self.read_nothing(key)
@@ -197,7 +203,6 @@ impl Engine {
     /// As [`read`](Self::read).
     pub fn read_with(
         &mut self,
-        now: Instant,
         key: StreamKey,
         max: usize,
         take: impl FnMut(&[u8]),
@@ -205,7 +210,7 @@ impl Engine {
         if let Some(stream) = self.stream_mut(key.0) {
             let count = stream.inbox.take_with(max, take);
             if count > 0 {
-                self.note_read(now, key.0, count as u32);
+                self.note_read(key.0, count as u32);
                 return Ok(Some(count));
             }
         }
@@ -240,8 +245,7 @@ impl Engine {
     }
 
     /// The application has taken bytes: they may become credit.
-    fn note_read(&mut self, now: Instant, slot: u32, count: u32) {
-        let _ = now;
+    fn note_read(&mut self, slot: u32, count: u32) {
         let (dialect, initial) = (self.settings.dialect, self.settings.initial_window);
         self.held -= u64::from(count);
         let Some(stream) = self.stream_mut(slot) else {

@@ -145,14 +145,14 @@ impl Engine {
         self.phase = Phase::Over;
     }
 
-    /// The transport takes nothing of what waits for it, or takes it again. From the first, the write
-    /// time-out runs (docs/wire Y64).
-    pub fn note_blocked(&mut self, now: Instant, blocked: bool) {
-        if blocked {
-            self.blocked_since.get_or_insert(now);
-        } else {
-            self.blocked_since = None;
-        }
+    /// The transport takes nothing of what waits for it: the write time-out runs (docs/wire Y64).
+    pub fn note_blocked(&mut self, now: Instant) {
+        self.blocked_since.get_or_insert(now);
+    }
+
+    /// The transport has taken something since [`note_blocked`](Self::note_blocked).
+    pub const fn note_unblocked(&mut self) {
+        self.blocked_since = None;
     }
 
     /// True when the transport's writing side is to be closed: everything was transmitted.

@@ -194,7 +194,7 @@ impl Engine {
         now: Instant,
     ) -> Result<Self, ConfigError> {
         settings.validate()?;
-        let settings = settings.clone();
+        let settings = settings.clone().bounded();
         let hasher = IdHasher::new(seed);
         // docs/wire Y6, U14.
         let next_id = match (settings.dialect, role) {

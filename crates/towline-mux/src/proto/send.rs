@@ -88,6 +88,12 @@ impl Engine {
         }
     }
 
+    /// True if what [`poll_transmit`](Self::poll_transmit) does next depends on the time; else any time
+    /// will do.
+    pub fn transmits_by_the_clock(&self) -> bool {
+        self.pings.has_unsent() || !self.control.is_empty() || !matches!(self.phase, Phase::Running)
+    }
+
     /// Bytes that wait in streams.
     pub const fn queued(&self) -> usize {
         self.queued

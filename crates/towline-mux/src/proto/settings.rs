@@ -212,6 +212,9 @@ pub(crate) struct Settings {
     pub(crate) tap: Option<Arc<dyn FrameTap>>,
 }
 
+/// Longer than any session: thirty years.
+pub(crate) const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 impl Settings {
     pub(crate) const fn new(dialect: Dialect) -> Self {
         let yamux = matches!(dialect, Dialect::Yamux);
@@ -274,6 +277,25 @@ impl Settings {
         } else {
             budget.saturating_sub(self.promised())
         }
+    }
+
+    /// With no time limit so long that it lies beyond the end of time: `Duration::MAX` is never, too.
+    pub(crate) fn bounded(mut self) -> Self {
+        for limit in [
+            &mut self.write_timeout,
+            &mut self.close_timeout,
+            &mut self.linger,
+        ] {
+            *limit = (*limit).min(NEVER);
+        }
+        for limit in [
+            &mut self.keep_alive,
+            &mut self.rtt_interval,
+            &mut self.open_timeout,
+        ] {
+            *limit = limit.map(|limit| limit.min(NEVER));
+        }
+        self
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {

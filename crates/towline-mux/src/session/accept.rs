@@ -102,6 +102,7 @@ impl Session {
                 let next = if state.engine.has_backlog() {
                     state.accepting.next()
                 } else {
+                    state.keep_accepting();
                     None
                 };
                 self.shared().settle(state);
@@ -126,10 +127,15 @@ impl Session {
     /// Somebody who waited for a stream waits no more; another takes its turn.
     fn stop_accepting(&self, ticket: Option<u64>) {
         let mut state = self.shared().lock();
-        if state.accepting.leave(ticket) && state.engine.has_backlog() {
+        if !state.accepting.leave(ticket) {
+            return;
+        }
+        if state.engine.has_backlog() {
             let next = state.accepting.next();
             drop(state);
             next.into_iter().for_each(std::task::Waker::wake);
+        } else {
+            state.keep_accepting();
         }
     }
 }

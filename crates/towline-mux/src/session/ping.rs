@@ -45,6 +45,8 @@ impl Session {
             // A ping measures: it does not wait for what others may add to it.
             drop(state);
             self.shared().flush();
+            // And its time limit holds though the driver sleeps.
+            self.shared().release(self.shared().lock());
             wait
         };
         Ping {

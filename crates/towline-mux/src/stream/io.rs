@@ -5,7 +5,8 @@
 macro_rules! reading {
     ($type:ty, |$this:ident| ($core:expr, $deadline:expr)) => {
         impl $type {
-            /// The next bytes, as they came; `Ok(None)` at the peer's end of data.
+            /// The next bytes, as they came; `Ok(None)` at the peer's end of data. The future is one
+            /// reference large.
             ///
             /// # Errors
             ///
@@ -14,8 +15,11 @@ macro_rules! reading {
             /// # Cancel safety
             ///
             /// Dropping the future loses nothing.
-            pub async fn read_chunk(&mut self) -> Result<Option<bytes::Bytes>, crate::ReadError> {
-                std::future::poll_fn(|cx| self.poll_read_chunk(cx)).await
+            pub fn read_chunk(
+                &mut self,
+            ) -> impl Future<Output = Result<Option<bytes::Bytes>, crate::ReadError>> + Send + '_
+            {
+                std::future::poll_fn(|cx| self.poll_read_chunk(cx))
             }
 
             /// As [`read_chunk`](Self::read_chunk).
@@ -80,16 +84,20 @@ macro_rules! writing {
             ///
             /// Dropping the future loses what was not queued yet; nothing tells how much that was. Use
             /// [`poll_write_chunk`](Self::poll_write_chunk) where that matters.
-            pub async fn write_chunk(
+            pub fn write_chunk(
                 &mut self,
                 mut chunk: bytes::Bytes,
-            ) -> Result<(), crate::WriteError> {
-                loop {
-                    std::future::poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await?;
-                    if chunk.is_empty() {
-                        return Ok(());
+            ) -> impl Future<Output = Result<(), crate::WriteError>> + Send + '_ {
+                // Not an async function, which would hold the chunk twice: a server has one of these
+                // in each of its tasks.
+                std::future::poll_fn(move |cx| {
+                    loop {
+                        std::task::ready!(self.poll_write_chunk(cx, &mut chunk))?;
+                        if chunk.is_empty() {
+                            return std::task::Poll::Ready(Ok(()));
+                        }
                     }
-                }
+                })
             }
 
             /// Queues as much of `chunk` as there is room for, at least a byte, and takes it off `chunk`.

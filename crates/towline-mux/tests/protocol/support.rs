@@ -111,7 +111,7 @@ impl Side {
     }
 
     pub(crate) fn read(&mut self, key: StreamKey, max: usize) -> Result<Reading, ReadError> {
-        self.engine.read(self.now, key, max)
+        self.engine.read(key, max)
     }
 
     /// Reads until nothing is there: the bytes, and what came instead of more.

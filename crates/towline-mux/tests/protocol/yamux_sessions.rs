@@ -234,11 +234,11 @@ fn a_peer_that_does_not_read_ends_the_session() {
     let mut client = Side::client();
     let stream = client.open();
     client.write(stream, b"x").unwrap();
-    client.engine.note_blocked(client.now, true);
+    client.engine.note_blocked(client.now);
     client.wait(9 * SECOND);
     assert!(client.engine.end().is_none());
-    client.engine.note_blocked(client.now, false);
-    client.engine.note_blocked(client.now, true);
+    client.engine.note_unblocked();
+    client.engine.note_blocked(client.now);
     client.wait(9 * SECOND);
     assert!(client.engine.end().is_none(), "it had taken something");
     client.wait(2 * SECOND);

@@ -245,7 +245,7 @@ impl End {
                 Appetite::Slow => 1 + self.rng.spread(2000),
                 _ => 1 + self.rng.spread(100_000),
             };
-            match self.engine.read(self.now, key, max) {
+            match self.engine.read(key, max) {
                 Ok(Reading::Chunk(chunk)) => {
                     for (at, &found) in chunk.iter().enumerate() {
                         let expected = byte(stream.id, !stream.opener, stream.got + at);

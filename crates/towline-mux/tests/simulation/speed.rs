@@ -72,7 +72,7 @@ impl End {
                 continue;
             }
             loop {
-                match self.engine.read(now, key, usize::MAX).unwrap() {
+                match self.engine.read(key, usize::MAX).unwrap() {
                     Reading::Chunk(chunk) => self.got[at] += chunk.len() as u64,
                     Reading::End => {
                         self.ended += usize::from(self.got[at] > 0);

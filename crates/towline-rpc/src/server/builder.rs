@@ -13,7 +13,10 @@ use super::{
         UploadService,
     },
 };
-use crate::proto::{Compression, Concurrency, Limits, Message};
+use crate::{
+    proto::{Compression, Concurrency, Limits, Message},
+    service::{LISTING, MethodInfo, NoError, Registry, ServiceInfo, TypedService},
+};
 
 /// Services and settings of a server.
 ///
@@ -27,6 +30,7 @@ pub struct ServerBuilder {
     compression: Compression,
     mirror: bool,
     authorise: Option<Authorise>,
+    typed: Vec<ServiceInfo>,
 }
 
 impl Default for ServerBuilder {
@@ -38,6 +42,7 @@ impl Default for ServerBuilder {
             compression: Compression::default(),
             mirror: true,
             authorise: None,
+            typed: Vec::new(),
         }
     }
 }
@@ -145,6 +150,23 @@ impl ServerBuilder {
         Ok(self)
     }
 
+    /// A typed service, as [`service`](macro@crate::service) makes it of a trait. The server lists it to who
+    /// asks (docs/wire V8).
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::Duplicate`] if there is one of its name.
+    pub fn service(self, service: impl TypedService) -> Result<Self, RegisterError> {
+        let mut registry = Registry::new(self);
+        service.register(&mut registry);
+        let (mut builder, info) = registry.finish();
+        if builder.typed.iter().any(|other| other.name == info.name) {
+            return Err(RegisterError::Duplicate(Text::from(info.name)));
+        }
+        builder.typed.push(info);
+        Ok(builder)
+    }
+
     /// Who may call which service: asked for every request before its handler runs, on the
     /// connection's task, so it must not block. Default: everybody may call everything. Who may
     /// connect at all is [`ListenConfig::authorise`](super::ListenConfig::authorise).
@@ -203,7 +225,13 @@ impl ServerBuilder {
     }
 
     /// The server. It serves nobody yet: see [`Server::serve_io`] and [`Server::listen`].
-    pub fn build(self) -> Server {
+    pub fn build(mut self) -> Server {
+        if !self.typed.is_empty() {
+            let mut registry = Registry::new(Self::default());
+            listing(&mut registry, std::mem::take(&mut self.typed));
+            let (listing, _) = registry.finish();
+            self.services.calls.extend(listing.services.calls);
+        }
         Server {
             shared: Arc::new(Settings {
                 services: self.services,
@@ -217,4 +245,19 @@ impl ServerBuilder {
             }),
         }
     }
+}
+
+/// docs/wire V8
+fn listing(registry: &mut Registry, services: Vec<ServiceInfo>) {
+    let (service, method) = LISTING.split_once('.').unwrap_or((LISTING, ""));
+    registry.service(service, "");
+    let method = MethodInfo {
+        name: method.to_owned(),
+        ..MethodInfo::default()
+    };
+    let services = Arc::new(services);
+    registry.unary(method, move |_: Context, (): ()| {
+        let services = Arc::clone(&services);
+        async move { Ok::<_, NoError>(Vec::clone(&services)) }
+    });
 }

@@ -41,7 +41,10 @@ impl UploadParts {
         poll_fn(|cx| self.poll_part(cx)).await
     }
 
-    fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>, StreamError>> {
+    pub(crate) fn poll_part(
+        &mut self,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Option<Message>, StreamError>> {
         let mut state = self.shared.lock();
         let (taken, wake) = state.take(|core| core.take_part(driver::now(), self.key));
         match taken {

@@ -1,0 +1,218 @@
+//! Calling typed methods.
+
+use std::{pin::pin, time::Duration};
+
+use futures_core::Stream;
+use futures_util::{StreamExt as _, future::BoxFuture};
+use towline_codec::{Text, greenpack::Greenpack};
+
+use super::{Arguments, Encoding, Items, LISTING, ServiceError, ServiceInfo, streams::Receiver};
+use crate::{
+    client::Client,
+    driver,
+    error::SendError,
+    proto::{Args, Message},
+};
+
+/// What generated clients call through: a connection, and what is said with every call. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    client: Client,
+    encoding: Encoding,
+    timeout: Option<Option<Duration>>,
+    metadata: Args,
+}
+
+impl From<Client> for Caller {
+    fn from(client: Client) -> Self {
+        Self {
+            client,
+            encoding: Encoding::default(),
+            timeout: None,
+            metadata: Args::new(),
+        }
+    }
+}
+
+impl Caller {
+    /// How values become bodies. Default: greenpack.
+    #[must_use]
+    pub const fn with_encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// How long a call may take; its deadline travels to the server. Default: the client's
+    /// [`call_timeout`](crate::client::ClientBuilder::call_timeout) for calls, none for streams. `None` waits
+    /// for ever.
+    #[must_use]
+    pub const fn with_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Says something beside the arguments with every call: the server's
+    /// [`Context::metadata`](crate::Context::metadata) has it. The names `encoding` and `towline` are taken.
+    #[must_use]
+    pub fn with_metadata(mut self, name: impl Into<Text>, value: impl Into<Text>) -> Self {
+        self.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    /// The connection.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The typed services that the server has (docs/wire V8).
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`]; a server without typed services has no listing either.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call.
+    pub async fn services(&self) -> Result<Vec<ServiceInfo>, ServiceError<Text>> {
+        self.unary(LISTING, &()).await
+    }
+
+    /// Calls a method without streams.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call at the server.
+    pub async fn unary<A: Arguments, R: Greenpack, E: Greenpack>(
+        &self,
+        method: &str,
+        arguments: &A,
+    ) -> Result<R, ServiceError<E>> {
+        let request = self.request(method, arguments);
+        let reply = match self.timeout {
+            None => self.client.call(request).await?,
+            Some(limit) => self.client.call_with_timeout(request, limit).await?,
+        };
+        self.value(reply)
+    }
+
+    /// Calls a method that takes a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call at the server.
+    pub async fn upload<A: Arguments, T: Greenpack, R: Greenpack, E: Greenpack>(
+        &self,
+        method: &str,
+        arguments: &A,
+        items: impl Stream<Item = T> + Send,
+    ) -> Result<R, ServiceError<E>> {
+        let mut upload = self.client.upload(self.stream(method, arguments)).await?;
+        let mut items = pin!(items);
+        while let Some(item) = items.next().await {
+            match upload.send(self.item(&item)).await {
+                Ok(()) => {}
+                // The answer says why no more is wanted.
+                Err(SendError::Ended) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.value(upload.finish(Message::new()).await?)
+    }
+
+    /// Calls a method that returns a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`]; what the server says comes with the stream.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it returns, nothing was sent.
+    pub async fn download<A: Arguments, T: Greenpack, E: Greenpack>(
+        &self,
+        method: &str,
+        arguments: &A,
+    ) -> Result<Items<T, E>, ServiceError<E>> {
+        let download = self.client.download(self.stream(method, arguments)).await?;
+        Ok(Items::new(
+            Receiver::Download(download),
+            None,
+            self.encoding,
+        ))
+    }
+
+    /// Calls a method that takes a stream and returns one. The items are sent while those that are returned
+    /// are taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`download`](Self::download).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`download`](Self::download).
+    pub async fn bistream<A, T, U, E>(
+        &self,
+        method: &str,
+        arguments: &A,
+        items: impl Stream<Item = T> + Send + 'static,
+    ) -> Result<Items<U, E>, ServiceError<E>>
+    where
+        A: Arguments,
+        T: Greenpack + Send + 'static,
+        U: Greenpack,
+        E: Greenpack,
+    {
+        let (mut sender, receiver) = self.client.bistream(self.stream(method, arguments)).await?;
+        let encoding = self.encoding;
+        let sending: BoxFuture<'static, Result<(), SendError>> = Box::pin(async move {
+            let mut items = pin!(items);
+            while let Some(item) = items.next().await {
+                sender
+                    .send(Message::from_body(encoding.value(&item)))
+                    .await?;
+            }
+            sender.finish(Message::new()).await
+        });
+        Ok(Items::new(
+            Receiver::Bistream(receiver),
+            Some(sending),
+            self.encoding,
+        ))
+    }
+
+    fn request<A: Arguments>(&self, method: &str, arguments: &A) -> Message {
+        let body = self.encoding.body(|form, out| arguments.encode(form, out));
+        let mut request = Message::request(method, body);
+        request.hdr.args.clone_from(&self.metadata);
+        self.encoding.put(request)
+    }
+
+    /// The first message of a stream: its deadline is that of all of it.
+    fn stream<A: Arguments>(&self, method: &str, arguments: &A) -> Message {
+        let request = self.request(method, arguments);
+        match self.timeout.flatten() {
+            None => request,
+            Some(limit) => request.with_deadline(driver::now().wall.saturating_add(limit)),
+        }
+    }
+
+    fn item<T: Greenpack>(&self, item: &T) -> Message {
+        Message::from_body(self.encoding.value(item))
+    }
+
+    fn value<R: Greenpack, E: Greenpack>(&self, reply: Message) -> Result<R, ServiceError<E>> {
+        let reply = ServiceError::of_reply(reply, self.encoding)?;
+        self.encoding
+            .read(&reply.body, R::decode)
+            .map_err(ServiceError::Decode)
+    }
+}
