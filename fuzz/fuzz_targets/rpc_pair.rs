@@ -162,7 +162,10 @@ impl Pair {
                 }
             }
             12 | 13 => {
-                return self.deliver(usize::from(operation % OPERATIONS - 12), usize::from(a) * 16 + 1);
+                return self.deliver(
+                    usize::from(operation % OPERATIONS - 12),
+                    usize::from(a) * 16 + 1,
+                );
             }
             14 => {
                 let later = Duration::from_millis(u64::from(a) * 20);
@@ -188,7 +191,8 @@ impl Pair {
                     WhenFull::Drop
                 };
                 if self.client.listeners() < 8 {
-                    self.listeners.insert(self.client.listen(call_id, when_full));
+                    self.listeners
+                        .insert(self.client.listen(call_id, when_full));
                 }
             }
             20 => {
@@ -285,7 +289,12 @@ impl Pair {
         message.hdr.stream_part = i64::from(b >> 5) - 1;
         if a >= 128 {
             // Words of credit, true and false, and the offers before them.
-            let text = ["credit=1000,2", "credit?0,1", "credit=", "alive?1 credit?99999,9"];
+            let text = [
+                "credit=1000,2",
+                "credit?0,1",
+                "credit=",
+                "alive?1 credit?99999,9",
+            ];
             let text = Text::from_static(text[usize::from(b & 3)]);
             message.hdr.args.insert(Text::from_static("towline"), text);
         }

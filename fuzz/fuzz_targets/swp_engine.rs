@@ -114,12 +114,7 @@ fn deliver(end: &mut Engine, now: Now, packet: &Bytes) {
 }
 
 /// A packet of somebody who has listened: the names are right, the rest is what the input says.
-fn forged(
-    ends: &[Engine; 2],
-    to: usize,
-    kind: u8,
-    input: &mut impl Iterator<Item = u8>,
-) -> Bytes {
+fn forged(ends: &[Engine; 2], to: usize, kind: u8, input: &mut impl Iterator<Item = u8>) -> Bytes {
     let mut number = || {
         let shift = input.next().unwrap_or(0) % 64;
         let value = i64::from(input.next().unwrap_or(0) as i8);

@@ -6,7 +6,7 @@ use clap::Args;
 use crate::{process, tools};
 
 /// Every target in `fuzz/`.
-pub(crate) const TARGETS: [&str; 11] = [
+pub(crate) const TARGETS: [&str; 12] = [
     "frame",
     "framing",
     "greenpack",
@@ -15,6 +15,7 @@ pub(crate) const TARGETS: [&str; 11] = [
     "mux_pair",
     "pem",
     "proxy_header",
+    "psk_records",
     "rpc_pair",
     "swp_engine",
     "swp_packet",

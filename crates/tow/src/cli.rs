@@ -274,12 +274,18 @@ pub(crate) struct Call {
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
 
-    /// The service
-    pub(crate) name: String,
+    /// The service, or the method of a typed service: SERVICE.METHOD
+    #[arg(required_unless_present = "list")]
+    pub(crate) name: Option<String>,
 
-    /// The body of the request; `-` reads it from standard input
+    /// The body of the request; `-` reads it from standard input. For a method of a typed service JSON: of one argument
+    /// its value, of several an array. What a method takes as a stream comes from standard input, a line each
     #[arg(default_value = "")]
     pub(crate) body: String,
+
+    /// Show the typed services that the server has
+    #[arg(long, conflicts_with_all = ["name", "body"])]
+    pub(crate) list: bool,
 
     #[command(flatten)]
     pub(crate) client: ClientArgs,

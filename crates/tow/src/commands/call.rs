@@ -1,5 +1,7 @@
 //! `tow call`: one call, its reply on stdout.
 
+mod typed;
+
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use towline::rpc::{Message, proto::MAX_BODY};
@@ -13,18 +15,32 @@ use crate::{
 
 pub(crate) async fn run(args: Call, output: Output) -> Result<(), Failure> {
     let endpoint = endpoint_without_path(&args.url)?;
+    let Some(name) = &args.name else {
+        let client = connect(&endpoint, &args.client, Purpose::Calls).await?;
+        let listed = typed::list(&client, output).await;
+        client.close().await;
+        return listed;
+    };
+    // What could be a method of a typed service may be one: the server says.
+    if name.contains('.') && typed::is_json(&args.body) {
+        let client = connect(&endpoint, &args.client, Purpose::Calls).await?;
+        if let Some(kind) = typed::find(&client, name).await {
+            let called = typed::call(&client, name, kind, &args.body, output).await;
+            client.close().await;
+            return called;
+        }
+        client.close().await;
+    }
     let body = match args.body.as_str() {
         "-" => read_stdin().await?,
         text => text.as_bytes().to_vec(),
     };
     let client = connect(&endpoint, &args.client, Purpose::Calls).await?;
-    let reply = client
-        .call(Message::request(args.name.as_str(), body))
-        .await;
+    let reply = client.call(Message::request(name.as_str(), body)).await;
     client.close().await;
     let reply = reply?
         .into_result()
-        .map_err(|error| Failure::new(Exit::Failed, format!("`{}` failed: {error}", args.name)))?;
+        .map_err(|error| Failure::new(Exit::Failed, format!("`{name}` failed: {error}")))?;
     if output.is_json() {
         let args: serde_json::Map<_, _> = reply
             .hdr
