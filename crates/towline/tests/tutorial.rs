@@ -1,10 +1,6 @@
 //! The tutorial of docs/, as it stands, in a crate of its own.
 
 #![cfg(feature = "macros")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test whose case cannot be set up has failed"
-)]
 
 use std::{env, fs, path::Path, process::Command};
 

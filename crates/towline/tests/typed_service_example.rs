@@ -1,10 +1,6 @@
 //! The example `typed_service`, over TCP.
 
 #![cfg(feature = "macros")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test whose case cannot be set up has failed"
-)]
 
 #[path = "../examples/typed_service.rs"]
 #[expect(dead_code, reason = "its main is for users")]
