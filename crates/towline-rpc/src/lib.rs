@@ -47,6 +47,8 @@
 //!
 //! # Features
 //!
+//! * `json` (default): messages, headers and the bodies of typed calls as JSON.
+//! * `macros` (default): `#[service]`, for typed services.
 //! * `tokio` (default): clients and servers. Without it only [`proto`] is built, which does no I/O.
 
 pub mod proto;
