@@ -81,7 +81,9 @@ fuzz_target!(|data: &[u8]| {
         assert!(Hello::length(*field).is_ok() <= (u64::from_be_bytes(*field) <= 4096));
     }
     let mut bytes = data.iter().copied();
-    let random = bytes.next().unwrap_or(0);
+    // A sequence that begins within a few records of the largest nonce would run into the role's bits: one in
+    // 2^46 for all records that a key is good for (docs/wire R16).
+    let random = bytes.next().unwrap_or(0) & 0x3f;
     let mut directions = [
         Direction::new(Role::Client, random),
         Direction::new(Role::Server, random.wrapping_add(1)),

@@ -390,6 +390,8 @@ impl Pair {
     }
 
     fn finish(mut self) {
+        // What had ended when the connection did is told first.
+        self.events();
         assert_eq!(self.client.close().len(), self.calls.len());
         for seqno in std::mem::take(&mut self.streams) {
             self.client.cancel(self.now, seqno);
