@@ -1,4 +1,4 @@
-//! towline side by side with its peers: `cargo run --release -- rpc file mux swp`.
+//! towline side by side with its peers: `cargo run --release -- rpc file mux swp server`.
 //!
 //! Client and server of every peer run in processes of their own: this program starts itself again
 //! with a hidden command for each role, or starts `tow`.
@@ -10,6 +10,7 @@ mod report;
 mod role;
 mod rpc;
 mod samples;
+mod server;
 mod swp;
 mod versions;
 
@@ -80,6 +81,8 @@ enum Workload {
     Mux,
     /// Bulk data through a NATS broker
     Swp,
+    /// Very many sockets
+    Server,
 }
 
 impl Options {
@@ -122,6 +125,7 @@ fn measure(options: &Options) -> anyhow::Result<ExitCode> {
             Workload::File => file::measure(options)?,
             Workload::Mux => mux::measure(options)?,
             Workload::Swp => swp::measure(options)?,
+            Workload::Server => server::measure(options)?,
         };
         report::print_tables(&measured.samples);
         verdicts.extend(measured.verdicts);

@@ -5,7 +5,7 @@ use std::{future::Future, io::Read as _, net::SocketAddr, path::PathBuf};
 use clap::Subcommand;
 use towline::identity::CipherSuite;
 
-use crate::{file, mux, rpc, swp};
+use crate::{file, mux, rpc, server, swp};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
@@ -27,6 +27,12 @@ pub(crate) enum Role {
     /// Opens streams and prints what it measured
     #[command(hide = true)]
     MuxClient(mux::MuxClientArgs),
+    /// Serves very many sockets until its input ends
+    #[command(hide = true)]
+    ServerServer(server::ServerArgs),
+    /// Is very many clients and prints what it measured
+    #[command(hide = true)]
+    ServerClient(server::ServerArgs),
     /// Takes what comes through a broker
     #[command(hide = true)]
     SwpServer(swp::SwpArgs),
@@ -86,6 +92,11 @@ impl Role {
                 runtime.spawn(or_exit(file::raw::serve(args)));
                 wait_for_end_of_input()?;
             }
+            Self::ServerServer(args) => {
+                runtime.spawn(or_exit(server::serve(args)));
+                wait_for_end_of_input()?;
+            }
+            Self::ServerClient(args) => runtime.block_on(runtime.spawn(server::client(args)))??,
             Self::SwpServer(args) => {
                 runtime.spawn(or_exit(swp::serve(args)));
                 wait_for_end_of_input()?;
