@@ -11,6 +11,7 @@ mod nightly;
 mod process;
 mod pure_core;
 mod sim;
+mod soak;
 mod test;
 mod tools;
 
@@ -33,6 +34,8 @@ enum Task {
     Interop(interop::Options),
     /// Run the simulations in release mode, over many seeds or one.
     Sim(sim::Options),
+    /// Run a server under load, with hostile clients among the others.
+    Soak(soak::Options),
     /// Fuzz one target for a number of seconds.
     Fuzz(fuzz::Options),
     /// Check that the protocol cores build without a runtime and name none.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::Interop(options) => interop::run(&options),
         Task::Sim(options) => sim::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::PureCore => pure_core::run(),
         Task::Nightly(options) => nightly::run(&options),

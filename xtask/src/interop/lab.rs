@@ -90,6 +90,11 @@ impl Lab {
         TempDir::new_in(self.folder.path()).context("cannot make a case's folder")
     }
 
+    /// Keys by `tow keys`.
+    pub(super) fn tow_certs(&self) -> &Path {
+        &self.tow_certs
+    }
+
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::after(CASE_LIMIT)
     }

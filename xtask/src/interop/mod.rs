@@ -14,6 +14,7 @@ mod keys;
 mod lab;
 mod mux;
 mod originals;
+mod tinytcp;
 
 use std::collections::VecDeque;
 use std::env;
@@ -30,9 +31,9 @@ use originals::Originals;
 
 use crate::{process, tools};
 
-/// What can be played: calls and files, keys and trust, or streams on one connection; and the admin page in a
-/// browser, when it is named.
-const NAMES: [&str; 4] = ["rpc25519", "identity", "mux", ADMIN];
+/// What can be played: calls and files, keys and trust, streams on one connection, or values and packets; and the
+/// admin page in a browser, when it is named.
+const NAMES: [&str; 5] = ["rpc25519", "identity", "mux", "tinytcp", ADMIN];
 const ADMIN: &str = "admin";
 
 /// Some cases wait a minute for the original to give up; the others run beside them.
@@ -74,7 +75,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         Peers::default()
     };
-    if !wanted("identity") && !wanted("mux") && peers.originals.is_none() && peers.gopeer.is_none()
+    if !wanted("identity")
+        && !wanted("mux")
+        && !wanted("tinytcp")
+        && peers.originals.is_none()
+        && peers.gopeer.is_none()
     {
         return Ok(());
     }
@@ -117,6 +122,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         None
     };
+    if wanted("tinytcp") {
+        let played = tinytcp::cases(
+            options.require_go,
+            options.require_original && options.names.len() == 1,
+        )?;
+        if !played.is_empty() {
+            tinytcp::build_ours()?;
+        }
+        cases.extend(played);
+    }
     if let Some(only) = &options.only {
         cases.retain(|case| case.name.contains(only));
     }

@@ -10,12 +10,13 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use towline_server::{
     Accept, Broadcaster, CloseReason, ConfigError, Handshake, Outcome, Pushed, SendError, Server,
-    SlowConsumer, SocketStream, TaskPerConnection, TimeLimits,
+    SlowConsumer, SocketStream, TaskPerConnection, TimeLimits, WorkerPool,
 };
 use towline_transport::{AcceptError, Connection, Peer};
 
 use crate::support::{
-    collect, dial, dial_narrow, echo, echoes, hangs_up, join, next, start, start_in_memory, until,
+    collect, dial, dial_narrow, echo, echo_reads, echoes, hangs_up, join, next, start,
+    start_in_memory, until,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -281,4 +282,29 @@ async fn so_many_shake_hands_at_once_and_silent_ones_have_no_turn() {
     goes_on.add_permits(1);
     tokio::time::sleep(SECOND).await;
     assert_eq!(server.metrics().connections, 5);
+}
+
+/// docs/wire L44, L45: the original's pool waits a quantum for each idle neighbour in turn.
+#[tokio::test(start_paused = true)]
+async fn idle_neighbours_cost_an_active_connection_no_time() {
+    let strategy = WorkerPool::new(echo_reads()).build().unwrap();
+    let (server, endpoint) = start_in_memory(Server::builder(), strategy).await;
+    let mut neighbours = Vec::new();
+    for _ in 0..1000 {
+        neighbours.push(join(&endpoint).await);
+    }
+    let mut active = join(&endpoint).await;
+    let start = tokio::time::sleep(Duration::ZERO).deadline();
+    for _ in 0..100 {
+        active.write_all(b"hello").await.unwrap();
+        active.read_exact(&mut [0; 5]).await.unwrap();
+    }
+    let took = tokio::time::sleep(Duration::ZERO).deadline() - start;
+    assert!(took <= Duration::from_millis(1), "{took:?}");
+    // Much later nobody has been looked at for bytes.
+    let reads = server.metrics().read_events;
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(server.metrics().read_events, reads);
+    assert_eq!((reads, server.metrics().buffers_in_use), (100, 0));
+    assert_eq!(server.metrics().connections, 1001);
 }

@@ -1,0 +1,3 @@
+module towline.dev/interop/tinytcp
+
+go 1.23
