@@ -4,6 +4,12 @@
 //! SECONDS COUNT` is so many clients; it says what the honest ones have seen, and stays connected until its input
 //! ends.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example shows what it does"
+)]
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -112,7 +118,7 @@ async fn clients(address: SocketAddr, seconds: u64, count: u64) -> Result<(), Fa
         tasks.spawn(async move {
             // They come over five seconds.
             sleep(Duration::from_millis(number * 5000 / count)).await;
-            if number % 10 == 0 {
+            if number.is_multiple_of(10) {
                 while !over.is_cancelled() {
                     seen.attacks.fetch_add(1, Relaxed);
                     let attack = attack(address, number / 10);
@@ -164,7 +170,11 @@ async fn honest(
 ) -> std::io::Result<TcpStream> {
     let mut stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
     seen.connected.fetch_add(1, Relaxed);
-    let stays = if number % 3 == 0 { 10 } else { u64::MAX };
+    let stays = if number.is_multiple_of(3) {
+        10
+    } else {
+        u64::MAX
+    };
     let line = format!("{number:0>200}\n");
     let mut back = vec![0; line.len()];
     let mut said = 0;

@@ -5,6 +5,8 @@
 //! every exchange once. DIR has keys of `tow keys`: `node` to serve by, `client` to dial by. The first byte of a
 //! connection is P for values, or the kind of a framing; what follows is sent back.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
