@@ -1,7 +1,9 @@
 //! Heartbeats: four bytes there and the same four back, to know that the peer lives.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    io,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -15,6 +17,7 @@ use tokio::{
 use crate::{
     driver::seed,
     proto::PingError,
+    session::{BeatRequests, Session},
     typed::{StreamType, TypedSession, TypedStream},
 };
 
@@ -130,13 +133,14 @@ pub struct Heartbeat {
     typed: TypedSession,
     config: watch::Sender<HeartbeatConfig>,
     handler: Arc<dyn Fn(Pulse) + Send + Sync>,
-    task: Mutex<Option<AbortHandle>>,
+    task: Mutex<Option<(AbortHandle, BeatRequests)>>,
 }
 
 impl Heartbeat {
     /// Answers the peer's heartbeats from now on; `handler` is told of this side's. It must be quick. Call
     /// it within a tokio runtime, and before streams are accepted: a heartbeat of the peer's that came
-    /// earlier is a stream like any other.
+    /// earlier is a stream like any other. Of several on one session the last one says which type is
+    /// answered.
     ///
     /// # Errors
     ///
@@ -156,8 +160,8 @@ impl Heartbeat {
         })
     }
 
-    /// Sends heartbeats from now on; [`Session::ping`](crate::Session::ping) then sends one, too. Call it
-    /// within a tokio runtime.
+    /// Sends heartbeats from now on; [`Session::ping`](crate::Session::ping) then sends one, too, with the
+    /// heartbeat that was started last and still runs. Call it within a tokio runtime.
     ///
     /// # Errors
     ///
@@ -168,20 +172,14 @@ impl Heartbeat {
             return Err(HeartbeatError::Started);
         }
         let (requests, requested) = mpsc::channel(1);
-        *self
-            .typed
-            .session()
-            .inner
-            .beats
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(requests);
+        lock(self.typed.session()).push(requests.clone());
         let beats = beats(
             self.typed.clone(),
             self.config.subscribe(),
             requested,
             Arc::clone(&self.handler),
         );
-        *task = Some(tokio::spawn(beats).abort_handle());
+        *task = Some((tokio::spawn(beats).abort_handle(), requests));
         Ok(())
     }
 
@@ -189,7 +187,8 @@ impl Heartbeat {
     ///
     /// # Errors
     ///
-    /// [`PingError`]; [`Unsupported`](PingError::Unsupported) before it was started.
+    /// [`PingError`]; [`Unsupported`](PingError::Unsupported) before it was started and after it has failed,
+    /// [`TimedOut`](PingError::TimedOut) when [`Pulse::TimedOut`] was told, and until an answer comes.
     ///
     /// # Cancel safety
     ///
@@ -233,17 +232,17 @@ impl std::fmt::Debug for Heartbeat {
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = &*task {
+        if let Some((task, own)) = &*task {
             task.abort();
-            self.typed
-                .session()
-                .inner
-                .beats
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            // Another heartbeat of the session may still run.
+            lock(self.typed.session()).retain(|requests| !requests.same_channel(own));
         }
     }
+}
+
+fn lock(session: &Session) -> MutexGuard<'_, Vec<BeatRequests>> {
+    let beats = &session.inner.beats;
+    beats.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends beats until one fails.
@@ -283,12 +282,35 @@ async fn beats(
             let config = config.borrow();
             config.interval + config.tolerance
         };
-        let took = beat(&mut stream, random.next(), limit, &handler).await;
-        let Some(took) = took else {
+        let beat = random.next();
+        let sent = now();
+        let answer = {
+            let mut answer = pin!(exchange(&mut stream, beat));
+            match tokio::time::timeout(limit, answer.as_mut()).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    handler(Pulse::TimedOut);
+                    // Who has asked, or asks before an answer comes, is told the same.
+                    drop(waiter.take());
+                    loop {
+                        tokio::select! {
+                            biased;
+                            answer = answer.as_mut() => break answer,
+                            request = requested.recv() => {
+                                let Some(request) = request else { return };
+                                drop(request);
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        if !answer.is_ok_and(|answer| answer == beat) {
             handler(Pulse::Failed);
             return;
-        };
+        }
         last = now();
+        let took = last.saturating_duration_since(sent);
         handler(Pulse::Alive(took));
         if let Some(waiter) = waiter.take()
             && waiter.send(took).is_err()
@@ -298,26 +320,10 @@ async fn beats(
     }
 }
 
-/// One beat and its answer; nothing if it fails. A late answer is told of and waited for.
-async fn beat(
-    stream: &mut TypedStream,
-    beat: u32,
-    limit: Duration,
-    handler: &Arc<dyn Fn(Pulse) + Send + Sync>,
-) -> Option<Duration> {
-    let sent = now();
-    stream.write_all(&beat.to_be_bytes()).await.ok()?;
-    let answer = {
-        let mut reading = std::pin::pin!(stream.read_u32());
-        match tokio::time::timeout(limit, reading.as_mut()).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                handler(Pulse::TimedOut);
-                reading.await
-            }
-        }
-    };
-    (answer.ok()? == beat).then(|| now().saturating_duration_since(sent))
+/// Sends a beat, and reads what comes back for it.
+async fn exchange(stream: &mut TypedStream, beat: u32) -> io::Result<u32> {
+    stream.write_all(&beat.to_be_bytes()).await?;
+    stream.read_u32().await
 }
 
 fn now() -> Instant {

@@ -64,6 +64,7 @@ mod stream;
 mod table;
 mod tap;
 mod transmit;
+mod turns;
 mod violation;
 pub mod yamux;
 

@@ -67,8 +67,8 @@ pub(crate) struct SessionInner {
     role: Role,
     local: Arc<str>,
     peer: Arc<str>,
-    /// What a running heartbeat is asked by.
-    pub(crate) beats: Mutex<Option<BeatRequests>>,
+    /// What running heartbeats are asked by.
+    pub(crate) beats: Mutex<Vec<BeatRequests>>,
 }
 
 /// Asks a heartbeat for a beat now.
@@ -108,7 +108,7 @@ impl Session {
                 role,
                 local,
                 peer,
-                beats: Mutex::new(None),
+                beats: Mutex::new(Vec::new()),
             }),
         }
     }
@@ -151,9 +151,13 @@ impl Session {
     /// goodbye, and the peer's answer, or its end of the transport, shows that all of it has arrived.
     /// Streams that are still open end with the session. Again is the same.
     ///
+    /// A session that the peer has ended before, in good order and with nothing left to send here, is
+    /// closed, too: [`PeerEnded`](CloseOutcome::PeerEnded).
+    ///
     /// # Errors
     ///
-    /// Why the session ended before it was closed, if not well.
+    /// Why the session ended otherwise: what was written last may not have arrived. That the peer closed
+    /// the transport is an error if something that was written had not left.
     ///
     /// # Cancel safety
     ///
@@ -168,13 +172,7 @@ impl Session {
         }
         self.shared().over().await;
         let state = self.shared().lock();
-        if let Some(outcome) = state.engine.outcome() {
-            return Ok(outcome);
-        }
-        match state.end_reason() {
-            SessionEnd::ClosedHere | SessionEnd::ClosedByPeer => Ok(CloseOutcome::PeerEnded),
-            end => Err(end),
-        }
+        state.engine.close_result()
     }
 
     /// Closes the session with a code, and a text in muxado, without waiting for what is queued. Returns
@@ -220,7 +218,9 @@ impl Session {
         self.shared().lock().engine.end().cloned()
     }
 
-    /// True from the moment on at which the session can no longer be used.
+    /// True from the moment on at which [`close_reason`](Self::close_reason) tells a reason: every stream has
+    /// ended then. False while [`close`](Self::close) lets leave what was written, although nothing can be
+    /// opened or written any more; what comes can still be read.
     pub fn is_closed(&self) -> bool {
         self.shared().lock().engine.end().is_some()
     }

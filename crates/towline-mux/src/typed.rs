@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     sync::{Mutex, mpsc},
@@ -18,13 +19,16 @@ use tokio::{
 };
 
 use crate::{
-    proto::{OpenError, SessionEnd},
+    proto::{OpenError, SessionEnd, StreamEnd, WriteError},
     session::Session,
     stream::Stream,
 };
 
-/// Streams whose type has not come yet; more wait in the session's backlog.
+/// Streams whose type has not come yet, or that wait behind [`WAITING`]; more wait in the session's
+/// backlog.
 const UNTYPED: usize = 128;
+/// Heartbeats of the peer's that are answered at a time; more are reset. One is what peers have.
+const HEARTBEATS: usize = 8;
 /// How long a stream's type may take to come.
 const TYPE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Typed streams that may wait to be accepted.
@@ -45,6 +49,11 @@ impl StreamType {
 ///
 /// The types are read by a task of the library's own: a stream whose type does not come holds up no
 /// other, and one that ends before is not told of (docs/wire U67, U68).
+///
+/// It takes up to 128 streams whose type has not come, and gives each 10 s for it. Up to 64 that have one
+/// wait for [`accept_typed`](Self::accept_typed). When all these places are taken, streams wait in the
+/// session's backlog. Up to 8 heartbeats of the peer's are answered at a time, and take none of these places
+/// once their type has come; more are reset.
 ///
 /// ```
 /// use towline_mux::muxado::{self, StreamType, TypedSession};
@@ -105,29 +114,35 @@ impl TypedSession {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]
+    /// [`OpenError`]; [`Ended`](OpenError::Ended) if the peer reset the stream before its type was written.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future opens nothing that the peer takes for a stream of a type.
     pub async fn open_typed(&self, stream_type: StreamType) -> Result<TypedStream, OpenError> {
         let mut stream = self.session.open().await?;
-        // A fresh stream takes four bytes at once, unless the session ends.
-        if stream
-            .write_all(&stream_type.0.to_be_bytes())
+        let prefix = Bytes::copy_from_slice(&stream_type.0.to_be_bytes());
+        stream
+            .write_chunk(prefix)
             .await
-            .is_err()
-        {
-            let end = self.session.close_reason();
-            return Err(end.unwrap_or(SessionEnd::ClosedHere).into());
-        }
+            .map_err(|error| match error {
+                WriteError::Ended(StreamEnd::RemoteGoneAway) => OpenError::RemoteNotAccepting,
+                WriteError::Ended(end) => OpenError::Ended(end),
+                WriteError::Session(end) => OpenError::Session(end),
+                // Nobody else has the stream, to close it or to give it a deadline.
+                WriteError::Closed | WriteError::TimedOut => {
+                    let end = self.session.close_reason();
+                    OpenError::Session(end.unwrap_or(SessionEnd::ClosedHere))
+                }
+            })?;
         Ok(TypedStream {
             stream,
             stream_type,
         })
     }
 
-    /// The next stream of the peer whose type has come; `Ok(None)` when the session has ended well.
+    /// The next stream of the peer whose type has come; `Ok(None)` when the session has ended well, or was
+    /// closed on this side, with a code or without.
     ///
     /// # Errors
     ///
@@ -142,8 +157,10 @@ impl TypedSession {
             return Ok(Some(stream));
         }
         match self.session.close_reason() {
-            Some(end) if !end.is_clean() => Err(end),
-            _ => Ok(None),
+            // As for `Session::accept`.
+            Some(SessionEnd::ClosedWithCode(_)) | None => Ok(None),
+            Some(end) if end.is_clean() => Ok(None),
+            Some(end) => Err(end),
         }
     }
 
@@ -188,10 +205,19 @@ impl Drop for Acceptor {
 /// Accepts streams, reads their types, and passes them on or answers them.
 async fn accept(session: Session, typed: mpsc::Sender<TypedStream>, answers: Arc<AtomicU64>) {
     let mut tasks = JoinSet::new();
+    // They may last as long as the session, and must not take the place of those whose type comes.
+    let mut heartbeats = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            Some(taken) = tasks.join_next(), if !tasks.is_empty() => {
+                if let Ok(Some(heartbeat)) = taken
+                    && heartbeats.len() < HEARTBEATS
+                {
+                    heartbeats.spawn(answer(heartbeat));
+                }
+            }
+            Some(_) = heartbeats.join_next(), if !heartbeats.is_empty() => {}
             accepted = session.accept(), if tasks.len() < UNTYPED => {
                 let Ok(Some(stream)) = accepted else { break };
                 tasks.spawn(take_type(stream, typed.clone(), Arc::clone(&answers)));
@@ -202,13 +228,17 @@ async fn accept(session: Session, typed: mpsc::Sender<TypedStream>, answers: Arc
     while tasks.join_next().await.is_some() {}
 }
 
-async fn take_type(mut stream: Stream, typed: mpsc::Sender<TypedStream>, answers: Arc<AtomicU64>) {
+/// Reads a stream's type and passes it on; returns it if it is a heartbeat.
+async fn take_type(
+    mut stream: Stream,
+    typed: mpsc::Sender<TypedStream>,
+    answers: Arc<AtomicU64>,
+) -> Option<Stream> {
     let Ok(Ok(number)) = tokio::time::timeout(TYPE_TIMEOUT, stream.read_u32()).await else {
-        return;
+        return None;
     };
     if u64::from(number) == answers.load(Ordering::Relaxed) {
-        answer(stream).await;
-        return;
+        return Some(stream);
     }
     // An error means that nobody accepts any more; the stream is reset as it is dropped.
     let passed = typed
@@ -218,6 +248,7 @@ async fn take_type(mut stream: Stream, typed: mpsc::Sender<TypedStream>, answers
         })
         .await;
     drop(passed);
+    None
 }
 
 /// Returns every beat, in whatever pieces it comes, until the peer ends them (docs/wire U70, U75).

@@ -429,3 +429,29 @@ async fn streams_at_rest_hold_nobody_up() {
         assert_eq!(last.read_u8().await.unwrap(), b'x', "{dialect}");
     }
 }
+
+/// docs/wire Y61, U50: a peer that leaves with most of it unread was not closed well.
+#[tokio::test]
+async fn closing_fails_when_the_peer_leaves_early() {
+    for dialect in DIALECTS {
+        let (here, mut there) = tokio::io::duplex(64);
+        let session = match dialect {
+            Dialect::Yamux => yamux::client(here, yamux::Config::default()).unwrap(),
+            Dialect::Muxado => muxado::client(here, muxado::Config::default()).unwrap(),
+        };
+        let mut stream = session.open().await.unwrap();
+        // Less than what is taken from the session at a time.
+        stream.write_all(&[7; 1000]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let closing = tokio::spawn({
+            let session = session.clone();
+            async move { session.close().await }
+        });
+        let mut start = [0; 64];
+        there.read_exact(&mut start).await.unwrap();
+        drop(there);
+        let result = closing.await.unwrap();
+        assert!(result.is_err(), "{dialect} {result:?}");
+        assert!(session.close().await.is_err());
+    }
+}

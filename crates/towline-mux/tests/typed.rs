@@ -10,7 +10,7 @@ use std::{
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use towline_mux::{
-    PingError,
+    OpenError, PingError,
     muxado::{self, Heartbeat, HeartbeatConfig, HeartbeatError, Pulse, StreamType, TypedSession},
 };
 
@@ -234,4 +234,145 @@ async fn both_ends_send_heartbeats() {
         client.session().ping().await,
         Err(PingError::Unsupported)
     ));
+}
+
+/// docs/wire U71: whoever asks for a beat that is not answered is told so, and so is who asks meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_is_not_answered_times_out() {
+    let (client, mut peer) = client();
+    let (told, handler) = pulses();
+    let heartbeat = Heartbeat::new(client.clone(), HeartbeatConfig::default(), handler).unwrap();
+    heartbeat.start().unwrap();
+    let session = client.session();
+    let (first, second) = tokio::time::timeout(Duration::from_secs(40), async {
+        tokio::join!(session.ping(), session.ping())
+    })
+    .await
+    .unwrap();
+    assert!(matches!(first, Err(PingError::TimedOut)), "{first:?}");
+    assert!(matches!(second, Err(PingError::TimedOut)), "{second:?}");
+    assert_eq!(told.lock().unwrap()[..], [Pulse::TimedOut]);
+    // While the answer is late; and when it has come, the next one counts.
+    let third = tokio::time::timeout(Duration::from_secs(1), session.ping()).await;
+    assert!(matches!(third, Ok(Err(PingError::TimedOut))), "{third:?}");
+    expect(&mut peer, "000004 12 00000003 ffffffff").await;
+    let beat = next_beat(&mut peer).await;
+    answer(&mut peer, beat).await;
+    let late = next_beat(&mut peer);
+    let (fourth, ()) = tokio::join!(
+        async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            session.ping().await
+        },
+        async {
+            let beat = late.await;
+            answer(&mut peer, beat).await;
+        }
+    );
+    assert!(fourth.is_ok(), "{fourth:?}");
+}
+
+/// Of two heartbeats the one that is left still answers pings.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_dropped_leaves_the_others_alone() {
+    let (here, there) = tokio::io::duplex(1 << 16);
+    let client = TypedSession::new(muxado::client(here, muxado::Config::default()).unwrap());
+    let server = TypedSession::new(muxado::server(there, muxado::Config::default()).unwrap());
+    let answering = Heartbeat::new(server, HeartbeatConfig::default(), |_| {}).unwrap();
+    for first_goes in [true, false] {
+        let heartbeat = || {
+            let heartbeat =
+                Heartbeat::new(client.clone(), HeartbeatConfig::default(), |_| {}).unwrap();
+            heartbeat.start().unwrap();
+            heartbeat
+        };
+        let (first, second) = (heartbeat(), heartbeat());
+        let left = if first_goes {
+            drop(first);
+            second
+        } else {
+            drop(second);
+            first
+        };
+        client.session().ping().await.unwrap();
+        drop(left);
+        assert!(matches!(
+            client.session().ping().await,
+            Err(PingError::Unsupported)
+        ));
+    }
+    drop(answering);
+}
+
+/// docs/wire U68, U70: heartbeats without number hold up no other stream; all but a few are reset.
+#[tokio::test(start_paused = true)]
+async fn heartbeats_without_number_hold_up_nobody() {
+    let (here, there) = tokio::io::duplex(1 << 16);
+    let client = TypedSession::new(muxado::client(here, muxado::Config::default()).unwrap());
+    let server = TypedSession::new(muxado::server(there, muxado::Config::default()).unwrap());
+    let answering = Heartbeat::new(server.clone(), HeartbeatConfig::default(), |_| {}).unwrap();
+    let mut beats = Vec::new();
+    for _ in 0..300 {
+        beats.push(client.open_typed(StreamType::HEARTBEAT).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let stream = client.open_typed(StreamType(7)).await.unwrap();
+    let other = tokio::time::timeout(Duration::from_secs(1), server.accept_typed())
+        .await
+        .unwrap();
+    assert_eq!(other.unwrap().unwrap().stream_type(), StreamType(7));
+    let mut answered = 0;
+    for beat in &mut beats {
+        if beat.write_all(&[1, 2, 3, 4]).await.is_ok() && beat.read_u32().await.is_ok() {
+            answered += 1;
+        }
+    }
+    assert_eq!(answered, 8);
+    drop((stream, answering));
+}
+
+/// A stream that the peer does not take is no end of the session.
+#[tokio::test(start_paused = true)]
+async fn a_typed_stream_that_is_refused_is_not_the_sessions_end() {
+    let (here, mut peer) = tokio::io::duplex(64);
+    let config = muxado::Config::default().send_budget(1024);
+    let session = muxado::client(here, config).unwrap();
+    let client = TypedSession::new(session.clone());
+    // Nothing more can be written, and so no type.
+    let mut full = Vec::new();
+    for _ in 0..3 {
+        let mut stream = session.open().await.unwrap();
+        let writing = stream.write_all(&[0; 100_000]);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), writing)
+                .await
+                .is_err()
+        );
+        full.push(stream);
+    }
+    let opening = tokio::spawn({
+        let client = client.clone();
+        async move { client.open_typed(StreamType(7)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(!opening.is_finished());
+    // The peer has seen the others, and accepts no more.
+    peer.write_all(&hex("000008 30 00000000 00000007 00000000"))
+        .await
+        .unwrap();
+    let result = opening.await.unwrap();
+    assert!(
+        matches!(result, Err(OpenError::RemoteNotAccepting)),
+        "{result:?}"
+    );
+    assert!(session.close_reason().is_none());
+}
+
+/// After a close with a code, all ways to accept say the same.
+#[tokio::test]
+async fn accepting_ends_alike_behind_a_code() {
+    let (server, _peer) = server();
+    server.session().close_with(3, "x").await;
+    assert!(matches!(server.session().accept().await, Ok(None)));
+    assert!(matches!(server.accept_typed().await, Ok(None)));
 }

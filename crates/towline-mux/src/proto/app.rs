@@ -297,9 +297,8 @@ impl Engine {
         let room = (stream.send_credit as usize).min(own).min(shared);
         if room == 0 {
             stream.bits.set(Bits::WRITE_WAIT);
-            if shared == 0 && stream.send_credit > 0 && !stream.bits.has(Bits::BUDGET_WAIT) {
-                stream.bits.set(Bits::BUDGET_WAIT);
-                self.budget_waiters.push_back(key.0);
+            if shared == 0 && stream.send_credit > 0 {
+                self.queue_for_budget(key.0);
             }
         }
         Ok(room)
@@ -322,10 +321,7 @@ impl Engine {
             stream.queued += len;
             self.queued += bytes.len();
             stream.outbox.push(bytes);
-            if !stream.bits.has(Bits::IN_READY) {
-                stream.bits.set(Bits::IN_READY);
-                self.fresh.push_back(key.0);
-            }
+            self.queue_fresh(key.0);
         }
         Ok(rest)
     }

@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Dialect, Engine, Event, PingError, SessionEnd, StreamEnd, Violation, ping::Purpose,
-    stream::Bits,
+    Dialect, Engine, Event, PingError, RemoteGoAway, SessionEnd, StreamEnd, Violation,
+    ping::Purpose, stream::Bits,
 };
 
 /// How long a session that has said its last word waits for the peer to close the transport: closing
@@ -24,7 +24,8 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 pub enum CloseOutcome {
     /// The peer answered a ping that was sent behind everything: it has read all of it.
     Acknowledged,
-    /// The peer closed the transport after this side did.
+    /// Everything was handed to the transport, and the peer closed it in good order, between two frames.
+    /// It has not said that it has read all of it.
     PeerEnded,
     /// Neither within `close_timeout`: what was sent last may be lost.
     TimedOut,
@@ -130,10 +131,12 @@ impl Engine {
     /// The transport failed.
     pub fn handle_io_error(&mut self, error: io::Error) {
         if self.phase == Phase::Over {
+            if self.closing && self.outcome == Some(CloseOutcome::PeerEnded) {
+                // The peer's end was seen before the failure to write to it: not all of it has left.
+                self.outcome = None;
+                self.close_error = Some(SessionEnd::Io(Arc::new(error)));
+            }
             return;
-        }
-        if !matches!(self.phase, Phase::Running) {
-            self.outcome.get_or_insert(CloseOutcome::PeerEnded);
         }
         // docs/wire U61: after a go-away this is how the peer's end may show.
         let end = if self.settings.dialect == Dialect::Muxado && self.remote.is_some() {
@@ -141,6 +144,11 @@ impl Engine {
         } else {
             SessionEnd::Io(Arc::new(error))
         };
+        if matches!(self.phase, Phase::Shut { .. }) && matches!(end, SessionEnd::ClosedByPeer) {
+            self.note_outcome(CloseOutcome::PeerEnded);
+        } else if self.closing && matches!(self.end, Some(SessionEnd::ClosedHere)) {
+            self.close_error.get_or_insert(end.clone());
+        }
         self.set_end(end);
         self.phase = Phase::Over;
     }
@@ -163,6 +171,9 @@ impl Engine {
     /// The transport's writing side was closed.
     pub fn handle_shutdown(&mut self, now: Instant) {
         if let Phase::Final { until, peer_ended } = self.phase {
+            if peer_ended {
+                self.note_outcome(CloseOutcome::PeerEnded);
+            }
             self.phase = if peer_ended {
                 Phase::Over
             } else if self.closing && self.outcome.is_none() {
@@ -181,9 +192,53 @@ impl Engine {
         self.phase == Phase::Over
     }
 
-    /// How [`close`](Self::close) ended, once it has.
+    /// How [`close`](Self::close) ended, once it has. Nothing if the session ended in another way.
     pub const fn outcome(&self) -> Option<CloseOutcome> {
         self.outcome
+    }
+
+    /// What [`close`](Self::close) has come to, for a session that is [over](Self::is_over).
+    ///
+    /// # Errors
+    ///
+    /// Why the session ended before it was closed, or why closing failed. A peer that ended first, and in
+    /// good order, is an error only if something that was written here had not left.
+    pub fn close_result(&self) -> Result<CloseOutcome, SessionEnd> {
+        if let Some(outcome) = self.outcome {
+            return Ok(outcome);
+        }
+        if let Some(error) = &self.close_error {
+            return Err(error.clone());
+        }
+        match &self.end {
+            Some(SessionEnd::ClosedByPeer) if !self.left_behind => Ok(CloseOutcome::PeerEnded),
+            Some(SessionEnd::ClosedHere) | None => Err(match &self.remote {
+                Some(RemoteGoAway { code, debug }) if self.left_behind => SessionEnd::GoneAway {
+                    code: *code,
+                    debug: debug.clone(),
+                },
+                _ => SessionEnd::ClosedHere,
+            }),
+            Some(end) => Err(end.clone()),
+        }
+    }
+
+    /// Notes how closing has ended, if the session is one that closes.
+    fn note_outcome(&mut self, outcome: CloseOutcome) {
+        let closes = self.closing && matches!(self.end, Some(SessionEnd::ClosedHere));
+        if closes && (outcome != CloseOutcome::PeerEnded || !self.left_behind) {
+            self.outcome.get_or_insert(outcome);
+        }
+    }
+
+    /// True if something that the application has written, or the end of it, has not left.
+    fn has_unsent(&self) -> bool {
+        self.blocked_since.is_some()
+            || self.queued > 0
+            || self
+                .streams
+                .iter()
+                .any(|(_, stream)| stream.bits.has(Bits::LIVE) && stream.bits.has(Bits::FIN_DUE))
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due next, if ever.
@@ -233,9 +288,7 @@ impl Engine {
                 self.say_goodbye(last);
             }
             Phase::Final { until, .. } | Phase::Shut { until } if until <= now => {
-                if self.closing {
-                    self.outcome.get_or_insert(CloseOutcome::TimedOut);
-                }
+                self.note_outcome(CloseOutcome::TimedOut);
                 self.phase = Phase::Over;
                 return;
             }
@@ -306,39 +359,6 @@ impl Engine {
                 let code = self.code_for_unread();
                 self.reset_and_bury(now, slot, StreamEnd::ResetHere(code));
             }
-        }
-    }
-
-    fn lingers(&self, slot: u32, id: u32) -> bool {
-        self.stream(slot).is_some_and(|stream| {
-            stream.id == id && stream.bits.has(Bits::LIVE) && !stream.bits.has(Bits::HANDLE)
-        })
-    }
-
-    /// Keeps the list of streams that wait to be acknowledged in proportion to those that do.
-    pub(crate) fn compact_opening(&mut self) {
-        if self.opening.len() > 64 + 2 * self.unacked {
-            let opening = std::mem::take(&mut self.opening);
-            self.opening = opening
-                .into_iter()
-                .filter(|&(_, slot, id)| self.waits_for_ack(slot, id))
-                .collect();
-        }
-    }
-
-    fn waits_for_ack(&self, slot: u32, id: u32) -> bool {
-        self.stream(slot)
-            .is_some_and(|stream| stream.id == id && stream.bits.has(Bits::UNACKED))
-    }
-
-    /// Keeps the list of lingering streams in proportion to the streams that linger.
-    pub(crate) fn compact_lingering(&mut self) {
-        if self.lingering.len() > 64 + 2 * self.streams.len() {
-            let lingering = std::mem::take(&mut self.lingering);
-            self.lingering = lingering
-                .into_iter()
-                .filter(|&(_, slot, id)| self.lingers(slot, id))
-                .collect();
         }
     }
 
@@ -428,19 +448,25 @@ impl Engine {
                 self.phase = Phase::Over;
             }
             Phase::Draining { .. } => {
-                self.outcome.get_or_insert(CloseOutcome::PeerEnded);
-                self.set_end(SessionEnd::ClosedHere);
+                // Both ends may close at the same time.
+                if matches!(end, SessionEnd::ClosedByPeer) && !self.has_unsent() {
+                    self.closing = true;
+                    self.set_end(SessionEnd::ClosedHere);
+                    self.note_outcome(CloseOutcome::PeerEnded);
+                } else {
+                    self.set_end(end);
+                }
                 self.phase = Phase::Over;
             }
+            // What it ended is known when the last word has left.
             Phase::Final { until, .. } => {
-                self.outcome.get_or_insert(CloseOutcome::PeerEnded);
                 self.phase = Phase::Final {
                     until,
                     peer_ended: true,
                 };
             }
             Phase::Shut { .. } => {
-                self.outcome.get_or_insert(CloseOutcome::PeerEnded);
+                self.note_outcome(CloseOutcome::PeerEnded);
                 self.phase = Phase::Over;
             }
             Phase::Over => {}
@@ -450,9 +476,6 @@ impl Engine {
     /// The peer ended the session with a code.
     pub(crate) fn ended_by_peer(&mut self, now: Instant, end: SessionEnd) {
         let _ = now;
-        if !matches!(self.phase, Phase::Running) {
-            self.outcome.get_or_insert(CloseOutcome::PeerEnded);
-        }
         self.set_end(end);
         self.phase = Phase::Over;
     }
@@ -463,6 +486,12 @@ impl Engine {
             return;
         }
         tracing::debug!(%end, "session ended");
+        // What still waits for the transport at a close of this side's own leaves behind the end.
+        self.left_behind |= if matches!(end, SessionEnd::ClosedHere) {
+            self.queued > 0
+        } else {
+            self.has_unsent()
+        };
         self.end = Some(end);
         self.pings.clear();
         self.pongs.clear();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,8 @@ use slab::Slab;
 
 use super::{
     CloseOutcome, ConfigError, Dialect, RemoteGoAway, Role, SessionEnd, close::Phase,
-    hash::IdHasher, muxado, ping::Pings, receive::Body, settings::Settings, stream::Stream, yamux,
+    hash::IdHasher, inbound::Stalled, muxado, ping::Pings, receive::Body, settings::Settings,
+    stream::Stream, yamux,
 };
 
 /// Names a stream of an [`Engine`], until it is [released](Engine::release).
@@ -119,12 +121,16 @@ pub struct Engine {
     /// Entries of `backlog` that nobody will accept any more.
     pub(crate) backlog_dead: usize,
     pub(crate) body: Body,
+    /// Where the buffer begins and ends that the last input lay in.
+    pub(crate) input_buffer: Range<usize>,
     /// The frame before was a go-away: the next header is looked at twice (docs/wire U61).
     pub(crate) after_go_away: bool,
     pub(crate) pongs: VecDeque<u32>,
     pub(crate) resets: VecDeque<(u32, u32)>,
     /// Resets that the peer made us owe it since there were none to send.
     pub(crate) owed: usize,
+    /// Input waits until resets have left.
+    pub(crate) stalled: Stalled,
     pub(crate) control: VecDeque<u32>,
     /// Streams that have data to send: those that had none before, and those that have more.
     pub(crate) fresh: VecDeque<u32>,
@@ -137,6 +143,8 @@ pub struct Engine {
     /// This side accepts no more streams.
     pub(crate) local_gone: bool,
     pub(crate) remote: Option<RemoteGoAway>,
+    /// The lowest last id of the peer's go-aways.
+    pub(crate) lowest_last: u32,
     pub(crate) tombstones: VecDeque<(Instant, u32)>,
     pub(crate) buried: HashMap<u32, (), IdHasher>,
     pub(crate) opening: VecDeque<(Instant, u32, u32)>,
@@ -153,6 +161,10 @@ pub struct Engine {
     /// The ping that a close waits for was asked for.
     pub(crate) close_ping: bool,
     pub(crate) outcome: Option<CloseOutcome>,
+    /// Why this side's own close failed after its last word.
+    pub(crate) close_error: Option<SessionEnd>,
+    /// Something that was written had not left when the session ended.
+    pub(crate) left_behind: bool,
     pub(crate) end: Option<SessionEnd>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) stats: Stats,
@@ -222,10 +234,12 @@ impl Engine {
             backlog: VecDeque::new(),
             backlog_dead: 0,
             body: Body::None,
+            input_buffer: 0..0,
             after_go_away: false,
             pongs: VecDeque::new(),
             resets: VecDeque::new(),
             owed: 0,
+            stalled: Stalled::No,
             control: VecDeque::new(),
             fresh: VecDeque::new(),
             ready: VecDeque::new(),
@@ -235,6 +249,7 @@ impl Engine {
             go_away: None,
             local_gone: false,
             remote: None,
+            lowest_last: u32::MAX,
             tombstones: VecDeque::new(),
             buried: HashMap::with_hasher(hasher),
             opening: VecDeque::new(),
@@ -247,6 +262,8 @@ impl Engine {
             closing: false,
             close_ping: false,
             outcome: None,
+            close_error: None,
+            left_behind: false,
             end: None,
             events: VecDeque::new(),
             stats: Stats::default(),

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Dialect, Violation};
+use super::{ConfigError, Dialect, Violation};
 
 /// Why a session is over. The first reason counts; every later call returns it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -117,6 +117,11 @@ pub enum StreamEnd {
 }
 
 impl StreamEnd {
+    /// True for a stream that was not acknowledged in time.
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::OpenTimeout)
+    }
+
     /// The code on the wire that stands for it. yamux has none for what this side finds.
     pub const fn code_in(self, dialect: Dialect) -> u32 {
         match (self, dialect) {
@@ -144,6 +149,10 @@ pub enum OpenError {
     /// This side's own limit, `max_outgoing_streams`.
     #[error("{0} streams are open, as many as max_outgoing_streams allows")]
     TooManyStreams(usize),
+    /// The stream was opened and ended before its type was written, as when the peer refuses it. The
+    /// session lives on. Only [typed streams](crate::muxado::TypedSession) tell it here.
+    #[error(transparent)]
+    Ended(#[from] StreamEnd),
     /// The memory manager refused.
     #[error("no memory for another stream: {0}")]
     Memory(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -203,6 +212,80 @@ pub enum PingError {
     Session(#[from] SessionEnd),
 }
 
+impl OpenError {
+    /// True if the session ended by a time-out.
+    pub const fn is_timeout(&self) -> bool {
+        match self {
+            Self::Session(end) => end.is_timeout(),
+            Self::Ended(end) => end.is_timeout(),
+            _ => false,
+        }
+    }
+
+    /// True if opening may succeed later on the same session: when other streams have ended, or memory
+    /// has become free.
+    pub const fn is_temporary(&self) -> bool {
+        matches!(self, Self::TooManyStreams(_) | Self::Memory(_))
+    }
+}
+
+impl ReadError {
+    /// True for a deadline that has passed, a stream that was not acknowledged in time, and a session that
+    /// ended by a time-out.
+    pub const fn is_timeout(&self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::Ended(end) => end.is_timeout(),
+            Self::Session(end) => end.is_timeout(),
+            Self::Closed => false,
+        }
+    }
+
+    /// True if the stream can still be used: the deadline has passed.
+    pub const fn is_temporary(&self) -> bool {
+        matches!(self, Self::TimedOut)
+    }
+}
+
+impl WriteError {
+    /// As [`ReadError::is_timeout`].
+    pub const fn is_timeout(&self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::Ended(end) => end.is_timeout(),
+            Self::Session(end) => end.is_timeout(),
+            Self::Closed => false,
+        }
+    }
+
+    /// True if the stream can still be used: the deadline has passed.
+    pub const fn is_temporary(&self) -> bool {
+        matches!(self, Self::TimedOut)
+    }
+}
+
+impl PingError {
+    /// True if the answer did not come in time, or the session ended by a time-out.
+    pub const fn is_timeout(&self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::Session(end) => end.is_timeout(),
+            Self::Unsupported => false,
+        }
+    }
+
+    /// True if another ping may be answered: the session lives.
+    pub const fn is_temporary(&self) -> bool {
+        matches!(self, Self::TimedOut)
+    }
+}
+
+impl From<ConfigError> for io::Error {
+    fn from(error: ConfigError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
 impl From<SessionEnd> for io::Error {
     fn from(end: SessionEnd) -> Self {
         Self::new(end.kind(), end)
@@ -248,6 +331,7 @@ impl From<OpenError> for io::Error {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Session(end) => end.into(),
+            OpenError::Ended(end) => end.into(),
             OpenError::Memory(_) => Self::new(io::ErrorKind::OutOfMemory, error),
             _ => Self::other(error),
         }
@@ -261,5 +345,93 @@ impl From<PingError> for io::Error {
             PingError::TimedOut => Self::new(io::ErrorKind::TimedOut, error),
             PingError::Unsupported => Self::new(io::ErrorKind::Unsupported, error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_outs_are_told_from_what_passes() {
+        let mute = SessionEnd::KeepAliveTimeout;
+        let told = [
+            (
+                ReadError::TimedOut.is_timeout(),
+                ReadError::TimedOut.is_temporary(),
+                true,
+                true,
+            ),
+            (
+                WriteError::TimedOut.is_timeout(),
+                WriteError::TimedOut.is_temporary(),
+                true,
+                true,
+            ),
+            (
+                PingError::TimedOut.is_timeout(),
+                PingError::TimedOut.is_temporary(),
+                true,
+                true,
+            ),
+            (
+                ReadError::from(mute.clone()).is_timeout(),
+                ReadError::from(mute.clone()).is_temporary(),
+                true,
+                false,
+            ),
+            (
+                OpenError::from(mute.clone()).is_timeout(),
+                OpenError::from(mute).is_temporary(),
+                true,
+                false,
+            ),
+            (
+                OpenError::TooManyStreams(1).is_timeout(),
+                OpenError::TooManyStreams(1).is_temporary(),
+                false,
+                true,
+            ),
+            (
+                OpenError::StreamsExhausted.is_timeout(),
+                OpenError::StreamsExhausted.is_temporary(),
+                false,
+                false,
+            ),
+            (
+                WriteError::Closed.is_timeout(),
+                WriteError::Closed.is_temporary(),
+                false,
+                false,
+            ),
+            (
+                PingError::Unsupported.is_timeout(),
+                PingError::Unsupported.is_temporary(),
+                false,
+                false,
+            ),
+            (
+                ReadError::from(StreamEnd::OpenTimeout).is_timeout(),
+                ReadError::from(StreamEnd::OpenTimeout).is_temporary(),
+                true,
+                false,
+            ),
+        ];
+        for (number, (timeout, temporary, expected_timeout, expected_temporary)) in
+            told.into_iter().enumerate()
+        {
+            assert_eq!(
+                (timeout, temporary),
+                (expected_timeout, expected_temporary),
+                "{number}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_invalid_input() {
+        let error = io::Error::from(ConfigError::ZeroDuration { name: "linger" });
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("linger"));
     }
 }

@@ -14,6 +14,16 @@ const TOMBSTONES: usize = 1024;
 /// How long a stream that this side reset is remembered (docs/wire U45).
 const TOMBSTONE_LIFE: Duration = Duration::from_secs(5);
 
+/// Whether input waits until resets have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stalled {
+    No,
+    /// Nothing was transmitted since.
+    UntilTransmitted,
+    /// It was, and as much is owed as before.
+    InVain,
+}
+
 impl Engine {
     /// A frame that names a stream.
     pub(super) fn handle_stream(
@@ -29,7 +39,7 @@ impl Engine {
         let Some(slot) = found else {
             self.skip(frame.body);
             if !frame.syn {
-                self.handle_unknown(now, &frame)?;
+                self.handle_unknown(now, &frame);
             }
             return Ok(());
         };
@@ -64,7 +74,8 @@ impl Engine {
         let muxado = self.settings.dialect == Dialect::Muxado;
         // docs/wire U59: the refusal comes before the look at the id.
         if muxado && self.local_gone {
-            return self.refuse(now, id, 5);
+            self.refuse(now, id, 5);
+            return Ok(None);
         }
         if id == 0 {
             return Err(Violation::StreamIdZero);
@@ -80,18 +91,20 @@ impl Engine {
         if self.lookup(id).is_some() {
             return Err(Violation::DuplicateStream(id));
         }
-        self.check_queues()?;
         if self.local_gone {
-            return self.refuse(now, id, 0);
+            self.refuse(now, id, 0);
+            return Ok(None);
         }
         self.last_remote = id;
         let (refused, full) = if muxado { (5, 9) } else { (0, 0) };
         // docs/wire Y18 to Y20, U22 to U24: cheap limits first.
         if self.inbound >= self.settings.max_incoming || self.is_too_fast(now) {
-            return self.refuse(now, id, refused);
+            self.refuse(now, id, refused);
+            return Ok(None);
         }
         if self.backlog.len() - self.backlog_dead >= self.settings.accept_backlog {
-            return self.refuse(now, id, full);
+            self.refuse(now, id, full);
+            return Ok(None);
         }
         let memory = match &self.settings.memory {
             None => None,
@@ -99,7 +112,10 @@ impl Engine {
                 match Reservation::new(manager, self.settings.initial_window as usize) {
                     Ok(reservation) => Some(Box::new(reservation)),
                     // docs/wire Y67: local pressure costs the peer this stream and not the session.
-                    Err(_) => return self.refuse(now, id, refused),
+                    Err(_) => {
+                        self.refuse(now, id, refused);
+                        return Ok(None);
+                    }
                 }
             }
         };
@@ -134,67 +150,63 @@ impl Engine {
         *count > limit
     }
 
-    fn refuse(&mut self, now: Instant, id: u32, code: u32) -> Result<Option<u32>, Violation> {
+    fn refuse(&mut self, now: Instant, id: u32, code: u32) {
         self.stats.streams_refused += 1;
-        self.owe_reset(id, code)?;
+        self.owe_reset(id, code);
         if self.settings.dialect == Dialect::Muxado {
             self.bury(now, id);
         }
-        Ok(None)
     }
 
     /// Queues a reset that the peer made us owe it.
-    fn owe_reset(&mut self, id: u32, code: u32) -> Result<(), Violation> {
-        self.owe()?;
+    fn owe_reset(&mut self, id: u32, code: u32) {
+        self.owed += 1;
         self.resets.push_back((id, code));
-        Ok(())
     }
 
-    /// Counts a reset that the peer made us owe it.
-    fn owe(&mut self) -> Result<(), Violation> {
-        // docs/wire Y72, U78: a peer that makes us answer and does not read is not waited for.
-        if self.owed >= OWED_RESETS {
-            return Err(Violation::Flood(OWED_RESETS as u32));
+    /// True if no more frames are to be taken before resets have left that the peer made us owe it. It
+    /// is the transport that has not been asked, or the peer that does not read: a peer that makes us
+    /// answer and does not read is not waited for (docs/wire Y72, U78).
+    pub(super) fn must_wait(&mut self) -> Result<bool, Violation> {
+        if self.owed < OWED_RESETS && self.resets.len() <= OWED_RESETS {
+            self.stalled = Stalled::No;
+            return Ok(false);
         }
-        self.owed += 1;
-        Ok(())
+        let streams = self.settings.max_incoming + self.settings.max_outgoing;
+        // An application that lets go of what it has just accepted, and a peer that opens without end
+        // and reads nothing, would together fill the queue of resets.
+        let limit = OWED_RESETS.saturating_add(streams.saturating_mul(2));
+        let flood = if self.owed >= OWED_RESETS {
+            OWED_RESETS
+        } else if self.resets.len() > limit {
+            limit
+        } else {
+            self.stalled = Stalled::No;
+            return Ok(false);
+        };
+        if self.blocked_since.is_some() || self.stalled == Stalled::InVain {
+            return Err(Violation::Flood(u32::try_from(flood).unwrap_or(u32::MAX)));
+        }
+        self.stalled = Stalled::UntilTransmitted;
+        Ok(true)
     }
 
     /// Resets a stream for what the peer did.
-    pub(super) fn reset_for_peer(
-        &mut self,
-        now: Instant,
-        slot: u32,
-        end: StreamEnd,
-    ) -> Result<(), Violation> {
-        self.owe()?;
+    pub(super) fn reset_for_peer(&mut self, now: Instant, slot: u32, end: StreamEnd) {
+        self.owed += 1;
         self.reset_and_bury(now, slot, end);
-        Ok(())
-    }
-
-    /// An application that lets go of what it has just accepted, and a peer that opens without end and
-    /// reads nothing, would together fill the queues of what is to be said.
-    fn check_queues(&self) -> Result<(), Violation> {
-        let streams = self.settings.max_incoming + self.settings.max_outgoing;
-        let limit = OWED_RESETS.saturating_add(streams.saturating_mul(2));
-        let waiting = self.resets.len().max(self.control.len());
-        if waiting > limit {
-            return Err(Violation::Flood(u32::try_from(limit).unwrap_or(u32::MAX)));
-        }
-        Ok(())
     }
 
     /// A frame for a stream that is not there. yamux says nothing to it; muxado resets.
-    fn handle_unknown(&mut self, now: Instant, frame: &StreamFrame) -> Result<(), Violation> {
+    fn handle_unknown(&mut self, now: Instant, frame: &StreamFrame) {
         let answered = self.settings.dialect == Dialect::Muxado
             && frame.data
             && (frame.body > 0 || !frame.fin);
         // docs/wire U44, U45: one reset in five seconds, not one for each frame.
         if answered && !self.is_buried(now, frame.id) {
-            self.owe_reset(frame.id, 4)?;
+            self.owe_reset(frame.id, 4);
             self.bury(now, frame.id);
         }
-        Ok(())
     }
 
     fn add_credit(&mut self, slot: u32, credit: u32) -> Result<(), Violation> {
@@ -234,7 +246,8 @@ impl Engine {
             // An end that is not one is no end: who has not read it yet is told.
             stream.bits.clear(Bits::FIN_RECEIVED);
             self.skip(frame.body);
-            return self.reset_for_peer(now, slot, StreamEnd::DataAfterEnd);
+            self.reset_for_peer(now, slot, StreamEnd::DataAfterEnd);
+            return Ok(());
         }
         // docs/wire Y39, U29, U35: at the header, before a byte of it is kept.
         let len = u32::try_from(frame.body).unwrap_or(u32::MAX);
@@ -243,7 +256,8 @@ impl Engine {
                 return Err(Violation::WindowExceeded(stream.id));
             }
             self.skip(frame.body);
-            return self.reset_for_peer(now, slot, StreamEnd::WindowExceeded);
+            self.reset_for_peer(now, slot, StreamEnd::WindowExceeded);
+            return Ok(());
         };
         if stream.bits.has(Bits::FIN_RECEIVED) {
             // docs/wire Y28: counted and dropped.
@@ -259,7 +273,8 @@ impl Engine {
             } else if credit == 0 || (muxado && self.is_unheld(slot)) {
                 // docs/wire Y34, U42: the peer must not wait for credit that never comes.
                 let code = if muxado { 4 } else { 0 };
-                return self.reset_for_peer(now, slot, StreamEnd::ResetHere(code));
+                self.reset_for_peer(now, slot, StreamEnd::ResetHere(code));
+                return Ok(());
             }
             return Ok(());
         }

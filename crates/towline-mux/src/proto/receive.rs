@@ -6,14 +6,16 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{
     Dialect, Engine, RemoteGoAway, SessionEnd, StreamEnd, Violation,
+    close::Phase,
     frame::Inbound,
+    inbound::Stalled,
     muxado::{self, Step},
     stream::Bits,
     yamux,
 };
 
-/// A payload below this is copied out of the buffer it came in: a slice would keep the whole buffer
-/// in memory, uncounted, while it waits to be read.
+/// A payload below this, or below half of the buffer it came in, is copied out of it: a slice would
+/// keep the whole buffer in memory, uncounted, while it waits to be read.
 const COPIED_BELOW: usize = 16 << 10;
 /// Debug text kept of a muxado go-away; more is skipped (docs/wire U60).
 const MAX_DEBUG: usize = 1 << 20;
@@ -32,8 +34,12 @@ pub(crate) enum Body {
 }
 
 impl Engine {
-    /// Takes what came from the transport. Payloads are split off `input` without a copy, except small
-    /// ones; what remains is the start of a frame.
+    /// Takes what came from the transport. Payloads are split off `input` without a copy, except those that
+    /// are small, or less than half of the buffer that they would keep in memory; what remains is the start
+    /// of a frame.
+    ///
+    /// It stops early, and leaves frames in `input`, when the peer has made it owe 1,024 resets: see
+    /// [`must_transmit`](Self::must_transmit).
     ///
     /// # Errors
     ///
@@ -46,9 +52,37 @@ impl Engine {
         self.last_input = now;
         self.pings.note_life();
         let before = input.len();
+        self.note_buffer(input);
         let result = self.take_frames(now, input);
         self.stats.bytes_received += (before - input.len()) as u64;
         result.or_else(|violation| self.fail(now, violation))
+    }
+
+    /// True if [`handle_input`](Self::handle_input) has left frames untaken, because answers to the peer have
+    /// to leave first. Whoever drives the engine then
+    ///
+    /// 1. reads no more,
+    /// 2. calls [`poll_transmit`](Self::poll_transmit) and offers what it gives to the transport,
+    /// 3. calls [`note_blocked`](Self::note_blocked) if the transport does not take it, and
+    /// 4. calls [`handle_input`](Self::handle_input) again with the same input, until this is false. Only
+    ///    then may it read on, or call [`handle_end`](Self::handle_end).
+    ///
+    /// It stays true until `handle_input` has gone on, whoever has transmitted meanwhile. The peer is taken
+    /// for hostile, [`Violation::Flood`], if `handle_input` is called while the transport is blocked, or
+    /// when `poll_transmit` was called since and has taken none of the answers.
+    pub fn must_transmit(&self) -> bool {
+        self.stalled != Stalled::No && self.phase.receives()
+    }
+
+    /// Keeps track of how large the buffer is that the input lies in. It knows that itself only at its
+    /// start: what is taken off its front no longer counts.
+    fn note_buffer(&mut self, input: &BytesMut) {
+        let start = input.as_ptr().addr();
+        let end = start + input.capacity();
+        // The end stays where it is while the front advances.
+        if self.input_buffer.end != end || start < self.input_buffer.start {
+            self.input_buffer = start..end;
+        }
     }
 
     /// How many bytes the payload that is being received still has, if it is a large one: reading
@@ -88,11 +122,15 @@ impl Engine {
                 input.clear();
                 return Ok(());
             }
+            if input.is_empty() {
+                self.stalled = Stalled::No;
+                return Ok(());
+            }
+            if self.must_wait()? {
+                return Ok(());
+            }
             if self.body != Body::None {
-                if input.is_empty() {
-                    return Ok(());
-                }
-                self.take_body(now, input)?;
+                self.take_body(now, input);
                 continue;
             }
             let Some(frame) = self.decode(input)? else {
@@ -131,12 +169,12 @@ impl Engine {
         }
     }
 
-    fn take_body(&mut self, now: Instant, input: &mut BytesMut) -> Result<(), Violation> {
+    fn take_body(&mut self, now: Instant, input: &mut BytesMut) {
         match self.body {
             Body::None => {}
             Body::Data { slot, left, fin } => {
                 let count = left.min(input.len());
-                let piece = if count < COPIED_BELOW {
+                let piece = if count < COPIED_BELOW || count < self.input_buffer.len() / 2 {
                     let copy = Bytes::copy_from_slice(&input[..count]);
                     input.advance(count);
                     copy
@@ -152,7 +190,7 @@ impl Engine {
                         fin,
                     }
                 };
-                self.deliver(now, slot, piece)?;
+                self.deliver(now, slot, piece);
                 if count == left && fin {
                     self.receive_fin(slot);
                 }
@@ -179,7 +217,6 @@ impl Engine {
                 };
             }
         }
-        Ok(())
     }
 
     fn add_debug(&mut self, text: &[u8]) {
@@ -198,9 +235,9 @@ impl Engine {
     }
 
     /// Puts payload where its reader finds it.
-    fn deliver(&mut self, now: Instant, slot: u32, piece: Bytes) -> Result<(), Violation> {
+    fn deliver(&mut self, now: Instant, slot: u32, piece: Bytes) {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
-            return Ok(());
+            return;
         };
         let len = piece.len() as u32;
         // As it arrives, not at the header: what is still on its way is not to be given back.
@@ -209,39 +246,48 @@ impl Engine {
             self.stats.bytes_discarded += u64::from(len);
             if stream.recv_credit == 0 {
                 let code = self.code_for_unread();
-                return self.reset_for_peer(now, slot, StreamEnd::ResetHere(code));
+                self.reset_for_peer(now, slot, StreamEnd::ResetHere(code));
             }
-            return Ok(());
+            return;
         }
         stream.inbox.push(piece);
         stream.unread += len;
         self.held += u64::from(len);
         self.wake_reader(slot);
         if self.settings.overcommit && self.held > self.settings.budget() {
-            self.reset_largest(now)?;
+            self.reset_largest(now);
         }
-        Ok(())
     }
 
-    /// The session holds more than it may: the stream that holds most has to go.
-    fn reset_largest(&mut self, now: Instant) -> Result<(), Violation> {
+    /// The session holds more than it may: the stream that holds most has to go (docs/wire Y46).
+    fn reset_largest(&mut self, now: Instant) {
         let largest = self
             .streams
             .iter()
-            .filter(|(_, stream)| stream.bits.has(Bits::LIVE))
+            .filter(|(_, stream)| stream.unread > 0)
             .max_by_key(|(slot, stream)| (stream.unread, *slot))
-            .map(|(slot, _)| slot as u32);
-        if let Some(slot) = largest {
-            if let Some(stream) = self.streams.get_mut(slot as usize) {
-                self.held -= u64::from(stream.unread);
-                stream.unread = 0;
-                stream.inbox.clear();
-                // What was in front of the end is gone: it is no end any more.
-                stream.bits.clear(Bits::FIN_RECEIVED);
-            }
-            self.reset_for_peer(now, slot, StreamEnd::OutOfBudget)?;
+            .map(|(slot, _)| slot);
+        let Some(slot) = largest else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(slot) else {
+            return;
+        };
+        self.held -= u64::from(stream.unread);
+        stream.unread = 0;
+        stream.inbox.clear();
+        // What was in front of the end is gone: it is no end any more.
+        stream.bits.clear(Bits::FIN_RECEIVED);
+        let slot = slot as u32;
+        if stream.bits.has(Bits::LIVE) {
+            self.reset_for_peer(now, slot, StreamEnd::OutOfBudget);
+            return;
         }
-        Ok(())
+        // The peer has forgotten it: there is nobody to be told but the application.
+        if stream.end.replace(StreamEnd::OutOfBudget).is_none() {
+            self.stats.streams_reset += 1;
+        }
+        self.leave_table(slot);
     }
 
     fn handle_frame(&mut self, now: Instant, frame: Inbound) -> Result<(), Violation> {
@@ -312,24 +358,33 @@ impl Engine {
                     Body::Debug { left: debug }
                 };
                 self.after_go_away = debug == 0;
-                // docs/wire U57: what the peer has not seen is lost.
-                let unseen: Vec<u32> = self
-                    .streams
-                    .iter()
-                    .filter(|(_, stream)| {
-                        stream.bits.has(Bits::OUTBOUND)
-                            && stream.bits.has(Bits::LIVE)
-                            && stream.id > last
-                    })
-                    .map(|(slot, _)| slot as u32)
-                    .collect();
-                for slot in unseen {
-                    self.kill(slot, StreamEnd::RemoteGoneAway);
-                }
+                self.kill_unseen(last);
             }
         }
         // Those who wait to open a stream wait in vain.
         self.note_openable();
+    }
+
+    /// docs/wire U57: what the peer has not seen is lost.
+    fn kill_unseen(&mut self, last: u32) {
+        // None is opened behind a go-away: only one that names a lower id has anything new to say.
+        if last >= self.lowest_last {
+            return;
+        }
+        self.lowest_last = last;
+        let unseen: Vec<u32> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| {
+                stream.bits.has(Bits::OUTBOUND) && stream.bits.has(Bits::LIVE) && stream.id > last
+            })
+            .map(|(slot, _)| slot as u32)
+            .collect();
+        // Whoever closes the session meanwhile has not closed it well.
+        self.left_behind |= !unseen.is_empty() && !matches!(self.phase, Phase::Running);
+        for slot in unseen {
+            self.kill(slot, StreamEnd::RemoteGoneAway);
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    Dialect, Engine, StreamKey, Transmit, close::Phase, flow::Window, frame::Outbound, muxado,
-    stream::Bits, yamux,
+    Dialect, Engine, StreamKey, Transmit, close::Phase, flow::Window, frame::Outbound,
+    inbound::Stalled, muxado, stream::Bits, yamux,
 };
 
 /// Bytes that one stream may have waiting to be written: enough for a few frames ahead.
@@ -48,6 +48,7 @@ impl Engine {
     /// Puts what is to be written next behind what waits in `out`, until that holds `limit` bytes or
     /// nothing is left.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Transmit, limit: usize) {
+        let resets = self.resets.len();
         match self.phase {
             Phase::Running | Phase::Draining { .. } => {
                 self.transmit_control(now, out, limit);
@@ -69,6 +70,14 @@ impl Engine {
             && let Some((code, debug)) = self.go_away.take()
         {
             self.emit_go_away(out, code, debug);
+        }
+        if self.stalled != Stalled::No {
+            let taken = self.resets.is_empty() || self.resets.len() < resets;
+            self.stalled = if taken {
+                Stalled::UntilTransmitted
+            } else {
+                Stalled::InVain
+            };
         }
     }
 
@@ -185,6 +194,7 @@ impl Engine {
             && let Some((id, code)) = self.resets.pop_front()
         {
             self.emit(out, Outbound::Reset { id, code });
+            self.owed = self.owed.saturating_sub(1);
         }
         if self.resets.is_empty() {
             self.owed = 0;

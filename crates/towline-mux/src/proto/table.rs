@@ -97,9 +97,11 @@ impl Engine {
                 self.body = Body::Skip { left };
             }
         }
+        // docs/wire Y31, Y65: what had ended before it was reset is whole.
         if let Some(stream) = self.stream(slot)
             && stream.bits.has(Bits::BACKLOG)
             && stream.end.is_some()
+            && !stream.bits.has(Bits::FIN_RECEIVED | Bits::DISCARDS)
         {
             self.drop_from_backlog(slot);
         }
@@ -189,16 +191,6 @@ impl Engine {
             && stream.bits.take(Bits::WRITE_WAIT)
         {
             self.events.push_back(Event::Writable(StreamKey(slot)));
-        }
-    }
-
-    /// Has a stream's turn come for what it has to say beside data.
-    pub(crate) fn queue_control(&mut self, slot: u32) {
-        if let Some(stream) = self.streams.get_mut(slot as usize)
-            && !stream.bits.has(Bits::IN_CONTROL)
-        {
-            stream.bits.set(Bits::IN_CONTROL);
-            self.control.push_back(slot);
         }
     }
 }

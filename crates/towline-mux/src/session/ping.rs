@@ -22,7 +22,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`PingError`]; [`Unsupported`](PingError::Unsupported) in muxado without a heartbeat.
+    /// [`PingError`]; [`Unsupported`](PingError::Unsupported) in muxado without a heartbeat, or when it has
+    /// failed. In muxado [`TimedOut`](PingError::TimedOut) comes with
+    /// [`Pulse::TimedOut`](crate::muxado::Pulse::TimedOut).
     ///
     /// # Cancel safety
     ///
@@ -66,7 +68,10 @@ impl Session {
             .beats
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .iter()
+            .rev()
+            .find(|requests| !requests.is_closed())
+            .cloned()
             .ok_or(PingError::Unsupported)?;
         let (answer, answered) = oneshot::channel();
         requests

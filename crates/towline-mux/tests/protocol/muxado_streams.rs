@@ -190,6 +190,7 @@ fn resets_are_told_with_their_code() {
 fn floods_are_bounded() {
     let flood = |frame: &dyn Fn(u32) -> String| {
         let (_, mut server) = pair();
+        server.engine.note_blocked(server.now);
         let result = (0..10_000).try_for_each(|number| server.hear_hex(&frame(number)));
         (result, server)
     };
@@ -222,4 +223,31 @@ fn floods_are_bounded() {
         server.hear(&hex("0000001000000003")).unwrap();
     }
     assert_eq!(server.engine.stats().bytes_held, 0);
+}
+
+/// docs/wire U78: streams beyond the backlog, in one piece, from a peer that reads.
+#[test]
+fn a_burst_beyond_the_backlog_is_refused_and_no_flood() {
+    let (_, mut server) = pair();
+    let burst: Vec<u8> = (0..3000_u32)
+        .flat_map(|number| {
+            hex(&format!("0000011200000000{:02x}", 7))
+                .into_iter()
+                .enumerate()
+                .map(move |(at, byte)| match at {
+                    4..8 => (2 * number + 3).to_be_bytes()[at - 4],
+                    _ => byte,
+                })
+        })
+        .collect();
+    server.hear(&burst).unwrap();
+    let mut said = server.said();
+    while server.engine.must_transmit() {
+        server.go_on().unwrap();
+        said.append(&mut server.said());
+    }
+    // An RST of 12 bytes for each.
+    assert_eq!(said.len(), (3000 - 128) * 12);
+    assert!(server.engine.end().is_none());
+    assert_eq!(server.accept_all().len(), 128);
 }

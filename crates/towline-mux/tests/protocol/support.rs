@@ -51,6 +51,11 @@ impl Side {
         self.engine.handle_input(self.now, &mut self.input)
     }
 
+    /// Takes what it has heard and left, until its answers have left.
+    pub(crate) fn go_on(&mut self) -> Result<(), Violation> {
+        self.engine.handle_input(self.now, &mut self.input)
+    }
+
     /// Hears hexadecimal text, blanks ignored.
     pub(crate) fn hear_hex(&mut self, text: &str) -> Result<(), Violation> {
         self.hear(&hex(text))

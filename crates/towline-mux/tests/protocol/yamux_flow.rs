@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use towline_mux::proto::{Event, Reading, Role, StreamEnd, StreamKey, Transmit, WriteError, yamux};
+use bytes::BytesMut;
+use towline_mux::proto::{
+    Event, ReadError, Reading, Role, StreamEnd, StreamKey, Transmit, WriteError, yamux,
+};
 
 use crate::support::{Side, describe, hex, quiet, talk};
 
@@ -184,10 +187,7 @@ fn the_stream_that_holds_most_is_reset() {
     assert_eq!(server.said_yamux(), ["WU[RST] sid=3 len=0"]);
     assert_eq!(server.read_all(streams[0]).0.len(), 100 << 10);
     let (_, end) = server.read_all(streams[1]);
-    assert!(matches!(
-        end,
-        Err(towline_mux::ReadError::Ended(StreamEnd::OutOfBudget))
-    ));
+    assert!(matches!(end, Err(ReadError::Ended(StreamEnd::OutOfBudget))));
     assert!(server.engine.stats().bytes_held <= 300 << 10);
 }
 
@@ -290,4 +290,72 @@ fn the_send_budget_bounds_what_waits() {
         assert!(woken.contains(&Event::Writable(stream)), "{stream:?}");
     }
     assert!(client.engine.write_room(waiting).unwrap() >= 40_000);
+}
+
+/// docs/wire Y71: what is read in place keeps no more than twice its size in memory.
+#[test]
+fn a_piece_of_a_large_buffer_is_copied() {
+    for (payload, in_place) in [(16 << 10, false), (20 << 10, false), (40 << 10, true)] {
+        let mut server = Side::server();
+        server.hear_hex("000100010000000100000000").unwrap();
+        let stream = server.accept();
+        let mut input = BytesMut::with_capacity(64 << 10);
+        let capacity = input.capacity();
+        // Behind something for nobody, which stays in the same buffer.
+        let skipped = capacity - payload - 24;
+        input.extend_from_slice(&hex(&format!("0000000000000063{skipped:08x}")));
+        input.resize(12 + skipped, 0);
+        // In two goes: the buffer is the same one.
+        server.engine.handle_input(server.now, &mut input).unwrap();
+        input.extend_from_slice(&hex(&format!("0000000000000001{payload:08x}")));
+        input.resize(12 + payload, 7);
+        let place = input.as_ptr().wrapping_add(12);
+        assert_eq!(input.capacity(), 12 + payload);
+        server.engine.handle_input(server.now, &mut input).unwrap();
+        let Reading::Chunk(chunk) = server.read(stream, usize::MAX).unwrap() else {
+            panic!("nothing came");
+        };
+        assert_eq!((chunk.len(), chunk.as_ptr() == place), (payload, in_place));
+    }
+}
+
+/// docs/wire Y46: a stream that has ended on the wire holds memory like any other, and goes like any other.
+#[test]
+fn the_stream_that_holds_most_is_dropped_when_it_has_ended() {
+    let config = quiet().overcommit(true).receive_budget(1 << 20);
+    let mut server = Side::yamux(Role::Server, config);
+    let mut streams = Vec::new();
+    for id in [1, 3, 5, 7_u32] {
+        server
+            .hear_hex(&format!("00010001{id:08x}00000000"))
+            .unwrap();
+        let stream = server.accept();
+        server.engine.shutdown(stream).unwrap();
+        server.said();
+        let mut frame = hex(&format!("00000004{id:08x}{:08x}", 250_000));
+        frame.resize(12 + 250_000, 7);
+        server.hear(&frame).unwrap();
+        streams.push(stream);
+    }
+    assert_eq!(server.engine.stream_count(), 0);
+    // One that lives, and holds less.
+    let mut frame = hex(&format!("0000000100000009{:08x}", 100_000));
+    frame.resize(12 + 100_000, 7);
+    server.hear(&frame).unwrap();
+    let small = server.accept();
+    assert_eq!(server.read_all(small).0.len(), 100_000);
+    assert_eq!(server.engine.stats().streams_reset, 1);
+    // The peer has forgotten the other: it is told nothing but the acknowledgement of this one.
+    assert_eq!(server.said_yamux(), ["WU[ACK] sid=9 len=0"]);
+    let mut whole = 0;
+    for stream in streams {
+        match server.read_all(stream) {
+            (data, Ok(Reading::End)) => whole += usize::from(data.len() == 250_000),
+            (data, end) => assert!(
+                data.is_empty() && matches!(end, Err(ReadError::Ended(StreamEnd::OutOfBudget)))
+            ),
+        }
+        server.engine.release(server.now, stream);
+    }
+    assert_eq!((whole, server.engine.inbound_count()), (3, 1));
 }

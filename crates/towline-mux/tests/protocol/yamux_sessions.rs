@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use towline_mux::proto::{
     Accepting, CloseOutcome, Event, OpenError, Opening, ReadError, Reading, Role, SessionEnd,
-    StreamEnd, Violation, WriteError, yamux,
+    StreamEnd, Transmit, Violation, WriteError, yamux,
 };
 
-use crate::support::{Side, quiet, talk};
+use crate::support::{Side, hex, quiet, talk};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -102,6 +102,7 @@ fn a_flood_of_pings_is_bounded() {
 #[test]
 fn a_flood_of_refused_streams_ends_the_session() {
     let mut server = Side::yamux(Role::Server, quiet().accept_backlog(1));
+    server.engine.note_blocked(server.now);
     let result = (0..2000_u32)
         .try_for_each(|number| server.hear_hex(&format!("00010001{:08x}00000000", 2 * number + 1)));
     assert_eq!(result, Err(Violation::Flood(1024)));
@@ -111,10 +112,11 @@ fn a_flood_of_refused_streams_ends_the_session() {
 /// docs/wire Y72: an application that turns streams away, and a peer that opens and does not read.
 #[test]
 fn a_flood_of_streams_that_are_turned_away_ends_the_session() {
-    // Each is reset as it is let go of; or the peer resets it, and only its acknowledgement waits.
+    // Each is reset as it is let go of; or the peer resets it, and nothing is owed for it.
     for by_peer in [false, true] {
         let config = quiet().max_incoming_streams(10).max_outgoing_streams(10);
         let mut server = Side::yamux(Role::Server, config);
+        server.engine.note_blocked(server.now);
         let result = (0..10_000_u32).try_for_each(|number| {
             let id = 2 * number + 1;
             server.hear_hex(&format!("00010001{id:08x}00000000"))?;
@@ -126,7 +128,11 @@ fn a_flood_of_streams_that_are_turned_away_ends_the_session() {
             server.events();
             Ok(())
         });
-        assert_eq!(result, Err(Violation::Flood(1024 + 40)));
+        if by_peer {
+            assert_eq!((result, server.said().len()), (Ok(()), 0));
+        } else {
+            assert_eq!(result, Err(Violation::Flood(1024 + 40)));
+        }
     }
     // A peer that reads may go on for ever.
     let mut server = Side::server();
@@ -318,4 +324,124 @@ fn too_many_streams_of_ones_own_are_an_error() {
         client.engine.open(client.now),
         Ok(Opening::Stream(_))
     ));
+}
+
+/// docs/wire Y61, Y65: closing is no success when something had not left, or the peer ended otherwise.
+#[test]
+fn closing_does_not_claim_what_has_not_left() {
+    for how in 0..5 {
+        let mut client = Side::client();
+        let stream = client.open();
+        client.write(stream, &[7; 200_000]).unwrap();
+        client.engine.close(client.now);
+        if how > 0 {
+            // All of it is the transport's, which takes nothing.
+            client.said();
+            client.engine.note_blocked(client.now);
+        }
+        match how {
+            2 => client.hear_hex("000000000000000100000064").unwrap(),
+            3 => client.hear_hex("000300000000000000000002").unwrap(),
+            4 => client
+                .engine
+                .handle_io_error(std::io::ErrorKind::ConnectionReset.into()),
+            _ => {}
+        }
+        client.hear_end();
+        let end = client.engine.close_result().unwrap_err();
+        let expected = match how {
+            0 | 1 => matches!(end, SessionEnd::ClosedByPeer),
+            2 => matches!(end, SessionEnd::Truncated),
+            3 => matches!(end, SessionEnd::GoneAway { code: 2, .. }),
+            _ => matches!(end, SessionEnd::Io(_)),
+        };
+        assert!(expected, "{how}: {end}");
+    }
+    // Both ends close: the peer has left before it saw the ping, and everything had been taken.
+    let mut client = Side::client();
+    client.engine.close(client.now);
+    client.said();
+    client.hear_hex("000300000000000000000000").unwrap();
+    client.hear_end();
+    assert_eq!(client.engine.outcome(), Some(CloseOutcome::PeerEnded));
+    // The failure to write comes to light behind the peer's end.
+    client
+        .engine
+        .handle_io_error(std::io::ErrorKind::BrokenPipe.into());
+    assert!(matches!(
+        client.engine.close_result(),
+        Err(SessionEnd::Io(_))
+    ));
+}
+
+/// docs/wire Y72: a burst from a peer that reads all the time is answered in full.
+#[test]
+fn a_burst_of_refused_streams_is_answered() {
+    let mut server = Side::yamux(Role::Server, quiet().accept_backlog(1));
+    let burst: Vec<u8> = (0..5000_u32)
+        .flat_map(|number| hex(&format!("00010001{:08x}00000000", 2 * number + 1)))
+        .collect();
+    server.hear(&burst).unwrap();
+    let mut resets = 0;
+    let mut rounds = 0;
+    while server.engine.must_transmit() {
+        // Nothing is taken before something has left.
+        server.go_on().unwrap();
+        assert_eq!(server.engine.stats().streams_refused, resets + 1024);
+        let said = server.said_yamux();
+        assert!(said.iter().all(|frame| frame.starts_with("WU[RST]")));
+        resets += said.len() as u64;
+        assert!(server.engine.must_transmit(), "the input still waits");
+        server.go_on().unwrap();
+        rounds += 1;
+    }
+    resets += server.said_yamux().len() as u64;
+    assert_eq!((resets, rounds), (4999, 4));
+    assert!(server.engine.end().is_none());
+    server.hear_hex("000200010000000000000005").unwrap();
+    assert_eq!(server.said_yamux(), ["PING[ACK] sid=0 len=5"]);
+}
+
+/// docs/wire Y72: answers that cannot leave are a flood, found when the input is offered again.
+#[test]
+fn a_burst_that_is_not_taken_is_a_flood() {
+    for blocked in [true, false] {
+        let mut server = Side::yamux(Role::Server, quiet().accept_backlog(1));
+        let burst: Vec<u8> = (0..2000_u32)
+            .flat_map(|number| hex(&format!("00010001{:08x}00000000", 2 * number + 1)))
+            .collect();
+        server.hear(&burst).unwrap();
+        assert!(server.engine.must_transmit());
+        if blocked {
+            server.engine.note_blocked(server.now);
+        } else {
+            // There is no room for them.
+            let mut out = Transmit::new();
+            server.engine.poll_transmit(server.now, &mut out, 0);
+        }
+        assert_eq!(server.go_on(), Err(Violation::Flood(1024)));
+        assert!(!server.engine.must_transmit());
+        assert_eq!(server.said_yamux(), ["GOAWAY[] sid=0 len=1"]);
+    }
+}
+
+/// docs/wire Y31, Y65: a stream that was whole when it was reset is given out.
+#[test]
+fn a_stream_that_is_reset_behind_its_end_is_accepted() {
+    let mut server = Side::server();
+    server.hear_hex("0000000100000001000000026869").unwrap();
+    server
+        .hear_hex("000100040000000100000000000100080000000100000000")
+        .unwrap();
+    // This one was not.
+    server.hear_hex("0000000100000003000000026869").unwrap();
+    server.hear_hex("000100080000000300000000").unwrap();
+    let streams = server.accept_all();
+    assert_eq!(streams.len(), 1);
+    assert_eq!(server.engine.stream_id(streams[0]), 1);
+    let (data, end) = server.read_all(streams[0]);
+    assert_eq!((&data[..], end.unwrap()), (&b"hi"[..], Reading::End));
+    server.engine.release(server.now, streams[0]);
+    assert_eq!(server.engine.inbound_count(), 0);
+    assert!(server.said().is_empty());
 }

@@ -152,6 +152,7 @@ impl From<&OpenError> for ErrorCode {
             OpenError::StreamsExhausted => Self::STREAMS_EXHAUSTED,
             OpenError::TooManyStreams(_) | OpenError::Memory(_) => Self::UNKNOWN,
             OpenError::Session(end) => end.into(),
+            OpenError::Ended(end) => (*end).into(),
         }
     }
 }
