@@ -118,7 +118,7 @@ pub enum StreamEnd {
 
 impl StreamEnd {
     /// True for a stream that was not acknowledged in time.
-    pub const fn is_timeout(&self) -> bool {
+    pub const fn is_timeout(self) -> bool {
         matches!(self, Self::OpenTimeout)
     }
 
