@@ -194,8 +194,28 @@ impl Driver {
                 }
             };
             gather |= state.drain_events(&mut self.woken);
+            let waits = state.engine.must_transmit();
+            drop(state);
+            if waits {
+                self.let_go_of_resets();
+            }
         }
         (false, gather)
+    }
+
+    /// The engine takes no more input before resets have left that the peer has made it owe: they are
+    /// written, and what was read before is taken. If the peer does not read them, that is a flood.
+    fn let_go_of_resets(&mut self) {
+        while self.shared.lock().engine.must_transmit() {
+            self.shared.flush();
+            let mut state = self.shared.lock();
+            let now = state.heard;
+            if let Err(violation) = state.engine.handle_input(now, &mut self.input) {
+                tracing::warn!(%violation, "session ended by this side");
+            }
+            self.hint = state.engine.read_hint();
+            state.drain_events(&mut self.woken);
+        }
     }
 
     /// Makes room for the next read: for the rest of a long payload in memory of its own, else for what

@@ -263,7 +263,7 @@ async fn beats(
     let mut skip_pause = config.borrow().at_once;
     loop {
         while !std::mem::take(&mut skip_pause) {
-            let due = last + config.borrow_and_update().interval;
+            let due = last + config.borrow_and_update().interval.min(crate::proto::NEVER);
             tokio::select! {
                 biased;
                 changed = config.changed() => {
@@ -280,7 +280,7 @@ async fn beats(
         }
         let limit = {
             let config = config.borrow();
-            config.interval + config.tolerance
+            config.interval.min(crate::proto::NEVER) + config.tolerance.min(crate::proto::NEVER)
         };
         let beat = random.next();
         let sent = now();

@@ -68,6 +68,8 @@ mod turns;
 mod violation;
 pub mod yamux;
 
+#[cfg(feature = "tokio")]
+pub(crate) use self::settings::NEVER;
 pub use self::{
     app::{Accepting, Opening, Reading},
     close::CloseOutcome,

@@ -147,7 +147,7 @@ impl Engine {
         if matches!(self.phase, Phase::Shut { .. }) && matches!(end, SessionEnd::ClosedByPeer) {
             self.note_outcome(CloseOutcome::PeerEnded);
         } else if self.closing && matches!(self.end, Some(SessionEnd::ClosedHere)) {
-            self.close_error.get_or_insert(end.clone());
+            self.close_error.get_or_insert_with(|| end.clone());
         }
         self.set_end(end);
         self.phase = Phase::Over;
