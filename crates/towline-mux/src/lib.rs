@@ -40,7 +40,7 @@
 //!
 //! * **Bounds.** A session holds at most `receive_budget` bytes that were not read, 564 MiB unless
 //!   configured, of which each stream may have 256 KiB, and in yamux up to 16 MiB once it is seen to need
-//!   them; at most `send_budget` bytes, 1 MiB, wait to be written, shared among all streams; 1,000 streams of
+//!   them; `send_budget` bytes, 1 MiB, and a quarter more wait to be written, shared among all streams; 1,000 streams of
 //!   either side may be open, and 256 (muxado: 128) wait to be accepted. Everything else that a peer can
 //!   make grow has a bound as well, and a peer that goes beyond ends its session and nothing more.
 //! * **No stream waits for another.** A reader that is slow fills its own window. Short messages overtake

@@ -96,7 +96,8 @@ macro_rules! shared_setters {
         }
 
         /// Bytes written by the application that may wait for the transport, over all streams; above that
-        /// writers wait their turn. Default: 1 MiB. More costs memory on every connection whose peer reads
+        /// writers wait their turn. A stream that has nothing waiting may use up to a quarter more, and up
+        /// to 128 KiB and a direct write are on their way to the transport besides. Default: 1 MiB. More costs memory on every connection whose peer reads
         /// slowly, and gains nothing that the transport's own buffer does not give.
         #[must_use]
         pub const fn send_budget(mut self, bytes: usize) -> Self {
