@@ -6,7 +6,7 @@ use clap::Args;
 use crate::{process, tools};
 
 /// Every target in `fuzz/`.
-pub(crate) const TARGETS: [&str; 12] = [
+pub(crate) const TARGETS: [&str; 15] = [
     "frame",
     "framing",
     "greenpack",
@@ -19,6 +19,9 @@ pub(crate) const TARGETS: [&str; 12] = [
     "rpc_pair",
     "swp_engine",
     "swp_packet",
+    "sync_journal",
+    "sync_messages",
+    "sync_receiver",
 ];
 
 #[derive(Args)]

@@ -6,6 +6,8 @@
 //! the middle of anything, and [`Disk`](crate::fs::Disk) is the real one.
 
 #[cfg(feature = "tokio")]
+mod cache;
+#[cfg(feature = "tokio")]
 mod disk;
 mod journal;
 mod manifest;
@@ -19,6 +21,8 @@ use bytes::Bytes;
 
 use crate::wire::{FileTime, Kind, Meta, RelPath};
 
+#[cfg(feature = "tokio")]
+pub use cache::DiskCache;
 #[cfg(feature = "tokio")]
 pub use disk::Disk;
 pub use journal::{Claim, JournalReader};

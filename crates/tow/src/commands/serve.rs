@@ -224,7 +224,8 @@ fn options(args: &Serve) -> Result<ServeOptions, Failure> {
     let mut options = ServeOptions::default()
         .allow_write(args.allow_write)
         .suffix(args.suffix.clone())
-        .durability(durability);
+        .durability(durability)
+        .cache_dir(super::sync::cache_dir());
     if let Some(most) = args.max_file {
         options = options.max_bytes(most);
     }

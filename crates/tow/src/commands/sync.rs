@@ -159,7 +159,18 @@ fn exclude(mut options: SyncOptions, ends: &Ends) -> Result<SyncOptions, Failure
     for pattern in &ends.exclude {
         options = options.exclude(pattern);
     }
-    Ok(options.ignore_file(ends.ignore_file.clone()))
+    Ok(options
+        .ignore_file(ends.ignore_file.clone())
+        .cache_dir(cache_dir()))
+}
+
+/// Where manifests are kept.
+pub(super) fn cache_dir() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(base.join("towline/manifests"))
 }
 
 /// Files that failed make the whole fail.

@@ -58,6 +58,7 @@ impl Place {
             "TOW_NEW_PASSPHRASE",
             "TOW_NEW_PASSPHRASE_FILE",
             "HOME",
+            "XDG_CACHE_HOME",
             "XDG_CONFIG_HOME",
         ] {
             command.env_remove(name);

@@ -10,6 +10,7 @@ use super::drive::{Rx, Tx, drive};
 use super::place::{self, Place};
 use super::{SYNC_SERVICE, SyncError, SyncEvent, SyncOptions};
 use crate::engine::{Engine, Filter, Receiver, Sender};
+use crate::fs::{Disk, DiskCache};
 use crate::transfer::{blocking, part};
 use crate::wire::{Hello, Message, Role, Totals};
 
@@ -46,7 +47,9 @@ pub async fn push_tree(
         filter,
         options.ignore_name(),
     )));
-    opened.run(sender, disk, &mut on_event).await
+    opened
+        .run(sender, (disk, options.cache()), &mut on_event)
+        .await
 }
 
 /// Makes the tree or file `local` like `remote`, a path beneath the server's root.
@@ -76,7 +79,9 @@ pub async fn pull_tree(
     let Place { disk, name } = on_disk(local, move || place::target(&path, single, make)).await?;
     engine.rename = name;
     let receiver = Engine::Receiver(Box::new(Receiver::new(engine, filter)));
-    opened.run(receiver, disk, &mut on_event).await
+    opened
+        .run(receiver, (disk, options.cache()), &mut on_event)
+        .await
 }
 
 async fn on_disk(
@@ -141,10 +146,10 @@ impl Opened {
     async fn run(
         &mut self,
         engine: Engine,
-        disk: crate::fs::Disk,
+        store: (Disk, Option<DiskCache>),
         on_event: &mut (dyn FnMut(SyncEvent) + Send),
     ) -> Result<Totals, SyncError> {
         let input = std::mem::take(&mut self.input);
-        drive(engine, disk, input, (&mut self.tx, &mut self.rx), on_event).await
+        drive(engine, store, input, (&mut self.tx, &mut self.rx), on_event).await
     }
 }

@@ -13,7 +13,7 @@ use towline_rpc::server::{DownloadSink, UploadParts};
 
 use super::{SyncError, SyncEvent};
 use crate::engine::{Done, Engine, Event, Output};
-use crate::fs::{Disk, Worker};
+use crate::fs::{Disk, DiskCache, Worker};
 use crate::wire::{Message, Totals};
 
 /// Messages are gathered into parts of at least so many bytes, if there are as many.
@@ -62,7 +62,7 @@ impl Rx {
 /// Runs a sync to its end. `input` is what came before.
 pub(super) async fn drive(
     engine: Engine,
-    disk: Disk,
+    (disk, cache): (Disk, Option<DiskCache>),
     input: Bytes,
     (tx, rx): (&mut Tx, &mut Rx),
     on_event: &mut (dyn FnMut(SyncEvent) + Send),
@@ -84,9 +84,13 @@ pub(super) async fn drive(
         drop(came);
         Ok::<_, SyncError>(())
     };
+    let mut worker = Worker::new(disk, seed());
+    if let Some(cache) = cache {
+        worker = worker.cache(Box::new(cache));
+    }
     let mut running = Running {
         engine,
-        worker: Arc::new(Worker::new(disk, seed())),
+        worker: Arc::new(worker),
         input: VecDeque::from([input]),
         jobs: JoinSet::new(),
         told: Totals::default(),

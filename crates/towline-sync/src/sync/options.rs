@@ -1,8 +1,11 @@
 //! How a sync is done, as its caller says it.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 
 use crate::engine::Options;
+use crate::fs::DiskCache;
 use crate::wire::{Hello, Item, Role, Totals};
 
 /// How a tree is synced. By default what the other end has is brought over or replaced, nothing is
@@ -17,9 +20,22 @@ pub struct SyncOptions {
     limit: Option<u64>,
     exclude: Vec<u8>,
     ignore_file: Option<String>,
+    cache: Option<PathBuf>,
 }
 
 impl SyncOptions {
+    /// Keeps manifests of the files here in this directory, so that files of 1 MiB and more that
+    /// have not changed are not read again only to be compared. By default none are kept.
+    #[must_use]
+    pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
+        self.cache = dir;
+        self
+    }
+
+    pub(super) fn cache(&self) -> Option<DiskCache> {
+        self.cache.clone().map(DiskCache::new)
+    }
+
     /// Deletes what the source does not have, after everything else (docs/wire D21).
     #[must_use]
     pub fn delete(mut self, delete: bool) -> Self {

@@ -120,7 +120,14 @@ async fn run(
             tracing::debug!(?item, "synced");
         }
     };
-    let totals = drive(engine, disk, input, (&mut tx, &mut rx), &mut log).await?;
+    let totals = drive(
+        engine,
+        (disk, options.cache()),
+        input,
+        (&mut tx, &mut rx),
+        &mut log,
+    )
+    .await?;
     tracing::info!(
         peer = %context.peer(),
         role = ?hello.role,

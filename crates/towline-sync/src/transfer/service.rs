@@ -1,5 +1,6 @@
 //! The services of a server that gives and takes files.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,6 +9,7 @@ use towline_rpc::proto::CallType;
 use towline_rpc::server::{DownloadSink, ServerBuilder, UploadParts};
 use towline_rpc::{Context, Message, SendError as RpcSendError, StreamError};
 
+use crate::fs::DiskCache;
 use crate::transfer::blocking;
 use crate::transfer::incoming::{Durability, IncomingOptions, StoreError};
 use crate::transfer::outgoing::{OutgoingFile, SendError};
@@ -27,6 +29,7 @@ pub struct ServeOptions {
     max_bytes: u64,
     readers: Authorisation,
     writers: Authorisation,
+    cache: Option<PathBuf>,
 }
 
 impl Default for ServeOptions {
@@ -38,6 +41,7 @@ impl Default for ServeOptions {
             max_bytes: u64::MAX,
             readers: Authorisation::default(),
             writers: Authorisation::default(),
+            cache: None,
         }
     }
 }
@@ -86,6 +90,18 @@ impl ServeOptions {
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
+    }
+
+    /// Keeps manifests of synced files of 1 MiB and more in this directory, so that those that have
+    /// not changed are not read again only to be compared. By default none are kept.
+    #[must_use]
+    pub fn cache_dir(mut self, dir: Option<PathBuf>) -> Self {
+        self.cache = dir;
+        self
+    }
+
+    pub(crate) fn cache(&self) -> Option<DiskCache> {
+        self.cache.clone().map(DiskCache::new)
     }
 
     pub(crate) fn may_write(&self) -> bool {
