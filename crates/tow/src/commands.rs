@@ -108,10 +108,7 @@ where
 
 /// How a command ends that was told to stop.
 fn interrupted() -> Failure {
-    Failure::new(
-        Exit::Failed,
-        "interrupted; nothing half-done is left behind",
-    )
+    Failure::new(Exit::Failed, "interrupted; the same command does the rest")
 }
 
 /// Runs a command that handles interrupts itself.
