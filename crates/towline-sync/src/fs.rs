@@ -3,7 +3,7 @@
 //!
 //! [`Store`] is what a file system must offer, beneath one root that no path leaves. [`Worker`] does
 //! the engine's jobs on it, from any number of threads; [`Memory`] is a store that can be stopped in
-//! the middle of anything, and [`Disk`](crate::fs::Disk) is the real one.
+//! the middle of anything, and `Disk`, with the feature `tokio`, is the real one.
 
 #[cfg(feature = "tokio")]
 mod cache;
