@@ -211,7 +211,7 @@ impl From<PushError> for Failure {
             error.to_string(),
         );
         match error {
-            PushError::NoReply { .. } => {
+            PushError::NoReply { .. } | PushError::TookNothing { .. } => {
                 failure.hint("see at the server whether it is there; else push it again, or give it more time with --timeout")
             }
             _ => failure,

@@ -69,8 +69,8 @@ impl PushOptions {
     }
 
     /// How long the server may be silent when all of the file is on its way: this long, and a second
-    /// more for each MiB, because it may have to write all of it to a slow disk first. 60 seconds by
-    /// default; `None` waits for ever. The time runs while nothing waits to be written on the
+    /// more for each MiB, because it may have to write all of it to a slow disk first; and how long it may
+    /// take nothing before. 60 seconds by default; `None` waits for ever. The time runs while nothing waits to be written on the
     /// connection; for what waits there is [`Limits::write_timeout`](towline_rpc::proto::Limits).
     #[must_use]
     pub fn reply_timeout(mut self, limit: Option<Duration>) -> Self {
@@ -148,7 +148,7 @@ pub async fn push(
                     .map(|limit| limit.saturating_add(time_to_store(sent.bytes)));
                 break await_reply(client, upload, message, sent, limit).await?;
             }
-            Some(mut running) => match running.send(message).await {
+            Some(mut running) => match took(client, running.send(message), sent, options).await? {
                 Ok(()) => upload = Some(running),
                 // The server has made up its mind; its reply says why.
                 Err(RpcSendError::Ended) => {
@@ -193,8 +193,24 @@ const fn time_to_store(bytes: u64) -> Duration {
     Duration::from_secs(bytes >> 20)
 }
 
-/// Sends the last part and waits for the reply. After `limit` of silence, counted while nothing waits
-/// to be written, gives up and cancels.
+/// Waits until a part was taken. A server that gives no credit for it leaves nothing to be written, so
+/// that the connection's own time limit does not run.
+async fn took<T>(
+    client: &Client,
+    sending: impl Future<Output = T>,
+    sent: Transferred,
+    options: &PushOptions,
+) -> Result<T, PushError> {
+    unless_silent(client, sending, options.reply_timeout)
+        .await
+        .map_err(|limit| PushError::TookNothing {
+            limit,
+            sent: sent.bytes,
+            size: sent.total,
+        })
+}
+
+/// Sends the last part and waits for the reply, or gives up and cancels.
 async fn await_reply(
     client: &Client,
     upload: Upload,
@@ -202,18 +218,32 @@ async fn await_reply(
     sent: Transferred,
     limit: Option<Duration>,
 ) -> Result<Message, PushError> {
-    let mut finishing = pin!(upload.finish(last));
-    let ended = |source| PushError::stream(source, sent, true);
+    let reply = unless_silent(client, upload.finish(last), limit)
+        .await
+        .map_err(|limit| PushError::NoReply {
+            bytes: sent.bytes,
+            limit,
+        })?;
+    reply.map_err(|source| PushError::stream(source, sent, true))
+}
+
+/// Waits for the server, at most `limit` of silence, which is counted while nothing waits to be
+/// written: a slow link still carries what was handed over long ago. The error is the limit.
+async fn unless_silent<T>(
+    client: &Client,
+    waiting: impl Future<Output = T>,
+    limit: Option<Duration>,
+) -> Result<T, Duration> {
+    let mut waiting = pin!(waiting);
     let Some(limit) = limit else {
-        return finishing.await.map_err(ended);
+        return Ok(waiting.await);
     };
-    // A slow link still carries the file when its last part has been handed over. How much of it
-    // waits is looked at from time to time.
+    // How much waits is looked at from time to time.
     let step = (limit / 8).max(Duration::from_millis(1));
     let mut silent = Duration::ZERO;
     loop {
-        if let Ok(reply) = timeout(step, &mut finishing).await {
-            return reply.map_err(ended);
+        if let Ok(done) = timeout(step, &mut waiting).await {
+            return Ok(done);
         }
         silent = if client.unsent() > 0 {
             Duration::ZERO
@@ -221,10 +251,7 @@ async fn await_reply(
             silent + step
         };
         if silent >= limit {
-            return Err(PushError::NoReply {
-                bytes: sent.bytes,
-                limit,
-            });
+            return Err(limit);
         }
     }
 }
@@ -271,6 +298,16 @@ pub enum PushError {
         size: Option<u64>,
         /// Whether the last part was among them: then the server may have stored the file.
         whole: bool,
+    },
+    /// The server lives and takes no more of the file.
+    #[error("the peer took nothing for {limit:?}; {}", told_so_far(.sent, .size, &false))]
+    TookNothing {
+        /// How long it was waited for.
+        limit: Duration,
+        /// Bytes that had been sent.
+        sent: u64,
+        /// Size of the file.
+        size: Option<u64>,
     },
     /// The server has the whole file and does not say what became of it.
     #[error(
