@@ -254,7 +254,9 @@ impl Future for Driver {
             state.awake = true;
             state.passed = 0;
             state.gathering = false;
-            this.writes = state.has_work();
+            // Whatever woke us: the transport may take more by now, of one who is about to note that it
+            // is blocked. That one has the writer, and finds our note.
+            this.writes = true;
             let moved = !state.driver.will_wake(cx.waker());
             if moved {
                 state.driver = cx.waker().clone();
@@ -265,7 +267,6 @@ impl Future for Driver {
             this.shared.writer().waker = cx.waker().clone();
             // The timer knows the old waker.
             this.timer.forget();
-            this.writes = true;
         }
         for _ in 0..TURNS {
             let next = this.turn(cx);
