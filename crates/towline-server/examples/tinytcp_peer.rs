@@ -23,8 +23,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// The longest byte array, and the largest packet.
 const MAX: usize = 1 << 20;
-/// Every framing, by the byte that a connection begins with.
-const KINDS: &[u8] = b"SVWbBlLqQ";
+/// The values and every framing, by the byte that a connection begins with.
+const KINDS: &[u8] = b"PSVWbBlLqQ";
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -32,13 +32,8 @@ async fn main() -> Result<(), Failure> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["serve", mode, dir] => serve(mode, Path::new(dir)).await,
-        ["client", mode, dir, address, ref kinds @ ..] => {
-            let kinds = kinds
-                .first()
-                .map_or_else(|| [b"P", KINDS].concat(), |kinds| kinds.as_bytes().to_vec());
-            client(mode, Path::new(dir), address, &kinds).await
-        }
-        _ => Err("tinytcp_peer serve|client plain|tls DIR [ADDR [KINDS]]".into()),
+        ["client", mode, dir, address] => client(mode, Path::new(dir), address).await,
+        _ => Err("tinytcp_peer serve|client plain|tls DIR [ADDR]".into()),
     }
 }
 
@@ -184,7 +179,7 @@ async fn answer(mut stream: SocketStream) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn client(mode: &str, dir: &Path, address: &str, kinds: &[u8]) -> Result<(), Failure> {
+async fn client(mode: &str, dir: &Path, address: &str) -> Result<(), Failure> {
     let scheme = if mode == "tls" { "tls" } else { "tcp" };
     let endpoint: Endpoint = format!("{scheme}://{address}").parse()?;
     let mut options = ConnectOptions::new();
@@ -192,7 +187,7 @@ async fn client(mode: &str, dir: &Path, address: &str, kinds: &[u8]) -> Result<(
         options = options.identity(Arc::new(Identity::load(dir, "client")?));
     }
     let client = Client::new(endpoint).transport(options);
-    for &kind in kinds {
+    for &kind in KINDS {
         let mut stream = client.connect().await?;
         stream.write_all(&[kind]).await?;
         if kind == b'P' {

@@ -1,70 +1,72 @@
 //! tinytcp's values and framings, towline against Go programs in both roles, plain and over TLS.
 //!
-//! The original is played where its program can be had; our own Go peer, written from the description of the
-//! wire, is played in any case.
+//! The original, in a program around it, is played where its module can be had; our own Go peer, written from the
+//! description of the wire, is played in any case.
 
 use std::env;
 use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::case::{Case, Outcome};
 use super::child::{Deadline, Program};
 use super::lab::Lab;
+use super::originals::first_error;
 use crate::{process, tools};
 
-/// Names a folder with a program `tinytcp` around the original, v1.0.0, that takes the same commands as ours.
+/// Names a folder with the program `tinytcp` of `interop/tinytcp/original`, for where its module cannot be had from
+/// the proxy.
 pub(super) const FOLDER: &str = "TOWLINE_TINYTCP_PROGRAMS";
-
-/// What a server of v1.0.0 can be asked for: its framing by a length ends the connection after one packet.
-const OF_ORIGINAL: &str = "PS";
 
 /// The programs; one that cannot be had is told.
 pub(super) fn cases(require_go: bool, require_original: bool) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     if tools::go_is_here() || require_go {
-        let ours = build()?;
+        let ours = build("interop/tinytcp", "tinytcp")?;
         println!("playing our own Go peer of tinytcp: it is no part of the original");
-        cases.extend(of("gopeer", &ours, &["plain", "tls12", "tls13"], false));
+        cases.extend(of("gopeer", &ours));
     } else {
         println!("NOT RUN: our own Go peer of tinytcp: Go is missing");
     }
-    match env::var_os(FOLDER) {
-        Some(folder) => {
-            let original = Path::new(&folder).join("tinytcp");
-            ensure!(original.is_file(), "{} is no program", original.display());
-            cases.extend(of(
-                "tinytcp v1.0.0",
-                &original,
-                &["plain", "tls12", "tls13"],
-                true,
-            ));
+    let named = env::var_os(FOLDER).map(|folder| Path::new(&folder).join("tinytcp"));
+    let original = match named {
+        Some(program) => {
+            ensure!(program.is_file(), "{} is no program", program.display());
+            Ok(program.canonicalize()?)
         }
-        None if require_original => bail!("{FOLDER} names no folder with tinytcp v1.0.0's program"),
-        None => println!(
-            "NOT RUN: tinytcp v1.0.0 itself: the Go module proxy has not got it; set {FOLDER} to a folder with a \
-             program around it, or pass --require-original to make this an error"
+        None => build("interop/tinytcp/original", "tinytcp-original"),
+    };
+    match original {
+        Ok(original) => cases.extend(of("tinytcp v1.0.0", &original)),
+        Err(why) if require_original => return Err(why.context("tinytcp v1.0.0")),
+        Err(why) => println!(
+            "NOT RUN: tinytcp v1.0.0 itself: {why:#}; set {FOLDER} to a folder with its program, or pass \
+             --require-original to make this an error"
         ),
     }
     Ok(cases)
 }
 
-fn build() -> Result<PathBuf> {
+/// Builds a Go program in a folder of ours.
+fn build(folder: &str, name: &str) -> Result<PathBuf> {
     ensure!(
         tools::go_is_here(),
         "Go is missing; install it: apt-get install golang"
     );
-    let program = process::target_dir().join("interop").join("tinytcp");
-    println!("building our own Go peer of tinytcp");
+    let program = process::target_dir().join("interop").join(name);
+    println!("building {folder}");
     let mut command = Command::new("go");
-    command
+    let output = command
         .args(["build", "-buildvcs=false", "-o"])
         .arg(&program)
         .arg(".")
-        .current_dir(process::root().join("interop/tinytcp"));
-    process::run(&mut command)?;
+        .current_dir(process::root().join(folder))
+        .output()
+        .context("cannot start go")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}", first_error(&text).trim());
     Ok(program)
 }
 
@@ -82,15 +84,15 @@ pub(super) fn build_ours() -> Result<()> {
     process::run(&mut process::cargo(example))
 }
 
-fn of(name: &'static str, program: &Path, modes: &[&'static str], original: bool) -> Vec<Case> {
+fn of(name: &'static str, program: &Path) -> Vec<Case> {
     let mut cases = Vec::new();
-    for &mode in modes {
+    for mode in ["plain", "tls12", "tls13"] {
         let peer = program.to_owned();
         cases.push(Case::new(
             format!("tinytcp: {name} to towline, {mode}"),
             move |lab| {
                 let (served, address) = serve(&ours(), ours_mode(mode), lab)?;
-                dial(&peer, mode, lab, &address, None)?;
+                dial(&peer, mode, lab, &address)?;
                 drop(served);
                 Ok(Outcome::Pass)
             },
@@ -104,10 +106,7 @@ fn of(name: &'static str, program: &Path, modes: &[&'static str], original: bool
             format!("tinytcp: towline to {name}, {mode}"),
             move |lab| {
                 let (served, address) = serve(&peer, mode, lab)?;
-                for kind in if original { OF_ORIGINAL } else { "PSVWbBlLqQ" }.chars() {
-                    dial(&ours(), ours_mode(mode), lab, &address, Some(kind))
-                        .with_context(|| format!("kind {kind}"))?;
-                }
+                dial(&ours(), ours_mode(mode), lab, &address)?;
                 drop(served);
                 Ok(Outcome::Pass)
             },
@@ -137,15 +136,13 @@ fn serve(program: &Path, mode: &str, lab: &Lab) -> Result<((Program, PipeWriter)
     Ok(((served, kept), line))
 }
 
-fn dial(program: &Path, mode: &str, lab: &Lab, address: &str, kind: Option<char>) -> Result<()> {
+/// Every value and every framing.
+fn dial(program: &Path, mode: &str, lab: &Lab, address: &str) -> Result<()> {
     let mut command = Command::new(program);
     command
         .args(["client", mode])
         .arg(lab.tow_certs())
         .arg(address);
-    if let Some(kind) = kind {
-        command.arg(kind.to_string());
-    }
     let deadline: Deadline = lab.deadline();
     let ended = Program::start(&mut command)?.end(deadline)?;
     ended.expect_code(0)?.expect_text("ok")?;
