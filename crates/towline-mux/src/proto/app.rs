@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     AckPolicy, Dialect, Engine, OpenError, ReadError, Role, SessionEnd, StreamEnd, StreamKey,
-    WriteError, close::Phase, flow::Window, memory::Reservation, muxado, stream::Bits,
+    WriteError, close::Phase, flow::Window, memory::Reservation, muxado, stream::Bits, yamux,
 };
 
 /// The last id that a yamux client gives; a server's is one less (docs/wire Y14).
@@ -258,15 +258,18 @@ impl Engine {
         }
         // docs/wire Y47, U32.
         let gives = stream.is_receiving() || dialect == Dialect::Muxado;
+        // What the acknowledgement will give is not missing.
+        let promised = if stream.bits.has(Bits::ACK_DUE) {
+            initial.saturating_sub(yamux::FIRST_WINDOW)
+        } else {
+            0
+        };
         let window = Window {
             size: stream.window,
-            credit: stream.recv_credit,
+            credit: stream.recv_credit.saturating_add(promised),
             unread: stream.unread,
         };
-        if gives
-            && window.is_due(dialect, initial)
-            && !stream.bits.has(Bits::ACK_DUE | Bits::CREDIT_DUE)
-        {
+        if gives && window.is_due(dialect, initial) && !stream.bits.has(Bits::CREDIT_DUE) {
             stream.bits.set(Bits::CREDIT_DUE);
             self.queue_control(slot);
         }

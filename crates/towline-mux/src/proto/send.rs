@@ -9,8 +9,14 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    Dialect, Engine, StreamKey, Transmit, close::Phase, flow::Window, frame::Outbound,
-    inbound::Stalled, muxado, stream::Bits, yamux,
+    Dialect, Engine, StreamKey, Transmit,
+    close::Phase,
+    flow::Window,
+    frame::Outbound,
+    inbound::Stalled,
+    muxado,
+    stream::{Bits, Stream},
+    yamux,
 };
 
 /// Bytes that one stream may have waiting to be written: enough for a few frames ahead.
@@ -279,7 +285,11 @@ impl Engine {
                     len: 0,
                 }
             };
+            let flushed = stream.queued == 0;
             self.emit(out, frame);
+            if flushed {
+                self.wake_writer(slot);
+            }
         } else if stream.bits.take(Bits::ACK_DUE) {
             // docs/wire Y11: a peer that has ended its data needs no credit.
             let credit = if stream.is_receiving() { credit } else { 0 };
@@ -292,11 +302,21 @@ impl Engine {
     fn emit_credit(&mut self, now: Instant, slot: u32, out: &mut Transmit) {
         let micros = self.micros(now);
         let (dialect, initial) = (self.settings.dialect, self.settings.initial_window);
+        let after_fin = dialect == Dialect::Muxado;
+        let gives = |stream: &Stream| {
+            stream.end.is_none() && (after_fin || !stream.bits.has(Bits::FIN_RECEIVED))
+        };
+        // The acknowledgement goes first, and gives credit of its own.
+        if self
+            .stream(slot)
+            .is_some_and(|stream| gives(stream) && stream.bits.has(Bits::ACK_DUE))
+        {
+            self.emit_greeting(slot, out);
+        }
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
-        let after_fin = dialect == Dialect::Muxado;
-        if stream.end.is_some() || (!after_fin && stream.bits.has(Bits::FIN_RECEIVED)) {
+        if !gives(stream) {
             return;
         }
         let window = Window {
@@ -336,9 +356,6 @@ impl Engine {
         stream.recv_credit += credit;
         stream.credited = micros;
         let id = stream.id;
-        if stream.bits.has(Bits::ACK_DUE) {
-            self.emit_greeting(slot, out);
-        }
         self.emit(out, Outbound::Credit { id, credit });
     }
 

@@ -7,6 +7,7 @@
 )]
 
 mod any_input;
+mod any_order;
 mod muxado_flow;
 mod muxado_frames;
 mod muxado_sessions;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use towline_mux::proto::{
-    Event, ReadError, Reading, Role, StreamEnd, StreamKey, Transmit, WriteError, yamux,
+    AckPolicy, Event, ReadError, Reading, Role, StreamEnd, StreamKey, Transmit, WriteError, yamux,
 };
 
 use crate::support::{Side, describe, hex, quiet, talk};
@@ -202,6 +202,34 @@ fn no_credit_is_given_to_who_sends_no_more() {
     let (data, end) = server.read_all(stream);
     assert_eq!((data.len(), end.unwrap()), (262_144, Reading::End));
     assert_eq!(server.said_yamux(), ["WU[ACK] sid=1 len=0"]);
+}
+
+/// docs/wire Y38: credit is given for what was read before the acknowledgement has left, and with it.
+#[test]
+fn what_is_read_before_the_acknowledgement_is_given_back() {
+    for policy in [AckPolicy::OnAccept, AckPolicy::OnArrival, AckPolicy::Lazy] {
+        for initial in [256 << 10, 300 << 10] {
+            let config = quiet()
+                .ack_policy(policy)
+                .initial_stream_window(initial)
+                .receive_budget(1 << 30);
+            let mut server = Side::yamux(Role::Server, config);
+            let mut frame = hex("000000010000000100040000");
+            frame.resize(12 + 262_144, 0);
+            server.hear(&frame).unwrap();
+            let stream = server.accept();
+            assert_eq!(server.read_all(stream).0.len(), 262_144);
+            // Together the whole window, and no more.
+            assert_eq!(
+                server.said_yamux(),
+                [
+                    format!("WU[ACK] sid=1 len={}", initial - 262_144),
+                    "WU[] sid=1 len=262144".to_owned()
+                ],
+                "{policy:?} {initial}"
+            );
+        }
+    }
 }
 
 /// docs/wire Y49: a full window and its end outlive the transport.
