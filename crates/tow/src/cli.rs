@@ -172,6 +172,11 @@ pub(crate) struct Serve {
     #[arg(long, short, default_value = "tls://0.0.0.0:8443", value_name = "URL")]
     pub(crate) listen: String,
 
+    /// Serve on the sockets this process was started with, as by systemd's socket activation; --listen says
+    /// what is spoken on them, tls, tcp or unix
+    #[arg(long)]
+    pub(crate) inherited: bool,
+
     /// Let clients store files, also over existing ones
     #[arg(long)]
     pub(crate) allow_write: bool,

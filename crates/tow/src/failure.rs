@@ -133,6 +133,7 @@ impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
         let exit = match error {
             ListenError::Endpoint(_)
+            | ListenError::NothingInherited(_)
             | ListenError::Transport(transport::ListenError::Multiplexed { .. }) => Exit::Usage,
             ListenError::Transport(transport::ListenError::Identity { .. }) => Exit::Refused,
             _ => Exit::Failed,

@@ -35,6 +35,11 @@ pub(crate) struct Listen {
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
 
+    /// Listen on the sockets this process was started with, as by systemd's socket activation; the URL says
+    /// what is spoken on them
+    #[arg(long)]
+    pub(crate) inherited: bool,
+
     #[command(flatten)]
     pub(crate) behind: Behind,
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use towline::{
     identity::{Authorisation, KnownKeys, LiveIdentity},
     mux::{Role, Session},
-    rpc,
+    rpc::server::ListenError,
     server::{Outcome, Server, SocketStream, TaskPerConnection},
     transport::{Connection, Endpoint, ListenOptions, Listener, Multiplexer},
 };
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cli::Listen,
     connection::{endpoint_without_path, identity, trust},
-    failure::{Failure, failed},
+    failure::{Exit, Failure, failed},
     output::Output,
     reload::{Reloading, keep_current},
 };
@@ -53,21 +53,36 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
         options = options.authorise(Authorisation::keys(args.allow.iter().copied()));
     }
     let multiplexer = endpoint.multiplexer();
-    let listener = bind(&endpoint.with_multiplexer(None), &options).await?;
-    let local = listener.local_endpoint().clone();
-    let url = local.with_multiplexer(multiplexer).to_string();
-    let fields = json!({ "url": url });
-    let line = format!("listening on {url}");
+    let listeners = bind(&endpoint.with_multiplexer(None), &options, args.inherited).await?;
+    let urls: Vec<String> = listeners
+        .iter()
+        .map(|listener| listener.local_endpoint().clone())
+        .map(|local| local.with_multiplexer(multiplexer).to_string())
+        .collect();
     let tally = Tally::start();
     let listening = async {
         match service {
             Some(service) => {
-                output.result("listening", fields, &line);
-                serve(listener, multiplexer, service, &args, &tally, output).await
+                for url in &urls {
+                    let line = format!("listening on {url}");
+                    output.result("listening", json!({ "url": url }), &line);
+                }
+                serve(listeners, multiplexer, service, &args, &tally, output).await
             }
             None => {
-                // Standard output belongs to the other end's bytes.
-                output.aside("listening", fields, &line);
+                let [listener] = <[Listener; 1]>::try_from(listeners).map_err(|several| {
+                    let what = format!(
+                        "standard input and output serve one socket, and {} were inherited",
+                        several.len()
+                    );
+                    Failure::new(Exit::Usage, what)
+                        .hint("serve all of them with --echo or --forward")
+                })?;
+                for url in &urls {
+                    let line = format!("listening on {url}");
+                    // Standard output belongs to the other end's bytes.
+                    output.aside("listening", json!({ "url": url }), &line);
+                }
                 let stop = stop_signal(false).map_err(failed)?;
                 tokio::select! {
                     biased;
@@ -88,14 +103,27 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
     result
 }
 
-async fn bind(endpoint: &Endpoint, options: &ListenOptions) -> Result<Listener, Failure> {
-    let bound = Listener::bind(endpoint, options).await;
-    Ok(bound.map_err(rpc::server::ListenError::from)?)
+async fn bind(
+    endpoint: &Endpoint,
+    options: &ListenOptions,
+    inherited: bool,
+) -> Result<Vec<Listener>, Failure> {
+    if !inherited {
+        let bound = Listener::bind(endpoint, options).await;
+        return Ok(vec![bound.map_err(ListenError::from)?]);
+    }
+    let listeners = Listener::inherited(endpoint, options).await;
+    let listeners = listeners.map_err(ListenError::from)?;
+    if listeners.is_empty() {
+        let endpoint = Box::new(endpoint.clone());
+        return Err(ListenError::NothingInherited(endpoint).into());
+    }
+    Ok(listeners)
 }
 
 /// Serves everybody until an interrupt.
 async fn serve(
-    listener: Listener,
+    listeners: Vec<Listener>,
     multiplexer: Option<Multiplexer>,
     service: Service,
     args: &Listen,
@@ -124,7 +152,7 @@ async fn serve(
     });
     let server = Server::builder()
         .max_connections(args.max_connections as usize)
-        .start([listener], strategy)
+        .start(listeners, strategy)
         .map_err(failed)?;
     stop.await;
     let again = stop_signal(false).map_err(failed)?;

@@ -57,7 +57,9 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         .limits(limits);
     let server = serve_echo(serve_files(builder, root.clone(), options)).build();
     let settings = settings(&args)?;
-    let mut config = ListenConfig::new().server(settings);
+    let mut config = ListenConfig::new()
+        .server(settings)
+        .inherited(args.inherited);
     let reloading = match identity(&listen, &args.keys, "node").await? {
         Some(loaded) => {
             let trust = trust(

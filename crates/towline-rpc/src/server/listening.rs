@@ -17,6 +17,7 @@ const TLS_READ_BUFFER: usize = 64 * 1024;
 pub struct ListenConfig {
     transport: ListenOptions,
     server: towline_server::Builder,
+    inherited: bool,
 }
 
 impl Default for ListenConfig {
@@ -24,6 +25,7 @@ impl Default for ListenConfig {
         Self {
             transport: ListenOptions::new().tls_read_buffer(TLS_READ_BUFFER),
             server: towline_server::Builder::default(),
+            inherited: false,
         }
     }
 }
@@ -79,6 +81,15 @@ impl ListenConfig {
         self
     }
 
+    /// Whether to serve on the sockets that this process was started with, as by systemd's socket activation,
+    /// instead of binding one. The endpoint then says what is spoken on them ([`Listener::inherited`]). At most
+    /// one server of a process may do so.
+    #[must_use]
+    pub const fn inherited(mut self, inherited: bool) -> Self {
+        self.inherited = inherited;
+        self
+    }
+
     /// Connections that may live at once. Default: 10,240; one more is closed at once. Each costs a
     /// file descriptor and its buffers.
     #[must_use]
@@ -98,6 +109,12 @@ pub enum ListenError {
     /// The transport cannot listen there.
     #[error(transparent)]
     Transport(#[from] towline_transport::ListenError),
+    /// Inherited sockets were asked for ([`ListenConfig::inherited`]).
+    #[error(
+        "no socket for {0} was inherited: have the supervisor pass one (LISTEN_FDS and LISTEN_PID), or listen on an \
+         address"
+    )]
+    NothingInherited(Box<Endpoint>),
     /// The settings contradict each other.
     #[error(transparent)]
     Config(#[from] towline_server::ConfigError),
@@ -112,7 +129,8 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Where it listens, with the port the system chose if port 0 was asked for.
+    /// Where it listens, with the port the system chose if port 0 was asked for; of several inherited sockets
+    /// the first.
     pub const fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -175,12 +193,19 @@ impl Server {
     ) -> Result<Listening, ListenError> {
         let endpoint: Endpoint = endpoint.parse()?;
         let transport = config.transport.records(Records::Messages);
-        let listener = Listener::bind(&endpoint, &transport).await?;
-        let endpoint = listener.local_endpoint().clone();
+        let listeners = if config.inherited {
+            Listener::inherited(&endpoint, &transport).await?
+        } else {
+            vec![Listener::bind(&endpoint, &transport).await?]
+        };
+        let Some(first) = listeners.first() else {
+            return Err(ListenError::NothingInherited(Box::new(endpoint)));
+        };
+        let endpoint = first.local_endpoint().clone();
         let rpc = self.clone();
         let strategy =
             TaskPerConnection::new(move |stream: SocketStream| serve(rpc.clone(), stream));
-        let server = config.server.start([listener], strategy)?;
+        let server = config.server.start(listeners, strategy)?;
         Ok(Listening { server, endpoint })
     }
 }
