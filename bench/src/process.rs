@@ -199,8 +199,8 @@ pub(crate) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(kib * 1024)
 }
 
-/// `None` once the process has ended.
-fn peak_mib(pid: u32) -> Option<f64> {
+/// The most memory that a process has had at once, in MiB; `None` once it has ended.
+pub(crate) fn peak_mib(pid: u32) -> Option<f64> {
     high_water_mark(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 

@@ -1,5 +1,7 @@
 //! Bulk data through a real nats-server, from one process to another.
 
+mod slow;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -74,6 +76,12 @@ impl Peer {
             Self::TowlineGo => "towline, Go format",
         }
     }
+
+    /// How the roles are told of it.
+    fn argument(self) -> anyhow::Result<String> {
+        let possible = self.to_possible_value().context("a peer without a name")?;
+        Ok(possible.get_name().to_owned())
+    }
 }
 
 /// What either side is told.
@@ -85,6 +93,9 @@ pub(crate) struct SwpArgs {
     broker: String,
     /// Bytes of a message
     size: usize,
+    /// The receiver takes its time
+    #[arg(long)]
+    slow: bool,
 }
 
 /// What a sender measured.
@@ -111,8 +122,19 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Measured> {
                 }
             }
         }
+        for peer in Peer::value_variants() {
+            if options.wants(peer.name()) {
+                eprintln!(
+                    "round {round} of {}: a slow receiver, {}",
+                    options.rounds,
+                    peer.name()
+                );
+                slow::measure(*peer, &broker.url(), &mut samples)
+                    .with_context(|| format!("{}, a slow receiver", peer.name()))?;
+            }
+        }
     }
-    let mut verdicts = Vec::new();
+    let mut verdicts = slow::verdicts(&samples);
     for (size, classic) in SIZES.into_iter().zip(CLASSIC) {
         for (peer, target) in [(Peer::Towline, EXTENDED), (Peer::TowlineGo, classic)] {
             let workload = workload(size);
@@ -131,8 +153,7 @@ fn workload(size: usize) -> String {
 }
 
 fn run(peer: Peer, size: usize, broker: &str, samples: &mut Samples) -> anyhow::Result<()> {
-    let possible = peer.to_possible_value().context("a peer without a name")?;
-    let args = [possible.get_name(), broker, &size.to_string()].map(str::to_owned);
+    let args = [peer.argument()?, broker.to_owned(), size.to_string()];
     let mut command = this_program()?;
     command.arg("swp-server").args(&args);
     let server = Server::start(command)?;
@@ -153,6 +174,9 @@ fn run(peer: Peer, size: usize, broker: &str, samples: &mut Samples) -> anyhow::
 
 /// The role of the receiver: takes everything, and says so.
 pub(crate) async fn serve(args: SwpArgs) -> anyhow::Result<()> {
+    if args.slow {
+        return slow::serve(&args).await;
+    }
     if args.peer == Peer::Raw {
         return serve_raw(&args).await;
     }
@@ -197,6 +221,9 @@ async fn serve_raw(args: &SwpArgs) -> anyhow::Result<()> {
 
 /// The role of the sender: until the last byte is known to be there.
 pub(crate) async fn client(args: SwpArgs) -> anyhow::Result<()> {
+    if args.slow {
+        return slow::client(&args).await;
+    }
     let message = Bytes::from(vec![0x5a; args.size]);
     let count = TOTAL / args.size as u64;
     let figures = match args.peer {

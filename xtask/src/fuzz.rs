@@ -6,7 +6,7 @@ use clap::Args;
 use crate::{process, tools};
 
 /// Every target in `fuzz/`.
-pub(crate) const TARGETS: [&str; 15] = [
+pub(crate) const TARGETS: [&str; 16] = [
     "frame",
     "framing",
     "greenpack",
@@ -18,6 +18,7 @@ pub(crate) const TARGETS: [&str; 15] = [
     "psk_records",
     "rpc_pair",
     "swp_engine",
+    "swp_file",
     "swp_packet",
     "sync_journal",
     "sync_messages",

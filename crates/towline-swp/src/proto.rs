@@ -20,6 +20,7 @@ mod rtt;
 mod sender;
 mod termination;
 mod timers;
+mod value_header;
 mod values;
 
 pub use checksum::{CHECKSUM_LEN, checksum};
@@ -29,8 +30,8 @@ pub use engine::{
     CloseReason, Dropped, Engine, EngineEvent, Incoming, Now, OpenError, ReadState, SendError,
     Stats, Transmit,
 };
-pub use error::DecodeError;
-pub use file_decoder::{FileDecoder, FileMismatch, FileProgress};
+pub use error::{DecodeError, FileMismatch};
+pub use file_decoder::{FileDecoder, FileProgress};
 pub use nonce::{NONCE_LEN, session_nonce};
 pub use numbers::{TcpAction, TcpEvent, TcpState};
 pub use other::{BigFile, ByteAccount, SynAckAck, TerminatedError};

@@ -303,7 +303,11 @@ async fn a_subject_that_is_not_allowed_is_refused() {
         stranger.to_string().contains("authorization violation"),
         "{stranger}"
     );
-    let network = NatsConfig::new(broker.url())
+    let wrong = broker.url().replace("//", "//me:wrong@");
+    assert!(NatsNetwork::connect(&wrong).await.is_err());
+    let named = broker.url().replace("//", "//me:se%63ret@");
+    NatsNetwork::connect(&named).await.unwrap();
+    let network = NatsConfig::new(wrong)
         .credentials("me", "secret")
         .connect()
         .await

@@ -14,6 +14,7 @@ mod keys;
 mod lab;
 mod mux;
 mod originals;
+mod swp;
 mod tinytcp;
 
 use std::collections::VecDeque;
@@ -31,9 +32,9 @@ use originals::Originals;
 
 use crate::{process, tools};
 
-/// What can be played: calls and files, keys and trust, streams on one connection, or values and packets; and the
-/// admin page in a browser, when it is named.
-const NAMES: [&str; 5] = ["rpc25519", "identity", "mux", "tinytcp", ADMIN];
+/// What can be played: calls and files, keys and trust, streams on one connection, values and packets, or sessions over
+/// a broker; and the admin page in a browser, when it is named.
+const NAMES: [&str; 6] = ["rpc25519", "identity", "mux", "tinytcp", "swp", ADMIN];
 const ADMIN: &str = "admin";
 
 /// Some cases wait a minute for the original to give up; the others run beside them.
@@ -78,6 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !wanted("identity")
         && !wanted("mux")
         && !wanted("tinytcp")
+        && !wanted("swp")
         && peers.originals.is_none()
         && peers.gopeer.is_none()
     {
@@ -131,6 +133,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             tinytcp::build_ours()?;
         }
         cases.extend(played);
+    }
+    if wanted("swp") {
+        cases.extend(swp::cases(
+            scope,
+            options.require_go,
+            options.require_original && options.names.len() == 1,
+        )?);
     }
     if let Some(only) = &options.only {
         cases.retain(|case| case.name.contains(only));

@@ -61,6 +61,8 @@ struct Due {
     keep_alive: bool,
     fin: bool,
     fin_ack: Option<Echo>,
+    /// An answer to data that came again after the end.
+    late_ack: Option<Echo>,
     update: bool,
     reset: bool,
 }
@@ -286,6 +288,7 @@ impl Engine {
             && !self.due.fin
             && !self.due.reset
             && self.due.fin_ack.is_none()
+            && self.due.late_ack.is_none()
     }
 
     /// Why the session is over; `None` while it is not.

@@ -44,3 +44,26 @@ pub enum DecodeError {
     #[error("the compact frame is malformed")]
     MalformedCompact,
 }
+
+/// How a file that came whole is not what was sent. In the original's words, and in the order of its
+/// checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileMismatch {
+    /// The size is not that of the data.
+    #[error("RecvFile corruption detected: bf.Data was length {got}, but it was sent as {said}")]
+    Size {
+        /// Bytes of data that came.
+        got: u64,
+        /// The size that the sender told.
+        said: i64,
+    },
+    /// There is no checksum.
+    #[error("got BigFile without checksum?!?!: the sender did not hash it")]
+    NoChecksum,
+    /// The checksum is of other data.
+    #[error(
+        "RecvFile corruption detected: bf.Data had checksum that is not the one it was sent with"
+    )]
+    Checksum,
+}

@@ -5,8 +5,9 @@ use towline_codec::greenpack::{DecodeError as ValueError, Reader};
 
 use super::{
     checksum::CHECKSUM_LEN,
-    error::DecodeError,
+    error::{DecodeError, FileMismatch},
     other::BigFile,
+    value_header::ValueHeader,
     values::{self, MAX_TEXT},
 };
 
@@ -69,29 +70,6 @@ pub enum FileProgress {
     Done,
 }
 
-/// How a file that came whole is not what was sent. In the original's words, and in the order of its
-/// checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FileMismatch {
-    /// The size is not that of the data.
-    #[error("RecvFile corruption detected: bf.Data was length {got}, but it was sent as {said}")]
-    Size {
-        /// Bytes of data that came.
-        got: u64,
-        /// The size that the sender told.
-        said: i64,
-    },
-    /// There is no checksum.
-    #[error("got BigFile without checksum?!?!: the sender did not hash it")]
-    NoChecksum,
-    /// The checksum is of other data.
-    #[error(
-        "RecvFile corruption detected: bf.Data had checksum that is not the one it was sent with"
-    )]
-    Checksum,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Map,
@@ -114,18 +92,6 @@ enum Field {
     Size,
     Checksum,
     Sent,
-}
-
-/// What the header of a value says.
-#[derive(Debug, Clone, Copy)]
-struct Header {
-    /// Bytes of the header itself.
-    len: usize,
-    /// Bytes behind it that belong to the value.
-    body: u64,
-    /// Values inside it.
-    nested: u64,
-    is_bin: bool,
 }
 
 impl FileDecoder {
@@ -250,12 +216,12 @@ impl FileDecoder {
 
     /// As many bytes are here as were wanted: either more are wanted now, or a value is complete.
     fn look(&mut self) -> Result<(), DecodeError> {
-        let header = header_len(self.value[0])?;
+        let header = ValueHeader::len_of(self.value[0])?;
         if self.value.len() < header {
             self.wanted = header;
             return Ok(());
         }
-        let header = read_header(&self.value);
+        let header = ValueHeader::read(&self.value);
         match self.state {
             State::DataHeader => return self.begin_data(header),
             State::SkipHeader(values) => {
@@ -325,7 +291,7 @@ impl FileDecoder {
         Ok(())
     }
 
-    fn begin_data(&mut self, header: Header) -> Result<(), DecodeError> {
+    fn begin_data(&mut self, header: ValueHeader) -> Result<(), DecodeError> {
         if !header.is_bin {
             // Nil, a text, a number: the reader says what it is.
             let value = Bytes::copy_from_slice(&self.value);
@@ -342,59 +308,6 @@ impl FileDecoder {
         }
         self.state = State::Data(header.body);
         Ok(())
-    }
-}
-
-/// Bytes of a header that begins with `first`.
-fn header_len(first: u8) -> Result<usize, DecodeError> {
-    Ok(match first {
-        0xc1 => return Err(ValueError::Truncated.into()),
-        0xc4 | 0xd9 => 2,
-        0xc5 | 0xda | 0xdc | 0xde => 3,
-        0xc6 | 0xdb | 0xdd | 0xdf => 5,
-        0xc7 => 3,
-        0xc8 => 4,
-        0xc9 => 6,
-        0xd4..=0xd8 => 2,
-        _ => 1,
-    })
-}
-
-fn read_header(value: &[u8]) -> Header {
-    let first = value[0];
-    let number = |from: usize, to: usize| {
-        value
-            .get(from..to)
-            .unwrap_or_default()
-            .iter()
-            .fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
-    };
-    let (len, body, nested) = match first {
-        0x80..=0x8f => (1, 0, 2 * u64::from(first & 0x0f)),
-        0x90..=0x9f => (1, 0, u64::from(first & 0x0f)),
-        0xa0..=0xbf => (1, u64::from(first & 0x1f), 0),
-        0xc4 | 0xd9 => (2, number(1, 2), 0),
-        0xc5 | 0xda => (3, number(1, 3), 0),
-        0xc6 | 0xdb => (5, number(1, 5), 0),
-        0xc7 => (3, number(1, 2), 0),
-        0xc8 => (4, number(1, 3), 0),
-        0xc9 => (6, number(1, 5), 0),
-        0xcc | 0xd0 => (1, 1, 0),
-        0xcd | 0xd1 => (1, 2, 0),
-        0xca | 0xce | 0xd2 => (1, 4, 0),
-        0xcb | 0xcf | 0xd3 => (1, 8, 0),
-        0xd4..=0xd8 => (2, 1 << (first - 0xd4), 0),
-        0xdc => (3, 0, number(1, 3)),
-        0xdd => (5, 0, number(1, 5)),
-        0xde => (3, 0, 2 * number(1, 3)),
-        0xdf => (5, 0, 2 * number(1, 5)),
-        _ => (1, 0, 0),
-    };
-    Header {
-        len,
-        body,
-        nested,
-        is_bin: matches!(first, 0xc4..=0xc6),
     }
 }
 

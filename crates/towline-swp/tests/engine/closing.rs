@@ -26,6 +26,54 @@ fn a_fin_leaves_when_everything_is_acknowledged() {
     assert!(end.engine.is_done());
 }
 
+/// docs/wire W44, W45: what came is acknowledged before the end, and again if it comes again after it.
+#[test]
+fn what_came_is_acknowledged_before_the_end_and_after_it() {
+    let mut end = End::opened(config(), 10);
+    end.hears(&end.data(0, b"one"));
+    end.engine.close(end.now);
+    let sent = end.sent();
+    assert_eq!(events(&sent), [TcpEvent::DATA_ACK, TcpEvent::FIN]);
+    assert_eq!((sent[0].ack, sent[1].ack), (0, 0));
+    end.hears(&end.control(TcpEvent::FIN_ACK, FIN));
+    assert_eq!(end.engine.close_reason(), Some(CloseReason::Finished));
+    for _ in 0..3 {
+        end.hears(&end.data(0, b"one"));
+        let again = end.sent_one();
+        assert_eq!((again.event, again.ack), (TcpEvent::DATA_ACK, 0));
+    }
+    // What came later never arrived.
+    end.hears(&end.data(1, b"two"));
+    assert!(end.sent().is_empty());
+    end.passes(millis(2001));
+    end.hears(&end.data(0, b"one"));
+    assert!(end.sent().is_empty(), "two seconds are over");
+    assert!(end.engine.is_done());
+}
+
+/// docs/wire W28, W45: the last acknowledgement may be lost; a FIN says the same, but for the original's 0.
+#[test]
+fn a_fin_acknowledges_what_it_says() {
+    for (ack, is_known, reason) in [
+        (1, false, CloseReason::Finished),
+        (0, false, CloseReason::RemoteClosed),
+        (0, true, CloseReason::RemoteClosed),
+        (1, true, CloseReason::Finished),
+    ] {
+        let mut end = End::opened(config(), 10);
+        if is_known {
+            let nothing = end.control(TcpEvent::NIL, 0);
+            end.hears(&towline_swp::proto::Packet { ack: -1, ..nothing });
+        }
+        end.sends(b"one");
+        end.sends(b"two");
+        assert_eq!(end.sent().len(), 2);
+        let fin = end.packet(TcpEvent::FIN, FIN);
+        end.hears(&towline_swp::proto::Packet { ack, ..fin });
+        assert_eq!(end.engine.close_reason(), Some(reason), "{ack} {is_known}");
+    }
+}
+
 /// docs/wire W44: half of the original's answers never leave.
 #[test]
 fn a_fin_that_nobody_answers_is_repeated_a_few_times_and_is_enough() {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{ConnectErrorKind, ConnectOptions};
+use percent_encoding::percent_decode_str;
 
 use super::{Events, NatsNetwork, NatsTls, NatsTlsError};
 
@@ -41,8 +42,10 @@ pub struct NatsConfig {
 }
 
 impl NatsConfig {
-    /// A broker, or several of a cluster with commas between them: `nats://[user:password@]host[:port]`.
-    /// The usual port is 4222.
+    /// A broker, or several of a cluster with commas between them: `nats://[user:password@]host[:port]`, or
+    /// `nats://token@host`, percent-encoded where need be. The usual port is 4222. Who is named first is who
+    /// this client is for all of them, unless [`credentials`](Self::credentials) or [`token`](Self::token)
+    /// say otherwise.
     pub fn new(servers: impl Into<String>) -> Self {
         Self {
             servers: servers.into(),
@@ -134,10 +137,18 @@ impl NatsConfig {
                 noting.note(event);
                 std::future::ready(())
             });
-        if let Some((user, password)) = self.credentials {
+        let (credentials, token) = match (self.credentials, self.token) {
+            (None, None) => match in_url(&self.servers) {
+                Some((user, Some(password))) => (Some((user, password)), None),
+                Some((token, None)) => (None, Some(token)),
+                None => (None, None),
+            },
+            told => told,
+        };
+        if let Some((user, password)) = credentials {
             options = options.user_and_password(user, password);
         }
-        if let Some(token) = self.token {
+        if let Some(token) = token {
             options = options.token(token);
         }
         let servers: Vec<&str> = self.servers.split(',').map(str::trim).collect();
@@ -201,6 +212,19 @@ impl From<NatsError> for std::io::Error {
 }
 
 /// Errors are shown and logged; passwords must not be.
+/// The first user and password, or token, in the URLs: the client looks at none of them.
+fn in_url(servers: &str) -> Option<(String, Option<String>)> {
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (before, _host) = servers
+        .split(',')
+        .find_map(|server| server.rsplit_once('@'))?;
+    let (_, user) = before.split_once("://").unwrap_or(("nats", before));
+    Some(match user.trim().split_once(':') {
+        Some((user, password)) => (decode(user), Some(decode(password))),
+        None => (decode(user.trim()), None),
+    })
+}
+
 fn without_passwords(servers: &str) -> String {
     let hide = |server: &str| match server.rsplit_once('@') {
         Some((before, host)) => {
@@ -220,6 +244,16 @@ fn without_passwords(servers: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_a_url_names_is_who_connects() {
+        let named = |user: &str, password: Option<&str>| {
+            Some((user.to_owned(), password.map(ToOwned::to_owned)))
+        };
+        assert_eq!(in_url("nats://me:s%40e:t@h:1"), named("me", Some("s@e:t")));
+        assert_eq!(in_url("nats://h:1, to%3aken@h"), named("to:ken", None));
+        assert_eq!(in_url("nats://h:1,h:2"), None);
+    }
 
     #[test]
     fn passwords_are_not_shown() {

@@ -3,7 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::{CloseReason, Engine, EngineEvent, Now};
-use crate::proto::{numbers::TcpState, receiver::Echo, timers::Timer};
+use crate::proto::{
+    compact::CompactKind,
+    numbers::{TcpEvent, TcpState},
+    packet::Packet,
+    receiver::Echo,
+    timers::Timer,
+};
 
 /// How often a FIN is sent to a peer of the original's format, which may never answer.
 const CLASSIC_FINS: u32 = 4;
@@ -90,6 +96,8 @@ impl Engine {
         if may_say_so && self.fins_sent == 0 && !self.peer.reads_no_more {
             self.fins_sent = 1;
             self.due.fin = true;
+            // What came is acknowledged before the peer hears of the end.
+            self.answer_in_order();
             self.timers.set(Timer::Fin, now + self.sender.rto());
         }
         if !self.fin_acked || !self.sender.is_empty() {
@@ -180,11 +188,32 @@ impl Engine {
         self.end(now, CloseReason::Reset);
     }
 
-    /// A packet after the end, of a peer that has not heard of it: it is told again.
-    pub(super) fn on_packet_after_end(&mut self, wants_answer: bool, echo: Echo) {
+    /// A frame after the end, of a peer that has not heard of it: it is told again.
+    pub(super) fn on_frame_after_end(&mut self, kind: &CompactKind) {
         self.stats.dropped.late += 1;
+        let wants_answer = matches!(
+            kind,
+            CompactKind::Fin { .. } | CompactKind::Data { .. } | CompactKind::KeepAlive { .. }
+        );
         if wants_answer && self.timers.get(Timer::TimeWait).is_some() {
-            self.due.fin_ack = Some(echo);
+            self.due.fin_ack = Some(Echo::Compact(0));
+        }
+    }
+
+    /// The same in the original's format: a FIN is answered, and data that came before the end is
+    /// acknowledged again (docs/wire W45).
+    pub(super) fn on_packet_after_end(&mut self, packet: &Packet) {
+        self.stats.dropped.late += 1;
+        if self.timers.get(Timer::TimeWait).is_none() {
+            return;
+        }
+        let echo = Echo::Classic(packet.sent, packet.retry);
+        match packet.event {
+            TcpEvent::FIN => self.due.fin_ack = Some(echo),
+            TcpEvent::DATA if u64::try_from(packet.seq).is_ok_and(|seq| seq < self.ack_next()) => {
+                self.due.late_ack = Some(echo);
+            }
+            _ => {}
         }
     }
 

@@ -89,7 +89,7 @@ impl Engine {
             return;
         }
         if self.reason.is_some() {
-            self.on_packet_after_end(packet.event == TcpEvent::FIN, classic_echo(&packet));
+            self.on_packet_after_end(&packet);
             return;
         }
         if self.is_compact && !is_handshake(packet.event) && packet.event != TcpEvent::FIN {
@@ -110,7 +110,12 @@ impl Engine {
             TcpEvent::SYN => self.on_syn(now, &packet),
             TcpEvent::SYN_ACK => self.on_syn_ack(now, &packet),
             TcpEvent::ESTAB_ACK => self.on_estab_ack(now, &packet),
-            TcpEvent::FIN => self.on_classic_fin(now.instant, classic_echo(&packet)),
+            TcpEvent::FIN => {
+                // What it acknowledges is delivered, whatever the end does to the rest.
+                self.on_classic_ack(now.instant, &packet);
+                self.on_classic_fin(now.instant, classic_echo(&packet));
+                return;
+            }
             TcpEvent::FIN_ACK => self.on_fin_ack(),
             TcpEvent::NIL | TcpEvent::DATA_ACK => {}
             TcpEvent::KEEP_ALIVE => {
@@ -203,7 +208,12 @@ impl Engine {
         match packet.event {
             // docs/wire W28: these say what the window is, and nothing about packets.
             TcpEvent::SYN_ACK | TcpEvent::ESTAB_ACK => ack.next = Some(0),
-            TcpEvent::DATA | TcpEvent::DATA_ACK | TcpEvent::KEEP_ALIVE | TcpEvent::NIL => {
+            TcpEvent::DATA
+            | TcpEvent::DATA_ACK
+            | TcpEvent::KEEP_ALIVE
+            | TcpEvent::NIL
+            | TcpEvent::FIN
+            | TcpEvent::FIN_ACK => {
                 ack.next = packet
                     .ack
                     .checked_add(1)
@@ -230,11 +240,7 @@ impl Engine {
             return;
         }
         if self.reason.is_some() {
-            let wants_answer = matches!(
-                frame.kind,
-                CompactKind::Fin { .. } | CompactKind::Data { .. } | CompactKind::KeepAlive { .. }
-            );
-            self.on_packet_after_end(wants_answer, Echo::Compact(0));
+            self.on_frame_after_end(&frame.kind);
             return;
         }
         self.stats.packets_received += 1;

@@ -64,6 +64,9 @@ impl Engine {
                 Some(self.answer(now, TcpEvent::FIN_ACK, echo))
             };
         }
+        if let Some(echo) = self.due.late_ack.take() {
+            return Some(self.answer(now, TcpEvent::DATA_ACK, echo));
+        }
         if self.reason.is_none() {
             if let Some(transmit) = self.next_answer(now) {
                 return Some(transmit);

@@ -1,0 +1,3 @@
+module github.com/glycerine/hnatsd
+
+go 1.23

@@ -1,0 +1,3 @@
+module towline.dev/interop/swp/play
+
+go 1.23
