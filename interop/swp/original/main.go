@@ -130,8 +130,10 @@ func (p patient) Read(into []byte) (int, error) {
 	}
 }
 
-// Close sends the one FIN that the original sends, and leaves its peer time to take it.
+// Close sends the one FIN that the original sends, and leaves its peer time to take it. Acknowledgements are given time
+// to leave before it (pitfall P103).
 func (s *session) Close() error {
+	time.Sleep(200 * time.Millisecond)
 	if err := s.Session.Close(); err != nil {
 		return err
 	}

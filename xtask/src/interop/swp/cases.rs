@@ -12,7 +12,7 @@ const MIB: usize = 1 << 20;
 
 /// The original's own call for a file gives up when its data is not there yet.
 const NO_WAIT: Defect = Defect {
-    says: "no progress",
+    says: "got BigFile without checksum",
     pitfall: "P102",
     what: "RecvFile fails when the data has not come yet",
 };
@@ -198,7 +198,7 @@ impl Plan<'_> {
             };
             self.add(
                 "a file by the original's own call",
-                false,
+                true,
                 Conversation {
                     defect: Some(NO_WAIT),
                     ..talk(a.into(), b.into())
