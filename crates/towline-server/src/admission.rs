@@ -60,7 +60,8 @@ pub(crate) enum Refusal {
 
 /// The places that a connection holds below the limits, until this is dropped.
 pub(crate) struct Admitted {
-    _address: Option<AddressPlace>,
+    /// Boxed: without a limit for addresses there is none.
+    _address: Option<Box<AddressPlace>>,
     _active: Active,
     _place: Place,
 }
@@ -121,7 +122,7 @@ impl Admission {
             _ => None,
         };
         Ok(Admitted {
-            _address: held,
+            _address: held.map(Box::new),
             _active: self.counters.enter(),
             _place: place,
         })

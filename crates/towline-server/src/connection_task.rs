@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use crate::registry::TaskGuard;
 use crate::socket::{CloseReason, Inner, SocketStream};
 
 pin_project! {
@@ -24,10 +23,9 @@ pin_project! {
     }
 }
 
-/// What a task of a connection holds until its very end.
+/// What a task of a connection holds until its very end. The server counts them.
 struct Held {
     socket: Arc<Inner>,
-    _task: TaskGuard,
 }
 
 impl SocketStream {
@@ -43,10 +41,8 @@ impl SocketStream {
     {
         let socket = Arc::clone(&self.socket().0);
         socket.managed.store(true, Ordering::Release);
-        let held = Held {
-            _task: socket.registry.task(),
-            socket,
-        };
+        socket.registry.task_begins();
+        let held = Held { socket };
         let handler = match catch_unwind(AssertUnwindSafe(|| handler(self))) {
             Ok(handler) => Some(handler),
             Err(payload) => {
@@ -115,5 +111,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         // Not if it ended in order: then it has ended.
         self.socket.close(CloseReason::Shutdown);
+        self.socket.registry.task_ended();
     }
 }

@@ -265,10 +265,16 @@ impl Registry {
         self.closed[reason as usize - 1].load(Ordering::Acquire)
     }
 
-    /// Counts a task in, and out again when the guard is dropped.
-    pub(crate) fn task(self: &Arc<Self>) -> TaskGuard {
+    /// Counts a task in.
+    pub(crate) fn task_begins(&self) {
         self.tasks.up();
-        TaskGuard(Arc::clone(self))
+    }
+
+    /// Counts it out again.
+    pub(crate) fn task_ended(&self) {
+        if self.tasks.down() {
+            self.idle.notify_waiters();
+        }
     }
 
     /// Waits until no task of a connection is left.
@@ -342,17 +348,6 @@ impl Registry {
     fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, WeakSocket>> {
         // Within bounds: a remainder.
         lock(&self.sockets[(id % SHARDS as u64) as usize])
-    }
-}
-
-/// A task that is counted.
-pub(crate) struct TaskGuard(Arc<Registry>);
-
-impl Drop for TaskGuard {
-    fn drop(&mut self) {
-        if self.0.tasks.down() {
-            self.0.idle.notify_waiters();
-        }
     }
 }
 

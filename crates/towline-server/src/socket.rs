@@ -21,6 +21,7 @@ pub use closing::CloseReason;
 pub use output::{Pushed, SendError};
 pub(crate) use output::{Room, Shed};
 pub(crate) use shared::{Inner, Message, Traffic, Watch};
+pub(crate) use stream::Driven;
 pub use stream::{SocketStream, UnwrapError};
 
 /// A connection, shared: cheap to clone, and safe to keep after the connection has ended.

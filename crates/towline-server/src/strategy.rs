@@ -1,8 +1,10 @@
 //! Who serves a connection, and where.
 
+mod desks;
 mod per_connection;
 mod pool;
 mod reading;
+mod shard;
 mod workers;
 
 use crate::metrics::ServerMetrics;

@@ -117,22 +117,26 @@ fn exceeded(
     }
     let own = watch.limits.as_deref().copied();
     let limits = own.as_ref().unwrap_or(limits);
-    let seen_at = *watch.seen_at.get_or_insert(ms);
-    let moved = inner.traffic.read() + inner.traffic.written();
-    if moved != watch.moved || watch.moved_at == 0 {
+    if watch.moved_at == 0 {
+        (watch.moved_at, watch.since) = (ms, ms);
+    }
+    let read = inner.traffic.read();
+    let moved = read.wrapping_add(inner.traffic.written()) as u32;
+    if moved != watch.moved {
         (watch.moved, watch.moved_at) = (moved, ms);
     }
     let packet = inner.packet_under_way();
     if packet != watch.packet {
-        (watch.packet, watch.packet_since) = (packet, ms);
+        (watch.packet, watch.since) = (packet, ms);
     }
     let over = |since: u64, limit: Option<Duration>| {
         limit.is_some_and(|limit| u128::from(ms - since) >= limit.as_millis())
     };
-    if inner.traffic.read() == 0 && over(seen_at, limits.first_byte) {
+    // Without a byte there is no packet.
+    if read == 0 && over(watch.since, limits.first_byte) {
         return Some(CloseReason::FirstByteTimeout);
     }
-    if packet != 0 && over(watch.packet_since, limits.packet) {
+    if packet != 0 && over(watch.since, limits.packet) {
         return Some(CloseReason::PacketTimeout);
     }
     let stuck = || inner.has_output().then(|| inner.stuck_since()).flatten();

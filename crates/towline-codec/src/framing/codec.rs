@@ -108,6 +108,39 @@ impl<P: FramingProtocol> PacketCodec<P> {
         self
     }
 
+    /// The start of another stream with the same settings, which borrows the protocol: for servers that keep
+    /// nothing for a stream between two packets.
+    pub const fn another(&self) -> PacketCodec<&P> {
+        PacketCodec {
+            protocol: &self.protocol,
+            max: self.max,
+            oversize: self.oversize,
+            state: START,
+            in_round: false,
+            skipped: 0,
+            dropped: 0,
+        }
+    }
+
+    /// The same stream, with the protocol in another form.
+    pub fn with_protocol<Q: FramingProtocol>(self, protocol: Q) -> PacketCodec<Q> {
+        PacketCodec {
+            protocol,
+            max: self.max,
+            oversize: self.oversize,
+            state: self.state,
+            in_round: self.in_round,
+            skipped: self.skipped,
+            dropped: self.dropped,
+        }
+    }
+
+    /// Whether the stream is between two packets, if all that has come was consumed: then it goes on as one
+    /// that starts.
+    pub const fn is_between_packets(&self) -> bool {
+        matches!(self.state, State::Looking { .. })
+    }
+
     /// How packets are marked.
     pub const fn protocol(&self) -> &P {
         &self.protocol

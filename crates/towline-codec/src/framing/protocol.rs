@@ -165,3 +165,21 @@ impl<P: FramingProtocol + ?Sized> FramingProtocol for Arc<P> {
         (**self).encode(payload, out)
     }
 }
+
+impl<P: FramingProtocol + ?Sized> FramingProtocol for &P {
+    fn locate(&self, input: &[u8], scanned: usize, max: usize) -> Result<Located, FramingError> {
+        (**self).locate(input, scanned, max)
+    }
+
+    fn resync(&self, input: &[u8]) -> Resync {
+        (**self).resync(input)
+    }
+
+    fn default_oversize(&self) -> Oversize {
+        (**self).default_oversize()
+    }
+
+    fn encode(&self, payload: &[u8], out: &mut BytesMut) -> Result<(), EncodeError> {
+        (**self).encode(payload, out)
+    }
+}

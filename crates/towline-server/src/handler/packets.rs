@@ -1,5 +1,6 @@
 //! Packets out of what is read.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
@@ -63,11 +64,18 @@ impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> Packets<H, P> {
 /// What is kept for a connection.
 #[derive(Debug)]
 pub struct PacketState<S, P> {
-    codec: PacketCodec<P>,
-    /// The bytes of an unfinished packet, and no memory without one.
-    partial: BytesMut,
-    packet: u32,
+    /// `None` between two packets: a connection that waits for the next one holds nothing.
+    unfinished: Option<Box<Unfinished<P>>>,
+    /// The number of the packet that was under way last: the watch tells packets apart by it.
+    packet: NonZeroU32,
     inner: S,
+}
+
+/// A packet that has begun, or is being passed over.
+#[derive(Debug)]
+struct Unfinished<P> {
+    codec: PacketCodec<P>,
+    bytes: BytesMut,
 }
 
 /// Whether the stream goes on.
@@ -78,9 +86,9 @@ enum Flow {
 
 impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> Packets<H, P> {
     /// Handles all packets of `input`; how many bytes are done with.
-    async fn cut(
+    async fn cut<Q: FramingProtocol>(
         &self,
-        codec: &mut PacketCodec<P>,
+        codec: &mut PacketCodec<Q>,
         inner: &mut H::State,
         socket: &Socket,
         input: &[u8],
@@ -114,45 +122,70 @@ impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> ReadHandler for Pac
 
     async fn on_accept(&self, socket: &Socket) -> Self::State {
         PacketState {
-            codec: self.codec.clone(),
-            partial: BytesMut::new(),
-            packet: 0,
+            unfinished: None,
+            packet: NonZeroU32::MIN,
             inner: self.handler.on_accept(socket).await,
         }
     }
 
     async fn on_read(&self, state: &mut Self::State, socket: &Socket, bytes: &[u8]) {
         let PacketState {
-            codec,
-            partial,
+            unfinished,
             packet,
             inner,
         } = state;
-        let fresh = partial.is_empty();
-        let cut = if fresh {
-            self.cut(codec, inner, socket, bytes).await
-        } else {
-            partial.extend_from_slice(bytes);
-            self.cut(codec, inner, socket, partial).await
+        let cut = match unfinished {
+            None => {
+                let mut codec = self.codec.another();
+                let cut = self.cut(&mut codec, inner, socket, bytes).await;
+                if let Ok((done, Flow::On)) = cut
+                    && (done < bytes.len() || !codec.is_between_packets())
+                {
+                    let protocol = (**codec.protocol()).clone();
+                    *unfinished = Some(Box::new(Unfinished {
+                        codec: codec.with_protocol(protocol),
+                        bytes: BytesMut::from(&bytes[done..]),
+                    }));
+                }
+                cut.map(|_| true)
+            }
+            Some(before) => {
+                let Unfinished { codec, bytes: kept } = &mut **before;
+                // Nothing is kept of one that is being passed over.
+                let fresh = kept.is_empty();
+                let cut = if fresh {
+                    let cut = self.cut(codec, inner, socket, bytes).await;
+                    if let Ok((done, _)) = cut {
+                        kept.extend_from_slice(&bytes[done..]);
+                    }
+                    cut
+                } else {
+                    kept.extend_from_slice(bytes);
+                    let cut = self.cut(codec, inner, socket, kept).await;
+                    if let Ok((done, _)) = cut {
+                        kept.advance(done);
+                    }
+                    cut
+                };
+                if let Ok((_, flow)) = &cut
+                    && (matches!(flow, Flow::Over)
+                        || (kept.is_empty() && codec.is_between_packets()))
+                {
+                    *unfinished = None;
+                }
+                cut.map(|(done, _)| done > 0 || fresh)
+            }
         };
         match cut {
-            Ok((_, Flow::Over)) => *partial = BytesMut::new(),
-            Ok((done, Flow::On)) => {
-                let begun = done > 0 || fresh;
-                if fresh {
-                    partial.extend_from_slice(&bytes[done..]);
-                } else {
-                    partial.advance(done);
+            Ok(begun) => match unfinished {
+                Some(before) if !before.bytes.is_empty() => {
+                    if begun {
+                        *packet = packet.checked_add(1).unwrap_or(NonZeroU32::MIN);
+                    }
+                    socket.0.packet.store(packet.get(), Ordering::Relaxed);
                 }
-                // The watch tells packets apart by their number.
-                if partial.is_empty() {
-                    *partial = BytesMut::new();
-                    socket.0.packet.store(0, Ordering::Relaxed);
-                } else if begun {
-                    *packet = packet.wrapping_add(1).max(1);
-                    socket.0.packet.store(*packet, Ordering::Relaxed);
-                }
-            }
+                _ => socket.0.packet.store(0, Ordering::Relaxed),
+            },
             Err(error) => {
                 tracing::debug!(%error, remote = %socket.remote(), "a stream cannot be cut into packets");
                 Reading::add(
@@ -168,8 +201,12 @@ impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> ReadHandler for Pac
         }
     }
 
-    async fn on_end(&self, mut state: Self::State, socket: &Socket, ended: Ended) {
-        let unfinished = state.codec.finish(&mut state.partial);
+    async fn on_end(&self, state: Self::State, socket: &Socket, ended: Ended) {
+        // docs/wire L25
+        let unfinished = state.unfinished.map_or(0, |mut before| {
+            let Unfinished { codec, bytes } = &mut *before;
+            codec.finish(bytes)
+        });
         Reading::add(
             &socket.0.registry.reading.unfinished,
             u64::from(unfinished > 0),

@@ -1,10 +1,7 @@
 //! Why a connection ended, who wants to know, and what runs then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-use tokio::sync::Notify;
 
 use super::Socket;
 
@@ -74,7 +71,7 @@ impl CloseReason {
         }
     }
 
-    const fn from_number(number: u8) -> Option<Self> {
+    pub(super) const fn from_number(number: u8) -> Option<Self> {
         match number {
             0 => None,
             number => Some(Self::ALL[number as usize - 1]),
@@ -91,75 +88,50 @@ impl std::fmt::Display for CloseReason {
 /// What runs when a connection ends.
 pub(super) type Hook = Box<dyn FnOnce(&Socket, CloseReason) + Send>;
 
-/// The end of one connection.
+/// Who wants to know of the end of one connection.
 #[derive(Default)]
-pub(super) struct End {
-    /// 0 while it lives.
-    reason: AtomicU8,
-    told: Notify,
-    /// `None` once they have run.
-    hooks: Mutex<Option<Vec<Hook>>>,
+pub(super) struct Hooks(Mutex<State>);
+
+enum State {
+    /// Boxed: hardly any socket has some.
+    Open(Option<Box<Vec<Hook>>>),
+    Run,
 }
 
-impl End {
-    pub(super) fn new() -> Self {
-        Self {
-            hooks: Mutex::new(Some(Vec::new())),
-            ..Self::default()
-        }
+impl Default for State {
+    fn default() -> Self {
+        Self::Open(None)
     }
+}
 
-    pub(super) fn reason(&self) -> Option<CloseReason> {
-        CloseReason::from_number(self.reason.load(Ordering::Acquire))
-    }
-
-    /// Notes the reason; false if there was one already.
-    pub(super) fn note(&self, reason: CloseReason) -> bool {
-        self.reason
-            .compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-
-    /// Runs the hooks, the last first, and wakes whoever waits. No lock is held meanwhile: a hook may
-    /// close, ask, and add hooks.
-    pub(super) fn tell(&self, socket: &Socket, reason: CloseReason) {
-        self.told.notify_waiters();
-        let hooks = self
-            .hooks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        for hook in hooks.into_iter().flatten().rev() {
-            run(hook, socket, reason);
-        }
-    }
-
-    pub(super) fn add(&self, socket: &Socket, hook: Hook) {
-        {
-            let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(hooks) = &mut *hooks {
-                hooks.push(hook);
-                return;
+impl Hooks {
+    /// Runs them, the last first. No lock is held meanwhile: a hook may close, ask, and add hooks.
+    pub(super) fn run(&self, socket: &Socket, reason: CloseReason) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hooks = std::mem::replace(&mut *state, State::Run);
+        drop(state);
+        if let State::Open(Some(hooks)) = hooks {
+            for hook in hooks.into_iter().rev() {
+                run(hook, socket, reason);
             }
         }
-        if let Some(reason) = self.reason() {
-            run(hook, socket, reason);
-        }
     }
 
-    pub(super) async fn wait(&self) -> CloseReason {
-        loop {
-            let told = self.told.notified();
-            if let Some(reason) = self.reason() {
-                return reason;
+    /// Adds one; gives it back if they have run.
+    pub(super) fn add(&self, hook: Hook) -> Option<Hook> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *state {
+            State::Open(hooks) => {
+                hooks.get_or_insert_default().push(hook);
+                None
             }
-            told.await;
+            State::Run => Some(hook),
         }
     }
 }
 
 /// A hook that panics ends nobody else's task.
-fn run(hook: Hook, socket: &Socket, reason: CloseReason) {
+pub(super) fn run(hook: Hook, socket: &Socket, reason: CloseReason) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook(socket, reason))) {
         socket.0.registry.panicked("a close hook", payload);
     }

@@ -149,17 +149,6 @@ impl Writer {
         }
     }
 
-    /// Whether several slices leave together.
-    pub(super) fn is_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(_) => true,
-            #[cfg(unix)]
-            Self::Unix(_) => true,
-            Self::Other(half) => half.is_write_vectored(),
-            Self::Away => false,
-        }
-    }
-
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             // A socket keeps nothing back.
@@ -193,22 +182,29 @@ struct Waiting {
 pub(super) struct Output {
     /// `None` when the connection has ended.
     pub(super) writer: Option<Writer>,
-    queue: VecDeque<Waiting>,
-    queued: usize,
-    /// The first message of the queue has left in part, and cannot be dropped any more.
-    begun: bool,
-    /// The writer was given bytes that it may still hold.
-    unflushed: bool,
-    /// Since when the queue has made no progress; `None` if nothing waits.
-    stuck_since: Option<Instant>,
-    /// Who waits to write into the empty queue.
-    waiting: Option<Waker>,
+    /// A connection that has caught up holds nothing.
+    queue: Option<Box<Queue>>,
     /// What the handler has left unread, and how much of it was thrown away.
     left: Option<Box<(Reader, usize)>>,
+    /// The writer was given bytes that it may still hold.
+    unflushed: bool,
     /// Our side has ended in order.
     said_goodbye: bool,
     /// More waits than the high water mark, or did and not yet less than the low one.
     clogged: bool,
+}
+
+/// What waits.
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Waiting>,
+    bytes: usize,
+    /// The first message has left in part, and cannot be dropped any more.
+    begun: bool,
+    /// Since when there is no progress; `None` without messages.
+    stuck_since: Option<Instant>,
+    /// Who waits to write when there are no messages.
+    writer: Option<Waker>,
 }
 
 impl Output {
@@ -220,25 +216,25 @@ impl Output {
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.queued
+        self.queue.as_ref().map_or(0, |queue| queue.bytes)
     }
 
     /// Whether the connection's task has something to write or to flush.
-    pub(super) fn has_work(&self) -> bool {
-        !self.queue.is_empty() || self.unflushed || self.waiting.is_some()
+    pub(super) const fn has_work(&self) -> bool {
+        self.queue.is_some() || self.unflushed
     }
 
     /// Looks at the water marks again.
     pub(super) fn mark(&mut self, (low, high): (usize, usize)) {
-        self.clogged = self.queued > if self.clogged { low } else { high };
+        self.clogged = self.queued() > if self.clogged { low } else { high };
     }
 
-    pub(super) fn is_clogged(&self) -> bool {
+    pub(super) const fn is_clogged(&self) -> bool {
         self.clogged
     }
 
     pub(super) fn stuck_since(&self) -> Option<Instant> {
-        self.stuck_since
+        self.queue.as_ref()?.stuck_since
     }
 
     /// Keeps the reading half until the peer has heard our goodbye; gives it back if that is over.
@@ -250,7 +246,7 @@ impl Output {
         None
     }
 
-    pub(super) fn has_said_goodbye(&self) -> bool {
+    pub(super) const fn has_said_goodbye(&self) -> bool {
         self.said_goodbye
     }
 
@@ -287,11 +283,8 @@ impl Output {
     /// Forgets everything, wakes whoever waits, and gives the transport away: to be dropped without a
     /// lock, for its destructor may do anything.
     pub(super) fn end(&mut self) -> (Option<Writer>, Option<Box<(Reader, usize)>>) {
-        self.queue = VecDeque::new();
-        self.queued = 0;
-        self.stuck_since = None;
-        if let Some(waiting) = self.waiting.take() {
-            waiting.wake();
+        if let Some(writer) = self.queue.take().and_then(|queue| queue.writer) {
+            writer.wake();
         }
         (self.writer.take(), self.left.take())
     }
@@ -299,7 +292,7 @@ impl Output {
     /// Writes what there is room for right now; the number of bytes. Only into an empty queue, or the
     /// bytes would overtake others.
     pub(super) fn write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<usize> {
-        debug_assert!(self.queue.is_empty(), "bytes never overtake others");
+        debug_assert!(self.queued() == 0, "bytes never overtake others");
         let Some(writer) = &mut self.writer else {
             return Err(io::ErrorKind::NotConnected.into());
         };
@@ -324,7 +317,7 @@ impl Output {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> io::Result<usize> {
-        debug_assert!(self.queue.is_empty(), "bytes never overtake others");
+        debug_assert!(self.queued() == 0, "bytes never overtake others");
         let Some(writer) = &mut self.writer else {
             return Err(io::ErrorKind::NotConnected.into());
         };
@@ -341,51 +334,22 @@ impl Output {
 
     /// Puts a message at the end; `begun` if its first bytes have left.
     pub(super) fn enqueue(&mut self, bytes: Bytes, key: Option<u64>, begun: bool, now: Instant) {
-        if self.queue.is_empty() {
-            self.begun = begun;
-            self.stuck_since = Some(now);
+        let queue = self.queue.get_or_insert_default();
+        if queue.messages.is_empty() {
+            queue.begun = begun;
+            queue.stuck_since = Some(now);
         }
-        self.queued += bytes.len();
-        self.queue.push_back(Waiting { bytes, key });
+        queue.bytes += bytes.len();
+        queue.messages.push_back(Waiting { bytes, key });
     }
 
     /// Makes room for `len` bytes below `max`; how many messages were dropped for it, or `None` if there
     /// is no room. A message that has left in part always stays.
     pub(super) fn make_room(&mut self, len: usize, max: usize, shed: Shed) -> Option<usize> {
-        let fits = |queued: usize| queued.saturating_add(len) <= max;
-        let first = usize::from(self.begun && !self.queue.is_empty());
-        let mut dropped = 0;
-        match shed {
-            Shed::Refuse => {}
-            Shed::Oldest => {
-                while !fits(self.queued) && self.queue.len() > first {
-                    if let Some(gone) = self.queue.remove(first) {
-                        self.queued -= gone.bytes.len();
-                        dropped += 1;
-                    }
-                }
-            }
-            Shed::All => {
-                dropped = self.queue.len() - first;
-                let gone = self.queue.drain(first..).map(|gone| gone.bytes.len());
-                self.queued -= gone.sum::<usize>();
-            }
-            Shed::Key(key) => {
-                let (mut number, mut gone) = (0, 0);
-                self.queue.retain(|waiting| {
-                    let goes = number >= first && waiting.key == Some(key);
-                    number += 1;
-                    if goes {
-                        gone += waiting.bytes.len();
-                        dropped += 1;
-                    }
-                    !goes
-                });
-                self.queued -= gone;
-            }
+        match &mut self.queue {
+            Some(queue) => queue.make_room(len, max, shed),
+            None => Some(0),
         }
-        // A message for an empty queue is always taken.
-        (self.queue.is_empty() || fits(self.queued)).then_some(dropped)
     }
 
     /// Writes what waits. Ready when nothing does; the numbers of bytes go to `written`.
@@ -395,28 +359,30 @@ impl Output {
         now: impl Fn() -> Instant,
         mut written: impl FnMut(usize),
     ) -> Poll<io::Result<()>> {
-        while !self.queue.is_empty() {
+        while let Some(queue) = &mut self.queue
+            && !queue.messages.is_empty()
+        {
             let Some(writer) = &mut self.writer else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self
-                .queue
+            let count = queue
+                .messages
                 .iter()
                 .zip(&mut slices)
                 .map(|(waiting, slice)| *slice = IoSlice::new(&waiting.bytes))
                 .count();
             let left = match count {
-                1 => ready!(writer.poll_write(cx, &self.queue[0].bytes))?,
+                1 => ready!(writer.poll_write(cx, &queue.messages[0].bytes))?,
                 _ => ready!(writer.poll_write_vectored(cx, &slices[..count]))?,
             };
             if left == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             written(left);
-            self.take_off(left);
+            queue.take_off(left);
             self.unflushed = true;
-            self.stuck_since = (!self.queue.is_empty()).then(&now);
+            queue.stuck_since = (!queue.messages.is_empty()).then(&now);
         }
         if self.unflushed {
             let Some(writer) = &mut self.writer else {
@@ -425,16 +391,16 @@ impl Output {
             ready!(writer.poll_flush(cx))?;
             self.unflushed = false;
         }
-        if let Some(waiting) = self.waiting.take() {
-            waiting.wake();
+        if let Some(writer) = self.queue.take().and_then(|queue| queue.writer) {
+            writer.wake();
         }
         Poll::Ready(Ok(()))
     }
 
     /// Remembers who waits to write into the empty queue.
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
-        match &mut self.waiting {
-            Some(waiting) => waiting.clone_from(cx.waker()),
+        match &mut self.queue.get_or_insert_default().writer {
+            Some(writer) => writer.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
     }
@@ -448,20 +414,57 @@ impl Output {
         }
         Ok(())
     }
+}
+
+impl Queue {
+    fn make_room(&mut self, len: usize, max: usize, shed: Shed) -> Option<usize> {
+        let fits = |bytes: usize| bytes.saturating_add(len) <= max;
+        let first = usize::from(self.begun && !self.messages.is_empty());
+        let mut dropped = 0;
+        match shed {
+            Shed::Refuse => {}
+            Shed::Oldest => {
+                while !fits(self.bytes) && self.messages.len() > first {
+                    if let Some(gone) = self.messages.remove(first) {
+                        self.bytes -= gone.bytes.len();
+                        dropped += 1;
+                    }
+                }
+            }
+            Shed::All => {
+                dropped = self.messages.len() - first;
+                let gone = self.messages.drain(first..).map(|gone| gone.bytes.len());
+                self.bytes -= gone.sum::<usize>();
+            }
+            Shed::Key(key) => {
+                let (mut number, mut gone) = (0, 0);
+                self.messages.retain(|waiting| {
+                    let goes = number >= first && waiting.key == Some(key);
+                    number += 1;
+                    if goes {
+                        gone += waiting.bytes.len();
+                        dropped += 1;
+                    }
+                    !goes
+                });
+                self.bytes -= gone;
+            }
+        }
+        // A message for an empty queue is always taken.
+        (self.messages.is_empty() || fits(self.bytes)).then_some(dropped)
+    }
 
     fn take_off(&mut self, mut left: usize) {
-        self.queued -= left;
-        while let Some(first) = self.queue.front_mut() {
+        self.bytes -= left;
+        while let Some(first) = self.messages.front_mut() {
             if left < first.bytes.len() {
                 first.bytes.advance(left);
                 self.begun = self.begun || left > 0;
                 return;
             }
             left -= first.bytes.len();
-            self.queue.pop_front();
+            self.messages.pop_front();
             self.begun = false;
         }
-        // A connection that has caught up holds nothing.
-        self.queue = VecDeque::new();
     }
 }

@@ -1,8 +1,8 @@
 //! What all clones of a socket share.
 
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use towline_identity::Peer;
 use towline_transport::Remote;
 
-use super::closing::{CloseReason, End, Hook};
+use super::closing::{self, CloseReason, Hook, Hooks};
 use super::output::{Output, Pushed, Room, SendError, Shed, Writer};
 use super::stream::Reader;
 use super::{Socket, WeakSocket};
@@ -20,6 +20,8 @@ use crate::clock::now;
 use crate::registry::Registry;
 use crate::time_limits::TimeLimits;
 
+/// An idle connection costs little more than this and its registration: what few connections need is boxed, and
+/// made when it is needed.
 pub(crate) struct Inner {
     pub(super) id: u64,
     pub(super) connected_at: SystemTime,
@@ -29,13 +31,12 @@ pub(crate) struct Inner {
     out: Mutex<Output>,
     /// Whether the output has something to do; a look at it costs no lock.
     work: AtomicBool,
-    end: End,
+    /// Why it has ended; 0 while it lives.
+    reason: AtomicU8,
+    hooks: Hooks,
     /// The connection's task: it drives the output, and the handler within it.
     task: AtomicWaker,
-    /// Whoever waits for bytes: a close wakes it.
-    pub(super) reader: AtomicWaker,
-    /// Whoever waits for room in the queue.
-    room: Notify,
+    waiters: OnceLock<Box<Waiters>>,
     /// The peer has ended its side.
     pub(super) peer_ended: AtomicBool,
     /// It did so without saying goodbye, over TLS.
@@ -52,6 +53,17 @@ pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
 }
 
+/// Who waits for something but the connection's task.
+#[derive(Default)]
+struct Waiters {
+    /// For the end.
+    end: Notify,
+    /// For room in the queue.
+    room: Notify,
+    /// For bytes.
+    reader: AtomicWaker,
+}
+
 /// Bytes, and bytes in the last interval.
 #[derive(Default)]
 pub(crate) struct Traffic {
@@ -61,19 +73,20 @@ pub(crate) struct Traffic {
     written_rate: AtomicU64,
 }
 
-/// What the server's clock has seen of a connection.
+/// What the server's clock has seen of a connection. Times are in ms of that clock.
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) rated_read: u64,
     pub(crate) rated_written: u64,
-    /// When the connection was first looked at.
-    pub(crate) seen_at: Option<u64>,
-    /// Bytes both ways when something last moved, and when that was noticed, in ms of the server's clock.
-    pub(crate) moved: u64,
+    /// When something last moved; 0 before the first look.
     pub(crate) moved_at: u64,
-    /// The packet that was under way, and since when.
+    /// Since when the packet below is under way; before the first byte, since when the connection is there.
+    pub(crate) since: u64,
+    /// The low bits of the number of bytes both ways when something last moved: two looks are never 4 GiB apart
+    /// to the byte.
+    pub(crate) moved: u32,
+    /// The packet that was under way.
     pub(crate) packet: u32,
-    pub(crate) packet_since: u64,
     /// Limits of its own, in place of the server's.
     pub(crate) limits: Option<Box<TimeLimits>>,
 }
@@ -156,10 +169,10 @@ impl Inner {
             traffic: Traffic::default(),
             out: Mutex::new(Output::new(writer)),
             work: AtomicBool::new(false),
-            end: End::new(),
+            reason: AtomicU8::new(0),
+            hooks: Hooks::default(),
             task: AtomicWaker::new(),
-            reader: AtomicWaker::new(),
-            room: Notify::new(),
+            waiters: OnceLock::new(),
             peer_ended: AtomicBool::new(false),
             truncated: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -249,7 +262,7 @@ impl Inner {
         drop(out);
         if dropped > 0 {
             // Less may wait than before.
-            self.room.notify_waiters();
+            self.tell_room();
             return Ok(Pushed::Replaced);
         }
         Ok(Pushed::Queued)
@@ -257,7 +270,7 @@ impl Inner {
 
     /// Ends the connection; false if it had ended.
     pub(crate) fn close(self: &Arc<Self>, reason: CloseReason) -> bool {
-        if !self.end.note(reason) {
+        if !self.note_end(reason) {
             return false;
         }
         let (writer, _left) = self.out().end();
@@ -269,9 +282,13 @@ impl Inner {
         }
         self.work.store(false, Ordering::Release);
         self.task.wake();
-        self.reader.wake();
-        self.room.notify_waiters();
-        self.end.tell(&Socket(Arc::clone(self)), reason);
+        // Behind the lock above, as whoever makes them knows.
+        if let Some(waiters) = self.waiters.get() {
+            waiters.reader.wake();
+            waiters.room.notify_waiters();
+            waiters.end.notify_waiters();
+        }
+        self.hooks.run(&Socket(Arc::clone(self)), reason);
         true
     }
 
@@ -289,11 +306,42 @@ impl Inner {
     /// Has the task look around: the server is stopping.
     pub(crate) fn nudge(&self) {
         self.task.wake();
-        self.reader.wake();
+        if let Some(waiters) = self.waiters.get() {
+            waiters.reader.wake();
+        }
     }
 
     pub(crate) fn close_reason(&self) -> Option<CloseReason> {
-        self.end.reason()
+        CloseReason::from_number(self.reason.load(Ordering::Acquire))
+    }
+
+    /// Notes the reason; false if there was one already.
+    fn note_end(&self, reason: CloseReason) -> bool {
+        self.reason
+            .compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Whoever waits for a change here makes them first, then looks whether it has happened under the lock of
+    /// the queue, or behind it; whoever changes something does it under that lock, or before it, and then looks
+    /// for them. So either sees the other.
+    fn waiters(&self) -> &Waiters {
+        self.waiters.get().unwrap_or_else(|| {
+            let made = self.waiters.get_or_init(Box::default);
+            drop(self.out());
+            made
+        })
+    }
+
+    fn tell_room(&self) {
+        if let Some(waiters) = self.waiters.get() {
+            waiters.room.notify_waiters();
+        }
+    }
+
+    /// Whoever waits for bytes: a close wakes it. The stream has one owner, which makes the waiters once.
+    pub(super) fn read_by(&self, waker: &Waker) {
+        self.waiters().reader.register(waker);
     }
 
     /// Why a connection ends whose handler has returned.
@@ -306,11 +354,23 @@ impl Inner {
     }
 
     pub(super) async fn closed(&self) -> CloseReason {
-        self.end.wait().await
+        let waiters = self.waiters();
+        loop {
+            let told = waiters.end.notified();
+            drop(self.out());
+            if let Some(reason) = self.close_reason() {
+                return reason;
+            }
+            told.await;
+        }
     }
 
     pub(super) fn on_close(self: &Arc<Self>, hook: Hook) {
-        self.end.add(&Socket(Arc::clone(self)), hook);
+        if let Some(late) = self.hooks.add(hook)
+            && let Some(reason) = self.close_reason()
+        {
+            closing::run(late, &Socket(Arc::clone(self)), reason);
+        }
     }
 
     /// The transport failed: the connection ends with a reason that says who is to blame.
@@ -362,8 +422,9 @@ impl Inner {
 
     pub(super) async fn wait_for(&self, room: Room) -> Result<(), SendError> {
         let max = self.registry.max_queued();
+        let waiters = self.waiters();
         loop {
-            let changed = self.room.notified();
+            let changed = waiters.room.notified();
             {
                 let out = self.out();
                 if out.writer.is_none() {
@@ -397,15 +458,17 @@ impl Inner {
         let mut out = self.out();
         let drained = out.poll_drain(&mut Context::from_waker(&waker), now, |written| {
             self.count_written(written);
-            self.room.notify_waiters();
         });
         self.work.store(out.has_work(), Ordering::Release);
         out.mark(self.registry.marks());
         drop(out);
         match drained {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.tell_room();
+                Poll::Pending
+            }
             Poll::Ready(Ok(())) => {
-                self.room.notify_waiters();
+                self.tell_room();
                 Poll::Ready(())
             }
             Poll::Ready(Err(error)) => {
@@ -563,7 +626,7 @@ impl Wake for Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.end.note(CloseReason::Server) {
+        if self.note_end(CloseReason::Server) {
             self.registry.left(CloseReason::Server);
         }
         self.registry.depart(self.id, &self.traffic);

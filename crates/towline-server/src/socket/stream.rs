@@ -31,8 +31,6 @@ use crate::registry::Registry;
 pub struct SocketStream {
     socket: Socket,
     reader: Reader,
-    /// Several slices leave together.
-    vectored: bool,
     /// This side's address, where the transport cannot tell it.
     local: Option<Box<str>>,
     /// The connection's places below the limits.
@@ -43,7 +41,11 @@ pub(super) enum Reader {
     Tcp(tcp::OwnedReadHalf),
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
-    Other(ReadHalf<BoxIo>),
+    Other {
+        half: ReadHalf<BoxIo>,
+        /// Several slices leave together.
+        vectored: bool,
+    },
     /// Taken apart.
     Gone,
 }
@@ -67,7 +69,6 @@ impl SocketStream {
         admitted: Option<Admitted>,
     ) -> Self {
         let (reader, writer) = split(established.stream);
-        let vectored = writer.is_vectored();
         let inner = Inner::new(
             registry,
             wall_time(),
@@ -78,7 +79,6 @@ impl SocketStream {
         Self {
             socket: Socket(inner),
             reader,
-            vectored,
             local: established.local,
             admitted,
         }
@@ -150,10 +150,8 @@ impl SocketStream {
         if self.local.is_none() {
             self.local = local;
         }
-        let (reader, writer) = tokio::io::split(layer(io));
-        self.reader = Reader::Other(reader);
-        let writer = Writer::Other(writer);
-        self.vectored = writer.is_vectored();
+        let (reader, writer) = split_any(layer(io));
+        self.reader = reader;
         if inner.put_writer(writer) {
             Ok(self)
         } else {
@@ -178,6 +176,37 @@ impl SocketStream {
         }
     }
 
+    fn read_driven(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let inner = &self.socket.0;
+        match inner.close_reason() {
+            None => {}
+            Some(CloseReason::Client) => return Poll::Ready(Ok(())),
+            Some(_) => return Poll::Ready(Err(SendError::Closed.into())),
+        }
+        let before = buf.filled().len();
+        let wanted = buf.remaining();
+        match ready!(self.reader.poll_read(cx, buf)) {
+            Ok(()) => {
+                let count = buf.filled().len() - before;
+                inner.count_read(count);
+                if count == 0 && wanted > 0 {
+                    inner.peer_ended.store(true, Ordering::Release);
+                }
+                Poll::Ready(Ok(()))
+            }
+            // TLS without a goodbye: whoever cares can ask.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                inner.truncated.store(true, Ordering::Release);
+                inner.peer_ended.store(true, Ordering::Release);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                inner.fail(&error);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
     /// The halves in one, taken out; the stream back if bytes wait.
     fn take_apart(&mut self) -> Result<Result<Stream, Self>, UnwrapError> {
         if self.socket.is_closed() {
@@ -187,7 +216,6 @@ impl SocketStream {
             return Ok(Err(Self {
                 socket: self.socket.clone(),
                 reader: std::mem::replace(&mut self.reader, Reader::Gone),
-                vectored: self.vectored,
                 local: self.local.take(),
                 admitted: self.admitted.take(),
             }));
@@ -201,7 +229,9 @@ impl SocketStream {
             (Reader::Unix(reader), Writer::Unix(writer)) => {
                 Stream::Unix(reader.reunite(writer).map_err(|_| UnwrapError::Closed)?)
             }
-            (Reader::Other(reader), Writer::Other(writer)) => Stream::Other(reader.unsplit(writer)),
+            (Reader::Other { half, .. }, Writer::Other(writer)) => {
+                Stream::Other(half.unsplit(writer))
+            }
             _ => return Err(UnwrapError::Closed),
         }))
     }
@@ -244,7 +274,7 @@ impl Reader {
             Self::Tcp(half) => Pin::new(half).poll_read(cx, buf),
             #[cfg(unix)]
             Self::Unix(half) => Pin::new(half).poll_read(cx, buf),
-            Self::Other(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Other { half, .. } => Pin::new(half).poll_read(cx, buf),
             Self::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -261,11 +291,14 @@ fn split(stream: Stream) -> (Reader, Writer) {
             let (reader, writer) = stream.into_split();
             (Reader::Unix(reader), Writer::Unix(writer))
         }
-        other => {
-            let (reader, writer) = tokio::io::split(other.into_io());
-            (Reader::Other(reader), Writer::Other(writer))
-        }
+        other => split_any(other.into_io()),
     }
+}
+
+fn split_any(io: BoxIo) -> (Reader, Writer) {
+    let vectored = io.is_write_vectored();
+    let (half, writer) = tokio::io::split(io);
+    (Reader::Other { half, vectored }, Writer::Other(writer))
 }
 
 impl Deref for SocketStream {
@@ -282,37 +315,21 @@ impl AsyncRead for SocketStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        this.socket.0.reader.register(cx.waker());
-        match this.socket.0.close_reason() {
-            None => {}
-            Some(CloseReason::Client) => return Poll::Ready(Ok(())),
-            Some(_) => return Poll::Ready(Err(SendError::Closed.into())),
-        }
-        let before = buf.filled().len();
-        let wanted = buf.remaining();
-        let read = ready!(this.reader.poll_read(cx, buf));
-        let inner = &this.socket.0;
-        match read {
-            Ok(()) => {
-                let count = buf.filled().len() - before;
-                inner.count_read(count);
-                if count == 0 && wanted > 0 {
-                    inner.peer_ended.store(true, Ordering::Release);
-                }
-                Poll::Ready(Ok(()))
-            }
-            // TLS without a goodbye: whoever cares can ask.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                inner.truncated.store(true, Ordering::Release);
-                inner.peer_ended.store(true, Ordering::Release);
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => {
-                inner.fail(&error);
-                Poll::Ready(Err(error))
-            }
-        }
+        self.socket.0.read_by(cx.waker());
+        self.read_driven(cx, buf)
+    }
+}
+
+/// A stream read by its connection's own task, which a close wakes in any case.
+pub(crate) struct Driven<'a>(pub(crate) &'a mut SocketStream);
+
+impl AsyncRead for Driven<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.read_driven(cx, buf)
     }
 }
 
@@ -334,7 +351,13 @@ impl AsyncWrite for SocketStream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.vectored
+        match self.reader {
+            Reader::Tcp(_) => true,
+            #[cfg(unix)]
+            Reader::Unix(_) => true,
+            Reader::Other { vectored, .. } => vectored,
+            Reader::Gone => false,
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::Strategy;
-use super::reading::{Limits, read_loop};
+use super::desks::desks;
+use super::reading::Reading;
 use crate::handler::ReadHandler;
 use crate::outcome::Outcome;
 use crate::socket::SocketStream;
@@ -60,12 +61,15 @@ impl TaskPerConnection {
     /// Serves each connection by a handler of what is read, or of packets
     /// ([`Packets`](crate::Packets)). It holds a buffer of 16 KiB only while it reads.
     pub fn reading<H: ReadHandler>(handler: H) -> Self {
-        let (handler, limits) = (Arc::new(handler), Arc::new(Limits::default()));
+        let (handler, desks) = (
+            Arc::new(handler),
+            Arc::new(desks(16 * 1024, 64 * 1024, None)),
+        );
         Self {
             serve: Box::new(move |stream| {
-                let (handler, limits) = (Arc::clone(&handler), Arc::clone(&limits));
+                let (handler, desks) = (Arc::clone(&handler), Arc::clone(&desks));
                 drop(tokio::spawn(
-                    stream.run(|stream| read_loop(stream, handler, limits, None)),
+                    stream.run(|stream| Reading::new(stream, handler, desks, None)),
                 ));
             }),
         }

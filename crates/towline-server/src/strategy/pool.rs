@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as Group, Semaphore};
 
 use super::Strategy;
-use super::reading::{Limits, read_loop};
+use super::desks::{Desks, desks};
+use super::reading::{Done, Membership, Reading};
 use super::workers::Workers;
 use crate::handler::ReadHandler;
 use crate::socket::SocketStream;
 
 /// Serves connections when there is something to read, and holds nothing for them meanwhile.
 ///
-/// A connection that waits costs its socket and a small task; a buffer is taken from a pool when bytes
+/// A connection that waits costs its socket and its place; a buffer is taken from a pool when bytes
 /// are there, and given back when the handler has returned. Nothing polls: connections that are silent
 /// take no processor time. What the original's pool was for, without its waits.
 ///
@@ -74,8 +75,8 @@ impl<H: ReadHandler> WorkerPool<H> {
 
     /// Threads of the pool's own, each with an event loop; connections are spread over them and stay
     /// where they are. They are served in the order in which they have become ready, which keeps the
-    /// slowest answers close to the others. A handler must not block its thread. 0, the default: the
-    /// threads of the server's runtime.
+    /// slowest answers close to the others. 0, the default: a task for each thread of the server's runtime
+    /// does the same. A handler must not block its thread: the other connections there would wait.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -139,10 +140,10 @@ impl<H: ReadHandler> WorkerPool<H> {
     pub fn build(self) -> Result<impl Strategy, PoolConfigError> {
         self.validate()?;
         Ok(Pool {
-            limits: Arc::new(Limits::new(
+            desks: Arc::new(desks(
                 self.read_buffer,
                 self.read_budget,
-                self.max_handlers,
+                Some(self.max_handlers),
             )),
             handler: self.handler,
             workers: Workers::new(self.threads),
@@ -163,9 +164,9 @@ impl<H> std::fmt::Debug for WorkerPool<H> {
     }
 }
 
-struct Pool<H> {
+struct Pool<H: ReadHandler, F> {
     handler: Arc<H>,
-    limits: Arc<Limits>,
+    desks: Arc<Desks<H, F>>,
     workers: Workers,
     groups: Option<Groups>,
 }
@@ -184,7 +185,7 @@ struct Shared {
 }
 
 /// A place in a group.
-struct Member(Arc<AtomicUsize>);
+pub(super) struct Member(Arc<AtomicUsize>);
 
 impl Drop for Member {
     fn drop(&mut self) {
@@ -200,7 +201,7 @@ impl Groups {
         }
     }
 
-    fn join(&self) -> (Arc<Group<()>>, Member) {
+    fn join(&self) -> Membership {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let free = groups
             .iter()
@@ -211,29 +212,27 @@ impl Groups {
         });
         let Shared { turn, members } = &groups[at];
         members.fetch_add(1, Ordering::AcqRel);
-        (Arc::clone(turn), Member(Arc::clone(members)))
+        Membership {
+            turns: Arc::clone(turn),
+            _member: Member(Arc::clone(members)),
+        }
     }
 }
 
-impl<H: ReadHandler> Strategy for Pool<H> {
+impl<H, F> Strategy for Pool<H, F>
+where
+    H: ReadHandler,
+    F: Future<Output = Done<H>> + Send + 'static,
+{
     fn on_start(&self) {
         self.workers.start();
     }
 
     fn on_accept(&self, stream: SocketStream) {
-        let (handler, limits) = (Arc::clone(&self.handler), Arc::clone(&self.limits));
-        let (group, member) = match &self.groups {
-            Some(groups) => {
-                let (group, member) = groups.join();
-                (Some(group), Some(member))
-            }
-            None => (None, None),
-        };
+        let (handler, desks) = (Arc::clone(&self.handler), Arc::clone(&self.desks));
+        let group = self.groups.as_ref().map(Groups::join);
         self.workers.spawn(stream, move |stream| {
-            stream.run(|stream| async move {
-                let _member = member;
-                read_loop(stream, handler, limits, group).await;
-            })
+            stream.run(|stream| Reading::new(stream, handler, desks, group))
         });
     }
 

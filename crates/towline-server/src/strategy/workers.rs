@@ -1,15 +1,16 @@
-//! Threads with an event loop each.
+//! Who works for a pool: tasks of the server's runtime, or threads with an event loop each.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
+use super::shard::Shard;
 use crate::socket::SocketStream;
 
-/// A fixed number of them, or none: then the runtime that calls is used.
+/// A fixed number of threads, or as many tasks as the runtime that calls has threads.
 pub(super) struct Workers {
     threads: usize,
     running: Mutex<Option<Running>>,
@@ -17,7 +18,8 @@ pub(super) struct Workers {
 }
 
 struct Running {
-    handles: Vec<Handle>,
+    /// Each with the thread that works for it, if it has its own.
+    shards: Vec<(Arc<Shard>, Option<Handle>)>,
     stop: CancellationToken,
 }
 
@@ -30,65 +32,63 @@ impl Workers {
         }
     }
 
-    /// Starts the threads; as many as the system gives. Without a single one the caller's runtime does.
+    /// Starts them; as many threads as the system gives. Without a single one the caller's runtime does.
     pub(super) fn start(&self) {
         let mut running = self.running();
-        if self.threads == 0 || running.is_some() {
+        if running.is_some() {
             return;
         }
         let stop = CancellationToken::new();
-        let mut handles = Vec::new();
-        for number in 0..self.threads {
-            let started = Builder::new_current_thread().enable_all().build();
-            let started = started.and_then(|runtime| {
-                let handle = runtime.handle().clone();
-                let stopped = stop.clone();
-                thread::Builder::new()
-                    .name(format!("towline-worker-{number}"))
-                    // What is left when it ends was cut off by the server.
-                    .spawn(move || runtime.block_on(stopped.cancelled_owned()))
-                    .map(|_| handle)
+        let mut shards: Vec<_> = (0..self.threads)
+            .filter_map(|number| start_thread(number, stop.clone()))
+            .map(|(shard, handle)| (shard, Some(handle)))
+            .collect();
+        if shards.is_empty() {
+            let tasks = Handle::current().metrics().num_workers();
+            shards.resize_with(tasks, || {
+                let shard = Arc::<Shard>::default();
+                // It ends when it is stopped and its last connection has ended.
+                drop(tokio::spawn(Arc::clone(&shard).work()));
+                (shard, None)
             });
-            match started {
-                Ok(handle) => handles.push(handle),
-                Err(error) => {
-                    tracing::warn!(%error, number, "a worker thread could not be started");
-                }
-            }
         }
-        if !handles.is_empty() {
-            *running = Some(Running { handles, stop });
-        }
+        *running = Some(Running { shards, stop });
     }
 
-    /// Runs what `task` makes of the stream, on the next thread.
+    /// Runs what `task` makes of the stream, at the next worker.
     pub(super) fn spawn<F>(
         &self,
         mut stream: SocketStream,
         task: impl FnOnce(SocketStream) -> F + Send + 'static,
     ) where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = ()> + Send + Unpin + 'static,
     {
-        let handle = self.running().as_ref().map(|running| {
+        let worker = self.running().as_ref().map(|running| {
             let next = self.next.fetch_add(1, Ordering::Relaxed);
-            running.handles[next % running.handles.len()].clone()
+            running.shards[next % running.shards.len()].clone()
         });
-        let Some(handle) = handle else {
+        // Detached: the server counts it, waits for it and ends it.
+        let Some((shard, handle)) = worker else {
             drop(tokio::spawn(task(stream)));
             return;
         };
-        let guard = handle.enter();
-        let moved = stream.rehome();
-        drop(guard);
-        match moved {
-            // Detached: the server counts it, waits for it and ends it.
-            Ok(()) => drop(handle.spawn(task(stream))),
-            Err(error) => tracing::warn!(%error, "a connection could not be moved to its worker"),
+        if let Some(handle) = handle {
+            let guard = handle.enter();
+            let moved = stream.rehome();
+            drop(guard);
+            if let Err(error) = moved {
+                tracing::warn!(%error, "a connection could not be moved to its worker");
+                return;
+            }
         }
+        shard.spawn(task(stream));
     }
 
     pub(super) fn stop(&self) {
         if let Some(running) = self.running().take() {
+            for (shard, _) in &running.shards {
+                shard.stop();
+            }
             running.stop.cancel();
         }
     }
@@ -101,5 +101,26 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+fn start_thread(number: usize, stop: CancellationToken) -> Option<(Arc<Shard>, Handle)> {
+    let shard = Arc::<Shard>::default();
+    let started = Builder::new_current_thread().enable_all().build();
+    let started = started.and_then(|runtime| {
+        let handle = runtime.handle().clone();
+        drop(runtime.spawn(Arc::clone(&shard).work()));
+        thread::Builder::new()
+            .name(format!("towline-worker-{number}"))
+            // What is left when it ends was cut off by the server.
+            .spawn(move || runtime.block_on(stop.cancelled_owned()))
+            .map(|_| handle)
+    });
+    match started {
+        Ok(handle) => Some((shard, handle)),
+        Err(error) => {
+            tracing::warn!(%error, number, "a worker thread could not be started");
+            None
+        }
     }
 }

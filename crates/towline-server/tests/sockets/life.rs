@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use towline_server::{
-    CloseReason, Packets, Server, SocketStream, TaskPerConnection, WorkerPool, packet_fn,
+    CloseReason, Packets, Server, Socket, SocketStream, TaskPerConnection, WorkerPool, packet_fn,
 };
 use towline_transport::{Endpoint, ListenOptions, Listener};
 
@@ -167,4 +167,47 @@ async fn dropping_the_server_ends_its_sockets() {
     drop(server);
     assert_eq!(socket.closed().await, CloseReason::Shutdown);
     assert!(hangs_up(&mut client).await);
+}
+
+/// docs/wire L30: the same for connections that wait at a pool's workers, whose memory goes with them.
+#[tokio::test]
+async fn dropping_the_server_ends_what_waits_in_a_pool() {
+    for threads in [0, 1, 2] {
+        let handler = Packets::new(lines(), 1 << 10, packet_fn(|_, _| std::future::ready(())));
+        let strategy = WorkerPool::new(handler).threads(threads).build().unwrap();
+        let server = start(Server::builder(), strategy).await;
+        let mut clients = [dial(&server).await, dial(&server).await];
+        clients[0].write_all(b"whole\nhalf of").await.unwrap();
+        until(|| server.metrics().packets == 1 && server.sockets().len() == 2).await;
+        let sockets: Vec<_> = server.sockets().iter().map(Socket::downgrade).collect();
+        drop(server);
+        for mut client in clients {
+            assert!(hangs_up(&mut client).await);
+        }
+        until(|| sockets.iter().all(|socket| socket.upgrade().is_none())).await;
+    }
+}
+
+/// The same when the runtime itself ends.
+#[test]
+fn a_runtime_that_ends_takes_a_pools_connections_with_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (server, client) = runtime.block_on(async {
+        let strategy = WorkerPool::new(echo_reads()).build().unwrap();
+        let server = start(Server::builder(), strategy).await;
+        let mut client = dial(&server).await;
+        assert!(echoes(&mut client, "hello").await);
+        (server, client.into_std().unwrap())
+    });
+    let socket = server.sockets().remove(0).downgrade();
+    drop(runtime);
+    drop(server);
+    assert!(socket.upgrade().is_none());
+    client.set_nonblocking(false).unwrap();
+    let read = std::io::Read::read(&mut &client, &mut [0]);
+    assert!(read.is_err() || read.is_ok_and(|count| count == 0));
 }
