@@ -1,7 +1,7 @@
 //! Why a connection ended, who wants to know, and what runs then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Socket;
 
@@ -90,48 +90,29 @@ pub(super) type Hook = Box<dyn FnOnce(&Socket, CloseReason) + Send>;
 
 /// Who wants to know of the end of one connection.
 #[derive(Default)]
-pub(super) struct Hooks(Mutex<State>);
-
-enum State {
-    /// Boxed: hardly any socket has some.
-    Open(Option<Box<Vec<Hook>>>),
-    Run,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Open(None)
-    }
-}
+pub(super) struct Hooks(Mutex<Vec<Hook>>);
 
 impl Hooks {
-    /// Runs them, the last first. No lock is held meanwhile: a hook may close, ask, and add hooks.
+    pub(super) fn add(&self, hook: Hook) {
+        self.lock().push(hook);
+    }
+
+    /// Runs those that have not run, the last first. No lock is held meanwhile: a hook may close, ask, and add
+    /// hooks.
     pub(super) fn run(&self, socket: &Socket, reason: CloseReason) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let hooks = std::mem::replace(&mut *state, State::Run);
-        drop(state);
-        if let State::Open(Some(hooks)) = hooks {
-            for hook in hooks.into_iter().rev() {
-                run(hook, socket, reason);
-            }
+        let hooks = std::mem::take(&mut *self.lock());
+        for hook in hooks.into_iter().rev() {
+            run(hook, socket, reason);
         }
     }
 
-    /// Adds one; gives it back if they have run.
-    pub(super) fn add(&self, hook: Hook) -> Option<Hook> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *state {
-            State::Open(hooks) => {
-                hooks.get_or_insert_default().push(hook);
-                None
-            }
-            State::Run => Some(hook),
-        }
+    fn lock(&self) -> MutexGuard<'_, Vec<Hook>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A hook that panics ends nobody else's task.
-pub(super) fn run(hook: Hook, socket: &Socket, reason: CloseReason) {
+fn run(hook: Hook, socket: &Socket, reason: CloseReason) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook(socket, reason))) {
         socket.0.registry.panicked("a close hook", payload);
     }

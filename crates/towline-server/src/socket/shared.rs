@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use towline_identity::Peer;
 use towline_transport::Remote;
 
-use super::closing::{self, CloseReason, Hook, Hooks};
+use super::closing::{CloseReason, Hook, Hooks};
 use super::output::{Output, Pushed, Room, SendError, Shed, Writer};
 use super::stream::Reader;
 use super::{Socket, WeakSocket};
@@ -33,7 +33,6 @@ pub(crate) struct Inner {
     work: AtomicBool,
     /// Why it has ended; 0 while it lives.
     reason: AtomicU8,
-    hooks: Hooks,
     /// The connection's task: it drives the output, and the handler within it.
     task: AtomicWaker,
     waiters: OnceLock<Box<Waiters>>,
@@ -62,6 +61,8 @@ struct Waiters {
     room: Notify,
     /// For bytes.
     reader: AtomicWaker,
+    /// To be called at the end.
+    hooks: Hooks,
 }
 
 /// Bytes, and bytes in the last interval.
@@ -170,7 +171,6 @@ impl Inner {
             out: Mutex::new(Output::new(writer)),
             work: AtomicBool::new(false),
             reason: AtomicU8::new(0),
-            hooks: Hooks::default(),
             task: AtomicWaker::new(),
             waiters: OnceLock::new(),
             peer_ended: AtomicBool::new(false),
@@ -287,8 +287,8 @@ impl Inner {
             waiters.reader.wake();
             waiters.room.notify_waiters();
             waiters.end.notify_waiters();
+            waiters.hooks.run(&Socket(Arc::clone(self)), reason);
         }
-        self.hooks.run(&Socket(Arc::clone(self)), reason);
         true
     }
 
@@ -366,10 +366,12 @@ impl Inner {
     }
 
     pub(super) fn on_close(self: &Arc<Self>, hook: Hook) {
-        if let Some(late) = self.hooks.add(hook)
-            && let Some(reason) = self.close_reason()
-        {
-            closing::run(late, &Socket(Arc::clone(self)), reason);
+        let waiters = self.waiters();
+        waiters.hooks.add(hook);
+        drop(self.out());
+        // Each is run by whoever takes it.
+        if let Some(reason) = self.close_reason() {
+            waiters.hooks.run(&Socket(Arc::clone(self)), reason);
         }
     }
 
