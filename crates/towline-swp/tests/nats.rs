@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use async_nats::RequestErrorKind;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{
@@ -282,6 +283,130 @@ async fn a_broker_that_restarts_loses_nothing() {
         assert!(received.ends_with(&expected));
         sending.await.unwrap().close().await.unwrap();
     }
+}
+
+/// Nothing is left at the broker of a session that has ended, in whatever way.
+#[tokio::test]
+async fn a_subscription_ends_with_its_session() {
+    let Some(broker) = broker() else { return };
+    let watching = async_nats::connect(broker.url()).await.unwrap();
+    for way in ["close", "abort", "drop"] {
+        let (a, b) = pair(
+            &broker,
+            Config::new("left.a", "left.b"),
+            Config::new("left.b", "left.a"),
+        )
+        .await;
+        match way {
+            "close" => a.close().await.unwrap(),
+            "abort" => a.abort(),
+            _ => drop(a),
+        }
+        b.closed().await;
+        b.task_ended().await;
+        for subject in ["left.a", "left.b"] {
+            // The broker itself answers where nobody hears. What is taken back may be on its way.
+            let nobody_hears = async {
+                loop {
+                    let request =
+                        async_nats::Request::new().timeout(Some(Duration::from_millis(100)));
+                    let answer = watching.send_request(subject, request).await;
+                    if answer.is_err_and(|it| it.kind() == RequestErrorKind::NoResponders) {
+                        return;
+                    }
+                }
+            };
+            let waited = tokio::time::timeout(Duration::from_secs(20), nobody_hears).await;
+            assert!(waited.is_ok(), "{way}: {subject} is still heard on");
+        }
+    }
+}
+
+/// A broker that cuts off who does not read: the client connects again, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_cut_off_by_the_broker_loses_nothing() {
+    const MESSAGES: u32 = 2000;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("nats.conf");
+    let config = r#"
+        max_pending: 1MB
+        write_deadline: "500ms"
+        system_account: SYS
+        accounts {
+          SYS { users = [ { user: watcher, password: secret } ] }
+          ALL { users = [ { user: me, password: secret } ] }
+        }
+        "#;
+    std::fs::write(&file, config).unwrap();
+    let Some(broker) = broker_with(&["-c", file.to_str().unwrap()]) else {
+        return;
+    };
+    let url = |user: &str| broker.url().replace("//", &format!("//{user}:secret@"));
+    let watching = NatsNetwork::connect(&url("watcher")).await.unwrap();
+    let ends = watching
+        .client()
+        .subscribe("$SYS.ACCOUNT.ALL.DISCONNECT")
+        .await;
+    let mut ends = ends.unwrap();
+    watching.client().flush().await.unwrap();
+
+    let there = url("me");
+    let (telling, told) = tokio::sync::oneshot::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    // A runtime of its own, which can stand still.
+    let receiving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async move {
+            let network = NatsNetwork::connect(&there).await.unwrap();
+            let flood = network.client().subscribe("flood").await.unwrap();
+            let listener = Listener::bind(Arc::new(network.clone()), Config::new("cut.b", ""));
+            let listener = listener.await.unwrap();
+            telling.send(()).unwrap();
+            let session = listener.accept().await.unwrap();
+            for number in 0..MESSAGES {
+                if number == 100 {
+                    may_go_on.recv().unwrap();
+                }
+                let message = session.recv().await.unwrap().unwrap();
+                assert_eq!(message[..4], number.to_be_bytes());
+            }
+            drop(flood);
+            assert!(network.report().disconnected > 0);
+            assert_eq!(session.recv().await.unwrap(), None);
+            session.task_ended().await;
+        });
+    });
+    told.await.unwrap();
+    let network = NatsNetwork::connect(&url("me")).await.unwrap();
+    let flooding = network.client().clone();
+    let config = Config::new("cut.a", "cut.b").linger(Duration::from_secs(60));
+    let session = Session::connect(Arc::new(network), config).await.unwrap();
+    let sending = tokio::spawn(async move {
+        for number in 0..MESSAGES {
+            let mut message = bytes(4 << 10);
+            message[..4].copy_from_slice(&number.to_be_bytes());
+            session.send(message).await.unwrap();
+        }
+        session.close().await
+    });
+    let flood = Bytes::from(vec![0; 64 << 10]);
+    loop {
+        tokio::select! {
+            biased;
+            end = ends.next() => {
+                let end = end.unwrap();
+                if String::from_utf8_lossy(&end.payload).contains("Slow Consumer") {
+                    break;
+                }
+            }
+            published = flooding.publish("flood", flood.clone()) => published.unwrap(),
+        }
+    }
+    go_on.send(()).unwrap();
+    sending.await.unwrap().unwrap();
+    receiving.join().unwrap();
 }
 
 /// A subscription that the broker refuses is an error at once.

@@ -1,6 +1,6 @@
 //! Closing in the original's format (docs/wire W44 to W46).
 
-use towline_swp::proto::{CloseReason, ReadState, TcpEvent, TcpState};
+use towline_swp::proto::{CloseReason, Packet, ReadState, TcpEvent, TcpState};
 
 use crate::{End, FIN, config, events, millis};
 
@@ -63,13 +63,13 @@ fn a_fin_acknowledges_what_it_says() {
         let mut end = End::opened(config(), 10);
         if is_known {
             let nothing = end.control(TcpEvent::NIL, 0);
-            end.hears(&towline_swp::proto::Packet { ack: -1, ..nothing });
+            end.hears(&Packet { ack: -1, ..nothing });
         }
         end.sends(b"one");
         end.sends(b"two");
         assert_eq!(end.sent().len(), 2);
         let fin = end.packet(TcpEvent::FIN, FIN);
-        end.hears(&towline_swp::proto::Packet { ack, ..fin });
+        end.hears(&Packet { ack, ..fin });
         assert_eq!(end.engine.close_reason(), Some(reason), "{ack} {is_known}");
     }
 }

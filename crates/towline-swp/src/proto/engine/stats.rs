@@ -34,6 +34,8 @@ pub struct Stats {
     pub data_received: u64,
     /// Data packets that the application has taken.
     pub consumed: u64,
+    /// Data packets that the application has handed over.
+    pub accepted: u64,
     /// Data packets sent again.
     pub retransmissions: u64,
     /// How often the data packet that was sent most often was sent.
@@ -80,6 +82,7 @@ impl Engine {
         let figures = self.sender.figures();
         Stats {
             consumed: self.receiver.consumed(),
+            accepted: self.sender.accepted(),
             retransmissions: figures.retransmissions,
             most_sent: figures.most_sent,
             spurious: figures.spurious,
