@@ -9,6 +9,9 @@ use towline_codec::greenpack::Timestamp;
 /// are covered by later acknowledgements or sent again.
 const MAX_ECHOES: usize = 256;
 
+/// When more than this part of the window waits, what comes on top is copied out of the network's memory.
+const LEFT_IN_PLACE: u64 = 8;
+
 /// What an acknowledgement copies from the packet that it answers (docs/wire W29).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Echo {
@@ -99,6 +102,7 @@ impl Receiver {
             if self.is_full_for(&data) {
                 return Arrival::Outside;
             }
+            let data = self.kept(data);
             self.held_bytes += data.len() as u64;
             self.held.insert(seq, Held { data, echo });
             return Arrival::OutOfOrder;
@@ -111,6 +115,7 @@ impl Receiver {
             };
             self.held_bytes -= last.data.len() as u64;
         }
+        let data = self.kept(data);
         self.make_ready(data, echo);
         while let Some(held) = self.held.remove(&self.next) {
             self.held_bytes -= held.data.len() as u64;
@@ -122,6 +127,19 @@ impl Receiver {
     /// One packet may reach beyond the window in bytes (docs/wire W33), an empty one takes nothing of it.
     fn is_full_for(&self, data: &Bytes) -> bool {
         self.buffered_bytes() >= self.window_bytes && !data.is_empty()
+    }
+
+    /// Data as it may wait. A slice of a receive buffer holds the whole of it, several times what it has, so
+    /// that a window of slices would hold several windows of memory. A little is soon taken, and stays.
+    fn kept(&self, data: Bytes) -> Bytes {
+        let waiting = self.buffered() as u64;
+        let is_little = waiting < self.window_messages / LEFT_IN_PLACE
+            && self.buffered_bytes() < self.window_bytes / LEFT_IN_PLACE;
+        if is_little || self.discards {
+            data
+        } else {
+            Bytes::copy_from_slice(&data)
+        }
     }
 
     fn make_ready(&mut self, data: Bytes, echo: Echo) {
@@ -289,6 +307,8 @@ impl Receiver {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -311,6 +331,29 @@ mod tests {
         assert_eq!(receiver.on_data(0, bytes(1), ECHO), Arrival::Duplicate);
         assert_eq!((receiver.next(), receiver.buffered()), (1, 2));
         assert_eq!(receiver.window_after(1), (3, 999));
+    }
+
+    /// docs/wire W33: what waits holds its own bytes, not the buffers of the network that it came in.
+    #[test]
+    fn a_window_that_waits_holds_no_more_memory_than_it_has() {
+        struct Buffer(Arc<[u8; 1000]>);
+        impl AsRef<[u8]> for Buffer {
+            fn as_ref(&self) -> &[u8] {
+                &*self.0
+            }
+        }
+        let mut receiver = Receiver::new(80, 1 << 20);
+        let memory = Arc::new([b'x'; 1000]);
+        for seq in (1..40).chain([0]).chain(40..80) {
+            let slice = Bytes::from_owner(Buffer(Arc::clone(&memory))).slice(..10);
+            receiver.on_data(seq, slice, ECHO);
+            assert!(Arc::strong_count(&memory) <= 1 + 10, "{seq}");
+        }
+        assert_eq!((receiver.next(), receiver.buffered_bytes()), (80, 800));
+        while let Some(data) = receiver.take_message() {
+            assert_eq!(data, bytes(10));
+        }
+        assert_eq!(receiver.consumed(), 80);
     }
 
     /// docs/wire W33: a sender that ignores the window in bytes cannot keep the gap from being filled.
