@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock::now;
-use crate::counters::{Active, Shared};
+use crate::counters::Shared;
 use crate::network::Network;
-use crate::places::{Place, Places};
+use crate::places::Places;
 
 /// Addresses whose rate is watched at once; of more than that only the rate of all is.
 const WATCHED: usize = 64 * 1024;
@@ -36,7 +36,7 @@ pub(crate) struct AcceptRate {
 /// The gate of all listeners of a server.
 pub(crate) struct Admission {
     rules: RwLock<Arc<Rules>>,
-    pub(crate) places: Arc<Places>,
+    pub(crate) places: Places,
     addresses: Arc<Addresses>,
     bucket: Mutex<Option<Bucket>>,
     address_buckets: Mutex<Buckets>,
@@ -60,17 +60,24 @@ pub(crate) enum Refusal {
 
 /// The places that a connection holds below the limits, until this is dropped.
 pub(crate) struct Admitted {
+    admission: Arc<Admission>,
     /// Boxed: without a limit for addresses there is none.
-    _address: Option<Box<AddressPlace>>,
-    _active: Active,
-    _place: Place,
+    address: Option<Box<AddressPlace>>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        drop(self.address.take());
+        self.admission.counters.leave();
+        self.admission.places.give_back();
+    }
 }
 
 impl Admission {
     pub(crate) fn new(rules: Rules, max_connections: usize, counters: Arc<Shared>) -> Self {
         Self {
             rules: RwLock::new(Arc::new(rules)),
-            places: Arc::new(Places::new(max_connections)),
+            places: Places::new(max_connections),
             addresses: Arc::default(),
             bucket: Mutex::default(),
             address_buckets: Mutex::default(),
@@ -89,7 +96,7 @@ impl Admission {
     }
 
     /// Takes a connection in, or says and counts why not.
-    pub(crate) fn admit(&self, address: Option<IpAddr>) -> Result<Admitted, Refusal> {
+    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Admitted, Refusal> {
         let admitted = self.check(address);
         if let Err(refusal) = &admitted {
             self.counters.refused(*refusal);
@@ -97,7 +104,7 @@ impl Admission {
         admitted
     }
 
-    fn check(&self, address: Option<IpAddr>) -> Result<Admitted, Refusal> {
+    fn check(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Admitted, Refusal> {
         let rules = self.rules();
         if let Some(address) = address {
             rules.check_network(address)?;
@@ -121,10 +128,11 @@ impl Admission {
             ),
             _ => None,
         };
+        place.keep();
+        self.counters.enter();
         Ok(Admitted {
-            _address: held.map(Box::new),
-            _active: self.counters.enter(),
-            _place: place,
+            admission: Arc::clone(self),
+            address: held.map(Box::new),
         })
     }
 
@@ -262,8 +270,8 @@ mod tests {
 
     use super::*;
 
-    fn admission(rules: Rules) -> Admission {
-        Admission::new(rules, 10, Arc::default())
+    fn admission(rules: Rules) -> Arc<Admission> {
+        Arc::new(Admission::new(rules, 10, Arc::default()))
     }
 
     fn address(text: &str) -> Option<IpAddr> {

@@ -17,9 +17,22 @@ pin_project! {
     #[must_use = "a connection does nothing unless its task is spawned or awaited"]
     pub struct ConnectionTask<F> {
         #[pin]
-        handler: Option<F>,
-        ending: Option<Pin<Box<Sleep>>>,
+        stage: Stage<F>,
         held: Held,
+    }
+}
+
+pin_project! {
+    #[project = StageNow]
+    enum Stage<F> {
+        Handling {
+            #[pin]
+            handler: F,
+        },
+        // What waits is written, and the peer gets so much time to take it.
+        Ending {
+            limit: Option<Pin<Box<Sleep>>>,
+        },
     }
 }
 
@@ -43,21 +56,17 @@ impl SocketStream {
         socket.managed.store(true, Ordering::Release);
         socket.registry.task_begins();
         let held = Held { socket };
-        let handler = match catch_unwind(AssertUnwindSafe(|| handler(self))) {
-            Ok(handler) => Some(handler),
+        let stage = match catch_unwind(AssertUnwindSafe(|| handler(self))) {
+            Ok(handler) => Stage::Handling { handler },
             Err(payload) => {
                 held.socket
                     .registry
                     .panicked("a connection's handler", payload);
                 held.socket.close(CloseReason::Panicked);
-                None
+                Stage::Ending { limit: None }
             }
         };
-        ConnectionTask {
-            handler,
-            ending: None,
-            held,
-        }
+        ConnectionTask { stage, held }
     }
 }
 
@@ -68,9 +77,9 @@ impl<F: Future<Output = ()>> Future for ConnectionTask<F> {
         let mut this = self.project();
         let socket = &this.held.socket;
         socket.driven_by(cx.waker());
-        if let Some(handler) = this.handler.as_mut().as_pin_mut() {
+        if let StageNow::Handling { handler } = this.stage.as_mut().project() {
             if socket.is_killed() {
-                drop_handler(this.handler, socket);
+                drop_handler(this.stage, socket);
                 return Poll::Ready(());
             }
             // Before the handler: it may wait for exactly this.
@@ -83,16 +92,16 @@ impl<F: Future<Output = ()>> Future for ConnectionTask<F> {
                     socket.close(CloseReason::Panicked);
                 }
             }
-            drop_handler(this.handler, socket);
+            drop_handler(this.stage.as_mut(), socket);
         }
         if socket.close_reason().is_some() || socket.is_killed() {
             return Poll::Ready(());
         }
-        if socket.poll_finish().is_pending() {
-            let ending = this
-                .ending
-                .get_or_insert_with(|| Box::pin(sleep(socket.registry.linger())));
-            ready!(ending.as_mut().poll(cx));
+        if let StageNow::Ending { limit } = this.stage.project()
+            && socket.poll_finish().is_pending()
+        {
+            let limit = limit.get_or_insert_with(|| Box::pin(sleep(socket.registry.linger())));
+            ready!(limit.as_mut().poll(cx));
             socket.close(socket.unfinished_reason());
         }
         socket.close(socket.natural_reason());
@@ -101,8 +110,9 @@ impl<F: Future<Output = ()>> Future for ConnectionTask<F> {
 }
 
 /// A handler's destructors may panic as it does.
-fn drop_handler<F>(mut handler: Pin<&mut Option<F>>, socket: &Inner) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler.set(None))) {
+fn drop_handler<F>(mut stage: Pin<&mut Stage<F>>, socket: &Inner) {
+    let dropped = AssertUnwindSafe(|| stage.set(Stage::Ending { limit: None }));
+    if let Err(payload) = catch_unwind(dropped) {
         socket.registry.panicked("a connection's handler", payload);
     }
 }

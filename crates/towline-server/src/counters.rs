@@ -1,6 +1,5 @@
 //! What a server has seen so far.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::admission::Refusal;
@@ -88,10 +87,13 @@ impl Shared {
     }
 
     /// Counts a connection in, and out again when the guard is dropped, however its task ends.
-    pub(crate) fn enter(self: &Arc<Self>) -> Active {
+    pub(crate) fn enter(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.active.fetch_add(1, Ordering::Relaxed);
-        Active(Arc::clone(self))
+    }
+
+    pub(crate) fn leave(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn refused(&self, refusal: Refusal) {
@@ -123,13 +125,5 @@ impl Shared {
 
     pub(crate) fn accept_failed(&self) {
         self.accept_errors.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-pub(crate) struct Active(Arc<Shared>);
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }

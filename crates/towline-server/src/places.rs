@@ -1,6 +1,5 @@
 //! A number of places that can be changed while they are taken.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
@@ -15,7 +14,7 @@ pub(crate) struct Places {
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Places>);
+pub(crate) struct Place<'a>(&'a Places);
 
 impl Places {
     pub(crate) fn new(most: usize) -> Self {
@@ -27,14 +26,20 @@ impl Places {
     }
 
     /// A place, if there is one.
-    pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn take(&self) -> Option<Place<'_>> {
         let most = self.most.load(Ordering::Acquire);
         self.taken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
                 (taken < most).then_some(taken + 1)
             })
             .ok()
-            .map(|_| Place(Arc::clone(self)))
+            .map(|_| Place(self))
+    }
+
+    /// Gives a place back that [was kept](Place::keep).
+    pub(crate) fn give_back(&self) {
+        self.taken.fetch_sub(1, Ordering::AcqRel);
+        self.freed.notify_waiters();
     }
 
     /// Waits until there is one, which somebody else may take first.
@@ -55,9 +60,15 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Place<'_> {
+    /// Takes it for longer than this lives.
+    pub(crate) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::AcqRel);
-        self.0.freed.notify_waiters();
+        self.0.give_back();
     }
 }

@@ -40,7 +40,7 @@ impl Socket {
 
     /// When it was accepted or had connected.
     pub fn connected_at(&self) -> SystemTime {
-        self.0.connected_at
+        self.0.connected_at()
     }
 
     /// Who is at the other end, as far as it has proven itself.
@@ -49,13 +49,13 @@ impl Socket {
     }
 
     /// Where its bytes come from.
-    pub fn remote(&self) -> &Remote {
-        &self.0.remote
+    pub fn remote(&self) -> Remote {
+        self.0.remote()
     }
 
     /// The host alone: no port, and no brackets around an IPv6 address. A Unix socket's peer has a name.
     pub fn remote_address(&self) -> String {
-        self.0.remote.host()
+        self.0.remote().host()
     }
 
     /// Bytes read so far, as the application sees them: after decryption, before any wrapper.

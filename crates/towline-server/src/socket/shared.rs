@@ -1,10 +1,11 @@
 //! What all clones of a socket share.
 
 use std::io::{self, IoSlice};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
@@ -24,8 +25,9 @@ use crate::time_limits::TimeLimits;
 /// made when it is needed.
 pub(crate) struct Inner {
     pub(super) id: u64,
-    pub(super) connected_at: SystemTime,
-    pub(super) remote: Remote,
+    /// In ns since 1970.
+    connected_at: u64,
+    remote: Whence,
     pub(super) proven: Option<Box<Peer>>,
     pub(crate) traffic: Traffic,
     out: Mutex<Output>,
@@ -50,6 +52,12 @@ pub(crate) struct Inner {
     pub(crate) packet: AtomicU32,
     pub(crate) watch: Mutex<Watch>,
     pub(crate) registry: Arc<Registry>,
+}
+
+/// A [`Remote`] in half the room.
+enum Whence {
+    Ipv4(SocketAddrV4),
+    Other(Box<Remote>),
 }
 
 /// Who waits for something but the connection's task.
@@ -164,8 +172,13 @@ impl Inner {
     ) -> Arc<Self> {
         let inner = Arc::new(Self {
             id: registry.next_id(),
-            connected_at,
-            remote,
+            connected_at: connected_at
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_nanos() as u64),
+            remote: match remote {
+                Remote::Address(SocketAddr::V4(address)) => Whence::Ipv4(address),
+                other => Whence::Other(Box::new(other)),
+            },
             proven,
             traffic: Traffic::default(),
             out: Mutex::new(Output::new(writer)),
@@ -191,7 +204,18 @@ impl Inner {
     pub(super) fn peer(&self) -> Peer {
         match &self.proven {
             Some(peer) => (**peer).clone(),
-            None => Peer::unauthenticated(self.remote.to_string()),
+            None => Peer::unauthenticated(self.remote().to_string()),
+        }
+    }
+
+    pub(super) fn connected_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.connected_at)
+    }
+
+    pub(super) fn remote(&self) -> Remote {
+        match &self.remote {
+            Whence::Ipv4(address) => Remote::Address((*address).into()),
+            Whence::Other(remote) => (**remote).clone(),
         }
     }
 

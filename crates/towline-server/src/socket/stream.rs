@@ -32,10 +32,13 @@ pub struct SocketStream {
     socket: Socket,
     reader: Reader,
     /// This side's address, where the transport cannot tell it.
-    local: Option<Box<str>>,
+    local: Option<Box<Local>>,
     /// The connection's places below the limits.
     admitted: Option<Admitted>,
 }
+
+/// Boxed once more, because hardly any stream needs it.
+struct Local(Box<str>);
 
 pub(super) enum Reader {
     Tcp(tcp::OwnedReadHalf),
@@ -79,7 +82,7 @@ impl SocketStream {
         Self {
             socket: Socket(inner),
             reader,
-            local: established.local,
+            local: established.local.map(|local| Box::new(Local(local))),
             admitted,
         }
     }
@@ -97,7 +100,8 @@ impl SocketStream {
     pub fn local_addr(&self) -> io::Result<String> {
         match (&self.local, &self.reader) {
             (None, Reader::Tcp(half)) => Ok(Remote::address(half.local_addr()?).to_string()),
-            (local, _) => Ok(local.as_deref().unwrap_or_default().to_owned()),
+            (Some(local), _) => Ok(local.0.to_string()),
+            (None, _) => Ok(String::new()),
         }
     }
 
@@ -133,7 +137,7 @@ impl SocketStream {
     pub fn wrap(mut self, layer: impl FnOnce(BoxIo) -> BoxIo) -> Result<Self, UnwrapError> {
         let inner = Arc::clone(&self.socket.0);
         // The transport tells it no more when it is below a layer.
-        let local = self.local_addr().ok().map(Into::into);
+        let local = self.local_addr().ok();
         let io = match self.take_apart()? {
             Ok(stream) => stream.into_io(),
             Err(stream) => return Err(UnwrapError::Busy(stream)),
@@ -148,7 +152,7 @@ impl SocketStream {
             io
         };
         if self.local.is_none() {
-            self.local = local;
+            self.local = local.map(|local| Box::new(Local(local.into())));
         }
         let (reader, writer) = split_any(layer(io));
         self.reader = reader;

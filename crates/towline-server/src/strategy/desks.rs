@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::reading::{Done, Turn, turn};
 use crate::handler::ReadHandler;
@@ -24,7 +24,7 @@ pub(super) struct Desks<H: ReadHandler, F> {
     /// Bytes after which others get their turn.
     budget: usize,
     /// How many may work at once; without limit if `None`.
-    handlers: Option<Arc<Semaphore>>,
+    handlers: Option<Semaphore>,
     spare: Mutex<Vec<Desk<F>>>,
     max_spare: usize,
 }
@@ -42,19 +42,42 @@ pub(super) fn desks<H: ReadHandler>(
         turn: turn::<H>,
         buffer_size,
         budget,
-        handlers: handlers.map(|most| Arc::new(Semaphore::new(most))),
+        handlers: handlers.map(Semaphore::new),
         spare: Mutex::default(),
         max_spare: handlers.map_or(SPARE, |most| most.min(SPARE)),
     }
 }
 
-impl<H: ReadHandler, F: Future<Output = Done<H>>> Desks<H, F> {
+impl<H: ReadHandler, F> Desks<H, F> {
+    pub(super) fn give_permit_back(&self) {
+        if let Some(handlers) = &self.handlers {
+            handlers.add_permits(1);
+        }
+    }
+
     pub(super) const fn budget(&self) -> usize {
         self.budget
     }
 
-    pub(super) const fn handlers(&self) -> Option<&Arc<Semaphore>> {
-        self.handlers.as_ref()
+    /// A permit for one more to work, if there is one. It must be given back.
+    pub(super) fn permit(&self) -> bool {
+        let Some(handlers) = &self.handlers else {
+            return true;
+        };
+        handlers.try_acquire().map(SemaphorePermit::forget).is_ok()
+    }
+
+    /// The same, waiting for it.
+    pub(super) async fn wait_for_permit(self: Arc<Self>) -> bool {
+        let Some(handlers) = &self.handlers else {
+            return true;
+        };
+        // Never closed, so there will be one.
+        handlers
+            .acquire()
+            .await
+            .map(SemaphorePermit::forget)
+            .is_ok()
     }
 
     pub(super) fn turn(&self, turn: Turn<H>) -> F {

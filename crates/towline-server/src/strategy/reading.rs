@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::sync::{Mutex as Group, OwnedSemaphorePermit};
+use tokio::sync::Mutex as Group;
 use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
@@ -29,8 +29,6 @@ pub(super) struct Reading<H: ReadHandler, F> {
     now: Now<F>,
     /// Within which no two connections are handled at the same time.
     group: Option<Box<Membership>>,
-    /// Bytes since the last pause.
-    unpaused: usize,
 }
 
 /// A connection of a group, until this is dropped.
@@ -47,16 +45,23 @@ pub(super) struct Connection<H: ReadHandler> {
     state: Option<H::State>,
 }
 
+/// What it waits for, and how many bytes it has read since the last pause.
 enum Now<F> {
-    /// For something to read.
-    Reading,
-    /// For a permit, or for others to have their turn.
-    Waiting(Box<Waiting>),
-    /// For the handler.
-    Turn(Pin<Box<Option<F>>>),
+    /// Something to read.
+    Reading(u32),
+    /// A permit, or that others had their turn.
+    Waiting(u32, Box<Waiting>),
+    /// The handler.
+    Turn {
+        unpaused: u32,
+        /// It has one of the permits.
+        permit: bool,
+        turn: Pin<Box<Option<F>>>,
+    },
 }
 
-type Waiting = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+/// Says whether a permit came of it.
+type Waiting = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// One call of the handler.
 pub(super) struct Turn<H: ReadHandler> {
@@ -67,10 +72,7 @@ pub(super) struct Turn<H: ReadHandler> {
 
 enum What {
     Accepted,
-    Read {
-        permit: Option<OwnedSemaphorePermit>,
-        group: Option<Arc<Group<()>>>,
-    },
+    Read { group: Option<Arc<Group<()>>> },
     Ended(Ended),
 }
 
@@ -81,7 +83,7 @@ pub(super) struct Done<H: ReadHandler>(Option<Connection<H>>, BytesMut);
 pub(super) async fn turn<H: ReadHandler>(turn: Turn<H>) -> Done<H> {
     let Turn {
         mut connection,
-        buffer,
+        mut buffer,
         what,
     } = turn;
     let Connection {
@@ -91,15 +93,15 @@ pub(super) async fn turn<H: ReadHandler>(turn: Turn<H>) -> Done<H> {
     } = &mut connection;
     let socket = stream.socket();
     match (what, state) {
-        (What::Read { permit, group }, Some(state)) => {
-            // Given back however the handler ends.
-            let _permit = permit;
+        (What::Read { group }, Some(state)) => {
+            // Counted out however the handler ends.
             let _counted = Counted::new(socket);
             let _turn = match &group {
                 Some(group) => Some(group.lock().await),
                 None => None,
             };
             handler.on_read(state, socket, &buffer).await;
+            buffer.clear();
         }
         (What::Ended(ended), state) => {
             if let Some(state) = state.take() {
@@ -112,7 +114,11 @@ pub(super) async fn turn<H: ReadHandler>(turn: Turn<H>) -> Done<H> {
     Done(Some(connection), buffer)
 }
 
-impl<H: ReadHandler, F: Future<Output = Done<H>>> Reading<H, F> {
+impl<H, F> Reading<H, F>
+where
+    H: ReadHandler,
+    F: Future<Output = Done<H>> + Send + 'static,
+{
     pub(super) fn new(
         stream: SocketStream,
         handler: Arc<H>,
@@ -126,18 +132,26 @@ impl<H: ReadHandler, F: Future<Output = Done<H>>> Reading<H, F> {
                 state: None,
             }),
             desks,
-            now: Now::Reading,
+            now: Now::Reading(0),
             group: group.map(Box::new),
-            unpaused: 0,
         }
     }
 
-    /// What is to be done next: a turn, or to wait.
+    /// Gives a turn's permit back, and takes it out.
+    fn at_rest(&mut self, unpaused: u32) -> Now<F> {
+        if let Now::Turn { permit: true, .. } = self.now {
+            self.desks.give_permit_back();
+        }
+        mem::replace(&mut self.now, Now::Reading(unpaused))
+    }
+
+    /// What is to be done next: a turn, or to wait. A `permit` may be there, and is after a read.
     fn next(
         &mut self,
         cx: &mut Context<'_>,
         desk: &mut Option<Desk<F>>,
-        permit: Option<OwnedSemaphorePermit>,
+        unpaused: &mut u32,
+        permit: &mut bool,
     ) -> Next {
         let Some(Connection { stream, state, .. }) = &mut self.connection else {
             return Next::Nothing;
@@ -145,40 +159,34 @@ impl<H: ReadHandler, F: Future<Output = Done<H>>> Reading<H, F> {
         if state.is_none() {
             return Next::Turn(What::Accepted);
         }
-        if self.unpaused >= self.desks.budget() {
-            self.unpaused = 0;
+        if *unpaused as usize >= self.desks.budget() {
+            *unpaused = 0;
             Numbers::add(&stream.socket().0.registry.reading.yields, 1);
             return Next::wait(async {
                 yield_now().await;
-                None
+                false
             });
         }
         if let Some(ended) = over(stream) {
             return Next::Turn(What::Ended(ended));
         }
-        let permit = match (permit, self.desks.handlers()) {
-            (None, Some(handlers)) => match Arc::clone(handlers).try_acquire_owned() {
-                Ok(permit) => Some(permit),
-                // All handlers are at work. Never closed, so there will be one; who waits holds nothing.
-                Err(_) => {
-                    let handlers = Arc::clone(handlers);
-                    return Next::wait(async move { handlers.acquire_owned().await.ok() });
-                }
-            },
-            (permit, _) => permit,
-        };
+        // All handlers may be at work; who waits for a permit holds nothing else.
+        if !*permit && !self.desks.permit() {
+            return Next::wait(Arc::clone(&self.desks).wait_for_permit());
+        }
+        *permit = true;
         let buffer = &mut desk.get_or_insert_with(|| self.desks.take()).buffer;
         match poll_read_buf(Pin::new(&mut Driven(stream)), cx, buffer) {
             Poll::Ready(Ok(count @ 1..)) => {
-                self.unpaused += count;
+                *unpaused = unpaused.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                 Numbers::add(&stream.socket().0.registry.reading.reads, 1);
                 let group = self.group.as_ref().map(|group| Arc::clone(&group.turns));
-                Next::Turn(What::Read { permit, group })
+                Next::Turn(What::Read { group })
             }
             Poll::Ready(Ok(0)) => Next::Turn(What::Ended(Ended::ByPeer)),
             Poll::Ready(Err(error)) => Next::Turn(What::Ended(failed(stream, error))),
             Poll::Pending => {
-                self.unpaused = 0;
+                *unpaused = 0;
                 Next::Nothing
             }
         }
@@ -194,7 +202,7 @@ enum Next {
 }
 
 impl Next {
-    fn wait(wait: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static) -> Self {
+    fn wait(wait: impl Future<Output = bool> + Send + 'static) -> Self {
         Self::Wait(Box::pin(wait))
     }
 }
@@ -202,41 +210,50 @@ impl Next {
 // A state is never pinned where it is kept, and turns are pinned on their own.
 impl<H: ReadHandler, F> Unpin for Reading<H, F> {}
 
-impl<H: ReadHandler, F: Future<Output = Done<H>>> Future for Reading<H, F> {
+impl<H, F> Future for Reading<H, F>
+where
+    H: ReadHandler,
+    F: Future<Output = Done<H>> + Send + 'static,
+{
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let mut desk = None;
         let polled = loop {
-            let mut permit = None;
-            match mem::replace(&mut this.now, Now::Reading) {
-                Now::Reading => {}
-                Now::Waiting(mut waiting) => match (*waiting).as_mut().poll(cx) {
-                    Poll::Ready(got) => permit = got,
-                    Poll::Pending => {
-                        this.now = Now::Waiting(waiting);
-                        break Poll::Pending;
+            let mut permit = false;
+            let mut unpaused = match &mut this.now {
+                Now::Reading(unpaused) => *unpaused,
+                Now::Waiting(unpaused, waiting) => match (**waiting).as_mut().poll(cx) {
+                    Poll::Ready(got) => {
+                        permit = got;
+                        *unpaused
                     }
+                    Poll::Pending => break Poll::Pending,
                 },
-                Now::Turn(mut turn) => {
-                    let Some(future) = turn.as_mut().as_pin_mut() else {
-                        break Poll::Ready(());
-                    };
-                    let Poll::Ready(Done(connection, mut buffer)) = future.poll(cx) else {
-                        this.now = Now::Turn(turn);
+                Now::Turn { unpaused, turn, .. } => {
+                    let unpaused = *unpaused;
+                    let polled = turn.as_mut().as_pin_mut().map(|future| future.poll(cx));
+                    let Some(Poll::Ready(Done(connection, buffer))) = polled else {
                         break Poll::Pending;
                     };
                     turn.set(None);
-                    buffer.clear();
-                    desk = Some(Desk { buffer, turn });
                     this.connection = connection;
+                    if let Now::Turn { turn, .. } = this.at_rest(unpaused) {
+                        desk = Some(Desk { buffer, turn });
+                    }
                     if this.connection.is_none() {
                         break Poll::Ready(());
                     }
+                    unpaused
                 }
+            };
+            let next = this.next(cx, &mut desk, &mut unpaused, &mut permit);
+            if permit && !matches!(next, Next::Turn(What::Read { .. })) {
+                this.desks.give_permit_back();
+                permit = false;
             }
-            match this.next(cx, &mut desk, permit) {
+            match next {
                 Next::Turn(what) => {
                     let Desk { buffer, mut turn } =
                         desk.take().unwrap_or_else(|| this.desks.take());
@@ -248,16 +265,32 @@ impl<H: ReadHandler, F: Future<Output = Done<H>>> Future for Reading<H, F> {
                         buffer,
                         what,
                     })));
-                    this.now = Now::Turn(turn);
+                    this.now = Now::Turn {
+                        unpaused,
+                        permit,
+                        turn,
+                    };
                 }
-                Next::Wait(waiting) => this.now = Now::Waiting(Box::new(waiting)),
-                Next::Nothing => break Poll::Pending,
+                Next::Wait(waiting) => this.now = Now::Waiting(unpaused, Box::new(waiting)),
+                Next::Nothing => {
+                    this.now = Now::Reading(unpaused);
+                    break Poll::Pending;
+                }
             }
         };
         if let Some(desk) = desk {
             this.desks.give_back(desk);
         }
         polled
+    }
+}
+
+/// In the middle of a turn, or out of a handler that has panicked.
+impl<H: ReadHandler, F> Drop for Reading<H, F> {
+    fn drop(&mut self) {
+        if let Now::Turn { permit: true, .. } = self.now {
+            self.desks.give_permit_back();
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
-use futures_util::task::AtomicWaker;
+use futures_util::task::{ArcWake, AtomicWaker, waker_ref};
 use tokio::task::{coop, yield_now};
 
 /// Connections with something to do.
@@ -63,27 +63,22 @@ impl Shard {
 
     /// Runs what there is until it [was stopped](Self::stop) and the last connection has ended.
     pub(super) async fn work(self: Arc<Self>) {
-        let worker = Worker(self);
-        let shard = &worker.0;
-        loop {
-            let turns = poll_fn(|cx| shard.poll_ready(cx)).await;
-            if turns == 0 {
-                return;
-            }
+        let mut worker = Worker {
+            shard: self,
+            batch: VecDeque::new(),
+        };
+        while poll_fn(|cx| worker.poll_batch(cx)).await {
             // Those that come meanwhile have their turn when the transport was looked at: nobody is served
             // twice before somebody who is ready is served once.
-            for _ in 0..turns {
-                let Some(next) = shard.ready().queue.pop_front() else {
-                    break;
-                };
+            while let Some(next) = worker.batch.pop_front() {
                 if next.run() {
-                    shard.ready().alive -= 1;
+                    worker.shard.ready().alive -= 1;
                 }
                 if !coop::has_budget_remaining() {
                     break;
                 }
             }
-            if !shard.ready().queue.is_empty() {
+            if !worker.batch.is_empty() || !worker.shard.ready().queue.is_empty() {
                 yield_now().await;
             }
         }
@@ -93,17 +88,6 @@ impl Shard {
     pub(super) fn stop(&self) {
         self.ready().stopping = true;
         self.worker.wake();
-    }
-
-    /// How many wait; 0 when all is over.
-    fn poll_ready(&self, cx: &Context<'_>) -> Poll<usize> {
-        self.worker.register(cx.waker());
-        let ready = self.ready();
-        match ready.queue.len() {
-            0 if ready.stopping && ready.alive == 0 => Poll::Ready(0),
-            0 => Poll::Pending,
-            waiting => Poll::Ready(waiting),
-        }
     }
 
     fn push(&self, node: Arc<dyn Runnable>) {
@@ -128,16 +112,39 @@ impl Shard {
     }
 }
 
-/// Ends what is left when the runtime drops the worker.
-struct Worker(Arc<Shard>);
+/// Who runs them.
+struct Worker {
+    shard: Arc<Shard>,
+    /// Those whose turn it is.
+    batch: VecDeque<Arc<dyn Runnable>>,
+}
 
+impl Worker {
+    /// Waits until there is somebody to run; false when all is over.
+    fn poll_batch(&mut self, cx: &Context<'_>) -> Poll<bool> {
+        self.shard.worker.register(cx.waker());
+        if self.batch.is_empty() {
+            let mut ready = self.shard.ready();
+            std::mem::swap(&mut ready.queue, &mut self.batch);
+            if self.batch.is_empty() {
+                if ready.stopping && ready.alive == 0 {
+                    return Poll::Ready(false);
+                }
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(true)
+    }
+}
+
+/// Ends what is left when the runtime drops the worker.
 impl Drop for Worker {
     fn drop(&mut self) {
-        let mut ready = self.0.ready();
+        let mut ready = self.shard.ready();
         ready.closed = true;
         let left = std::mem::take(&mut ready.queue);
         drop(ready);
-        for node in left {
+        for node in self.batch.drain(..).chain(left) {
             node.end();
         }
     }
@@ -153,7 +160,7 @@ impl<F: Future<Output = ()> + Send + Unpin + 'static> Runnable for Node<F> {
     fn run(self: Arc<Self>) -> bool {
         // Before the poll: what happens from now on is another turn, what has happened is seen.
         self.queued.swap(false, Ordering::AcqRel);
-        let waker = Waker::from(Arc::clone(&self));
+        let waker = waker_ref(&self);
         let mut slot = self.future();
         let Some(future) = &mut *slot else {
             return false;
@@ -177,15 +184,10 @@ impl<F: Future<Output = ()> + Send + Unpin + 'static> Runnable for Node<F> {
     }
 }
 
-impl<F: Future<Output = ()> + Send + Unpin + 'static> Wake for Node<F> {
-    fn wake(self: Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            let shard = Arc::clone(&self.shard);
-            shard.push(self);
+impl<F: Future<Output = ()> + Send + Unpin + 'static> ArcWake for Node<F> {
+    fn wake_by_ref(node: &Arc<Self>) {
+        if !node.queued.swap(true, Ordering::AcqRel) {
+            node.shard.push(Arc::<Self>::clone(node));
         }
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        Arc::clone(self).wake();
     }
 }
