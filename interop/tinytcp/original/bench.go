@@ -19,6 +19,7 @@ const (
 	targetStalled = 'S'
 	fill          = 'F'
 	broadcastSize = 1024
+	idleBuffer    = 1024
 	idleMax       = 4096
 	echoBuffer    = 1024
 )
@@ -37,7 +38,7 @@ func bench(load string) error {
 		return serve(tinytcp.GoroutinePerConnection(echo))
 	case "idle":
 		return serve(tinytcp.GoroutinePerConnection(tinytcp.PacketFramingHandler(
-			tinytcp.SplitBySeparator([]byte("\n")), idleMax, idleMax, echoLines,
+			tinytcp.SplitBySeparator([]byte("\n")), idleBuffer, idleMax, echoLines,
 		)))
 	case "broadcast":
 		var all enrolled

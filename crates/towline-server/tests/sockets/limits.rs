@@ -110,3 +110,13 @@ async fn clients_that_connect_and_reset_cost_the_others_nothing() {
     until(|| server.metrics().connections == 1).await;
     assert!(echoes(&mut good, "still here").await);
 }
+
+/// docs/wire L33: in the original a configuration that names no limit refuses everybody.
+#[cfg(feature = "serde")]
+#[tokio::test]
+async fn a_configuration_without_a_limit_serves() {
+    let config = towline_server::ServerConfig::default();
+    let server = start(config.builder().unwrap(), echo()).await;
+    let mut client = dial(&server).await;
+    assert!(echoes(&mut client, "hello").await);
+}

@@ -269,6 +269,30 @@ async fn a_flood_yields() {
     assert!(metrics.budget_exhausted > 0, "{metrics:?}");
 }
 
+/// docs/wire L45: the original reads byte by byte after it has read a single one.
+#[tokio::test]
+async fn reads_never_become_smaller() {
+    let silent = || read_fn(|_, _| async {});
+    let pool = WorkerPool::new(silent()).build().unwrap();
+    let servers = [
+        start(Server::builder(), pool).await,
+        start(Server::builder(), TaskPerConnection::reading(silent())).await,
+    ];
+    for server in servers {
+        let mut client = dial(&server).await;
+        for total in [1, 1 + 12 * 1024] {
+            let before = server.metrics().total_read;
+            // It is there before the server looks: both run on one thread.
+            client
+                .write_all(&vec![7; total - before as usize])
+                .await
+                .unwrap();
+            until(|| server.metrics().total_read == total as u64).await;
+        }
+        assert_eq!(server.metrics().read_events, 2);
+    }
+}
+
 /// docs/wire L36: a strategy of one's own that blocks or panics: the server accepts on.
 #[tokio::test]
 async fn a_strategy_that_blocks_or_panics_does_not_stop_the_server() {
