@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
 use bytes::{Buf, BytesMut};
+use tokio::task::coop::consume_budget;
 use towline_codec::framing::{
     Cut, Framing, FramingError, FramingProtocol, Oversize, PacketCodec, Step,
 };
@@ -101,6 +102,9 @@ impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> Packets<H, P> {
                     let packet = &input[done..][range];
                     Reading::add(&socket.0.registry.reading.packets, 1);
                     self.handler.on_packet(inner, socket, packet).await;
+                    // Very many small packets of one connection make others wait no longer than few large ones:
+                    // one read may hold thousands.
+                    consume_budget().await;
                 }
                 Cut::Oversized { announced } => {
                     Reading::add(&socket.0.registry.reading.oversized, 1);

@@ -1,6 +1,6 @@
 //! Task per connection, the worker pool, strategies of one's own.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use towline_server::{
-    CloseReason, PoolConfigError, ReadHandler, Server, Socket, SocketStream, Strategy,
-    TaskPerConnection, WorkerPool, read_fn,
+    CloseReason, Packets, PoolConfigError, ReadHandler, Server, Socket, SocketStream, Strategy,
+    TaskPerConnection, WorkerPool, packet_fn, read_fn,
 };
 
-use crate::support::{dial, echo, echo_reads, echoes, hangs_up, start, until};
+use crate::support::{dial, echo, echo_reads, echoes, hangs_up, lines, start, until};
 
 /// docs/wire L43, L44.
 #[tokio::test]
@@ -267,6 +267,36 @@ async fn a_flood_yields() {
     let metrics = server.metrics();
     assert!(metrics.read_events >= (1 << 20) / (16 * 1024));
     assert!(metrics.budget_exhausted > 0, "{metrics:?}");
+}
+
+/// docs/wire L45: the same with packets so small that one read holds thousands of them.
+#[tokio::test]
+async fn a_flood_of_small_packets_lets_others_have_their_turn() {
+    const FLOOD: u64 = 12 * 1024;
+    let seen = Arc::new(AtomicU64::new(0));
+    let flood = Arc::clone(&seen);
+    let at_the_other = Arc::new(AtomicU64::new(u64::MAX));
+    let at = Arc::clone(&at_the_other);
+    let handler = packet_fn(move |_, packet| {
+        if packet.is_empty() {
+            flood.fetch_add(1, Ordering::SeqCst);
+        } else {
+            at.store(flood.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+        std::future::ready(())
+    });
+    let strategy = WorkerPool::new(Packets::new(lines(), 100, handler))
+        .build()
+        .unwrap();
+    let server = start(Server::builder(), strategy).await;
+    let (mut first, mut second) = (dial(&server).await, dial(&server).await);
+    until(|| server.metrics().connections == 2).await;
+    // Both are there before the server looks: everything runs on one thread.
+    first.write_all(&vec![b'\n'; FLOOD as usize]).await.unwrap();
+    second.write_all(b"me too\n").await.unwrap();
+    until(|| seen.load(Ordering::SeqCst) == FLOOD).await;
+    until(|| at_the_other.load(Ordering::SeqCst) != u64::MAX).await;
+    assert!(at_the_other.load(Ordering::SeqCst) < FLOOD / 10);
 }
 
 /// docs/wire L45: the original reads byte by byte after it has read a single one.
