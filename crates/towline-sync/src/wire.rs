@@ -4,12 +4,18 @@
 //! fixed order, and nothing that is read before it is checked. Any number of messages stand one
 //! behind the other in the body of a part.
 
+mod codec;
+mod fields;
+mod hello;
 mod message;
 mod numbers;
+mod report;
 mod types;
 
-pub use message::{Chunk, Hash16, Hello, Item, Message, Outcome, Role, SubChunk, Totals};
+pub use hello::{Hello, Role};
+pub use message::{Chunk, Hash16, Message, SubChunk};
 pub use numbers::WireError;
+pub use report::{Item, Outcome, Totals};
 pub use types::{Chunking, Entry, FileTime, Kind, Meta, RelPath};
 
 pub(crate) use numbers::{Reader, Writer};

@@ -1,5 +1,6 @@
 //! The end that becomes like the other.
 
+mod assemble;
 mod listing;
 mod plan;
 mod small;
