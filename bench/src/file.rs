@@ -2,7 +2,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod raw;
-mod tow;
+pub(crate) mod tow;
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ const MEMORY_TARGET: f64 = 64.0;
 /// The suite that the targets are about, and the one shown beside it.
 const SUITES: [CipherSuite; 2] = [CipherSuite::ChaCha20Poly1305, CipherSuite::Aes128Gcm];
 /// The file that is moved, and what it is called on arrival.
-const SOURCE: &str = "source.bin";
+pub(crate) const SOURCE: &str = "source.bin";
 
 const SPEED: Metric = Metric {
     name: "speed",
@@ -221,6 +221,29 @@ fn run(
     Ok(())
 }
 
+/// A plain server that stores in this directory.
+pub(crate) fn raw_server(certs: &Path, suite: CipherSuite, dir: &Path) -> anyhow::Result<Command> {
+    let mut server = this_program()?;
+    server.args(["file-server", "--dir"]).arg(dir);
+    server.arg("--certs").arg(certs);
+    server.args(["--suite", suite.as_str()]);
+    Ok(server)
+}
+
+/// A plain client that sends this file.
+pub(crate) fn raw_client(
+    certs: &Path,
+    suite: CipherSuite,
+    address: &str,
+    source: &Path,
+) -> anyhow::Result<Command> {
+    let mut client = this_program()?;
+    client.args(["file-client", Direction::Push.name(), address]);
+    client.arg(source).arg("--certs").arg(certs);
+    client.args(["--suite", suite.as_str()]);
+    Ok(client)
+}
+
 /// A server's command, and the client's once the server has told where it listens.
 type Commands<'a> = (
     Command,
@@ -288,7 +311,7 @@ impl Place {
 }
 
 /// A directory in memory if there is room, else among the temporary files: source and copy.
-fn memory_file_system(bytes: u64) -> anyhow::Result<tempfile::TempDir> {
+pub(crate) fn memory_file_system(bytes: u64) -> anyhow::Result<tempfile::TempDir> {
     let shared = Path::new("/dev/shm");
     let needed = 2 * bytes + 256 * MIB;
     let room = rustix::fs::statvfs(shared).map_or(0, |stat| stat.f_bavail * stat.f_frsize);

@@ -1,4 +1,4 @@
-//! towline side by side with its peers: `cargo run --release -- rpc file mux swp server`.
+//! towline side by side with its peers: `cargo run --release -- rpc file mux swp server sync`.
 //!
 //! Client and server of every peer run in processes of their own: this program starts itself again
 //! with a hidden command for each role, or starts `tow`.
@@ -12,6 +12,7 @@ mod rpc;
 mod samples;
 mod server;
 mod swp;
+mod sync;
 mod versions;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -66,7 +67,7 @@ struct Options {
     #[arg(long, value_name = "NAME")]
     peer: Vec<String>,
 
-    /// Of streams, measure these loads only
+    /// Of streams and of sync, measure these loads only
     #[arg(long, value_name = "NAME")]
     load: Vec<String>,
 }
@@ -83,6 +84,8 @@ enum Workload {
     Swp,
     /// Very many sockets
     Server,
+    /// Changed files and trees, beside rsync
+    Sync,
 }
 
 impl Options {
@@ -126,6 +129,7 @@ fn measure(options: &Options) -> anyhow::Result<ExitCode> {
             Workload::Mux => mux::measure(options)?,
             Workload::Swp => swp::measure(options)?,
             Workload::Server => server::measure(options)?,
+            Workload::Sync => sync::measure(options)?,
         };
         report::print_tables(&measured.samples);
         verdicts.extend(measured.verdicts);

@@ -178,13 +178,28 @@ pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
         .context("/proc/PID/stat has an unknown form")
 }
 
+/// User and system time of a process and of the children that it has waited for, in seconds.
+pub(crate) fn cpu_with_children(pid: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("process {pid} is gone"))?;
+    times(&stat, 4)
+        .map(|ticks| ticks / TICKS_PER_SECOND)
+        .context("/proc/PID/stat has an unknown form")
+}
+
 /// Fields 14 and 15; the second field is a name in brackets that may hold anything.
 fn ticks(stat: &str) -> Option<f64> {
+    times(stat, 2)
+}
+
+/// The sum of so many fields from the 14th on: own times, then those of children.
+fn times(stat: &str, count: usize) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
-    let mut times = fields.split_whitespace().skip(11);
-    let user: u32 = times.next()?.parse().ok()?;
-    let system: u32 = times.next()?.parse().ok()?;
-    Some(f64::from(user) + f64::from(system))
+    let times: Vec<&str> = fields.split_whitespace().skip(11).take(count).collect();
+    let times: Option<Vec<u32>> = times.into_iter().map(|time| time.parse().ok()).collect();
+    times
+        .filter(|times| times.len() == count)
+        .map(|times| times.into_iter().map(f64::from).sum())
 }
 
 /// What a process holds in memory now, in bytes.
@@ -250,6 +265,7 @@ mod tests {
     fn times_are_found_behind_any_name() {
         let stat = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 9";
         assert_eq!(ticks(stat), Some(300.0));
+        assert_eq!(times(stat, 4), Some(300.0));
     }
 
     #[test]

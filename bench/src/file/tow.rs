@@ -12,7 +12,7 @@ use towline::identity::CipherSuite;
 use super::{Commands, Direction, Place, SOURCE};
 
 /// Builds `tow` from the sources beside this directory, if it is not built yet.
-pub(super) fn build() -> anyhow::Result<PathBuf> {
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
     eprintln!("building tow");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
@@ -34,7 +34,7 @@ pub(super) fn build() -> anyhow::Result<PathBuf> {
 }
 
 /// What `tow` says of itself.
-pub(super) fn version(tow: &Path) -> anyhow::Result<String> {
+pub(crate) fn version(tow: &Path) -> anyhow::Result<String> {
     let output = Command::new(tow)
         .arg("--version")
         .output()
