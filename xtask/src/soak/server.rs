@@ -1,19 +1,16 @@
-//! `cargo xtask soak`: servers under load for as long as they are told, two processes, memory watched.
+//! A server under load for as long as it is told, its clients in another process, its memory watched.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::{Running, now};
 use crate::process;
 
-/// What can be soaked.
-const NAMES: [&str; 1] = ["server"];
 /// Clients, of which one in ten is hostile.
 const CLIENTS: u64 = 10_000;
 /// Descriptors that each process may need.
@@ -24,19 +21,7 @@ const DRAIN: Duration = Duration::from_secs(12);
 const GROWTH: f64 = 1.10;
 const GROWTH_MIB: f64 = 8.0;
 
-#[derive(Args)]
-pub(crate) struct Options {
-    /// What to soak.
-    #[arg(value_parser = NAMES)]
-    name: String,
-    /// For how long.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(15..))]
-    seconds: u64,
-}
-
-pub(crate) fn run(options: &Options) -> Result<()> {
-    // The only name there is.
-    let name = &options.name;
+pub(super) fn run(seconds: u64) -> Result<()> {
     raise_limit()?;
     println!("building soak");
     let example = [
@@ -52,18 +37,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let program = process::target_dir().join("release/examples/soak");
     let mut server = Running::start(Command::new(&program).arg("server"))?;
     let address = server.line()?;
-    println!(
-        "{name} at {address}: {CLIENTS} clients, one in ten hostile, {} s",
-        options.seconds
-    );
-    let seconds = options.seconds.to_string();
+    println!("server at {address}: {CLIENTS} clients, one in ten hostile, {seconds} s");
+    let duration = seconds.to_string();
     let mut clients = Running::start(Command::new(&program).args([
         "clients",
         &address,
-        &seconds,
+        &duration,
         &CLIENTS.to_string(),
     ]))?;
-    let memory = watch(&server, options.seconds)?;
+    let memory = watch(&server, seconds)?;
     let said = clients.line()?;
     println!("{said}");
 
@@ -96,7 +78,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "honest clients were lost"
     );
     ensure!(
-        word(&said, "echoes")? > CLIENTS * options.seconds / 4,
+        word(&said, "echoes")? > CLIENTS * seconds / 4,
         "hardly anything was echoed"
     );
     ensure!(
@@ -109,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "the server's memory grows"
     );
     ensure!(took <= DRAIN, "draining took {took:?}");
-    println!("PASS  soak {name}");
+    println!("PASS  soak server");
     Ok(())
 }
 
@@ -152,44 +134,4 @@ fn raise_limit() -> Result<()> {
     };
     setrlimit(Resource::Nofile, raised)
         .with_context(|| format!("{FILES} open files are needed: raise the limit (ulimit -Hn)"))
-}
-
-fn now() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "the programs run in real time")]
-    Instant::now()
-}
-
-/// A program and its lines; killed when dropped.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", process::shown(command)))?;
-        let stdout = child.stdout.take().context("its output is piped")?;
-        Ok(Self {
-            child,
-            stdout: BufReader::new(stdout),
-        })
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
-        ensure!(!line.is_empty(), "a program ended early");
-        Ok(line.trim_end().to_owned())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
 }
