@@ -252,6 +252,9 @@ pub(crate) struct Push {
     pub(crate) no_fsync: bool,
 
     #[command(flatten)]
+    pub(crate) how: How,
+
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
 
@@ -270,7 +273,23 @@ pub(crate) struct Pull {
     pub(crate) no_fsync: bool,
 
     #[command(flatten)]
+    pub(crate) how: How,
+
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// How files travel.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct How {
+    /// Send all of a file, as the original does; else large files send only what the other end lacks, and go on where an
+    /// attempt before them ended
+    #[arg(long)]
+    pub(crate) whole: bool,
+
+    /// Bytes of files a second, such as 500KiB or 5MiB, between two towlines
+    #[arg(long, value_name = "RATE", value_parser = sync::parse_bytes, conflicts_with = "whole")]
+    pub(crate) limit: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod listen;
 mod netcat;
 mod pull;
 mod push;
+mod resuming;
 mod serve;
 mod sync;
 

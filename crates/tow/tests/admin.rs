@@ -56,11 +56,10 @@ impl Shown {
     /// The whole answer to a request for this path.
     fn ask_by(&self, method: &str, path: &str, host: &str) -> String {
         let mut stream = TcpStream::connect(self.address()).expect("listens");
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        )
-        .expect("taken");
+        // At once: a server may close at the first byte that is wrong.
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("taken");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");
         answer

@@ -162,7 +162,14 @@ fn the_descriptor_of_a_lost_upload_is_closed() {
     let big = fs::File::create(place.path("big.bin")).expect("made");
     big.set_len(8 << 30).expect("made");
     let mut client = place
-        .tow(&["push", "big.bin", &server.url, "--compress", "none"])
+        .tow(&[
+            "push",
+            "--whole",
+            "big.bin",
+            &server.url,
+            "--compress",
+            "none",
+        ])
         .stderr(Stdio::null())
         .spawn()
         .expect("runs");

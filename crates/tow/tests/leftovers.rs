@@ -42,7 +42,7 @@ fn what_a_killed_server_left_goes_when_the_next_one_starts() {
     let mut server = place.serve(&["--allow-write", "--no-fsync"]);
     let url = format!("{}#deep", server.url);
     let mut client = place
-        .tow(&["push", "big.bin", &url, "--compress", "none"])
+        .tow(&["push", "--whole", "big.bin", &url, "--compress", "none"])
         .stderr(Stdio::piped())
         .spawn()
         .expect("runs");
@@ -84,7 +84,7 @@ fn what_a_killed_pull_left_goes_with_the_next_one() {
     let server = place.serve(&[]);
     let pull = |name: &str| {
         let url = format!("{}#{name}", server.url);
-        place.tow(&["pull", &url, "-o", "out", "--compress", "none"])
+        place.tow(&["pull", "--whole", &url, "-o", "out", "--compress", "none"])
     };
     let out = place.path("out");
     let mut killed = pull("big.bin").stderr(Stdio::null()).spawn().expect("runs");

@@ -1,7 +1,7 @@
 //! Delta sync over a connection: the engine, a tree on disk, and a stream between two of them.
 //!
 //! [`push_tree`] makes a tree at a server like one here, [`pull_tree`] the other way round; either may
-//! be one file. The server's half comes with [`serve_files`](crate::serve_files).
+//! be one file, and [`pull_file`] takes nothing else. The server's half comes with [`serve_files`](crate::serve_files).
 
 mod client;
 mod drive;
@@ -10,7 +10,7 @@ mod options;
 mod place;
 mod service;
 
-pub use client::{pull_tree, push_tree};
+pub use client::{pull_file, pull_tree, push_tree};
 pub use error::SyncError;
 pub use options::{SyncEvent, SyncOptions};
 pub(crate) use service::serve;

@@ -13,6 +13,7 @@ mod service;
 mod sink;
 mod source;
 mod temporary;
+pub(crate) mod unfinished;
 
 pub use echo::serve_echo;
 pub use incoming::{Durability, IncomingFile, IncomingOptions, StoreError};

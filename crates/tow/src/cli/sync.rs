@@ -124,7 +124,7 @@ pub(crate) enum Chunker {
 }
 
 /// A number of bytes such as `500KiB`, `5MiB` or `1000`.
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());

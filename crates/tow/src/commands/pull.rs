@@ -9,13 +9,14 @@ use towline::{
     transport::Endpoint,
 };
 
+use super::resuming::{Moved, Resuming};
 use crate::{
     cli::Pull,
     clock,
     connection::{Purpose, connect, endpoint, require_secure},
     failure::{Exit, Failure, escape, failed, summarise},
     output::Output,
-    progress::{Direction, Progress, format_bytes, format_speed, rate},
+    progress::{Direction, Progress},
 };
 
 pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
@@ -46,6 +47,7 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
         Durability::Fsync
     };
     let options = PullOptions::default().durability(durability);
+    let resuming = Resuming::new(&args.how, args.no_fsync);
     let progress = output.progress();
     let mut failures = Vec::new();
     let mut connected: Option<(Endpoint, Client)> = None;
@@ -59,7 +61,15 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
         let result = match client {
             Ok(client) => {
                 connected = Some((server.clone(), client.clone()));
-                pull_one(&client, path, &root, &args.out, &options, output, &progress).await
+                pull_one(
+                    &client,
+                    path,
+                    (&root, &args.out),
+                    (&options, &resuming),
+                    output,
+                    &progress,
+                )
+                .await
             }
             Err(failure) => Err(failure),
         };
@@ -111,9 +121,8 @@ fn remote_file(url: &str) -> Result<(Endpoint, String), Failure> {
 async fn pull_one(
     client: &Client,
     path: &str,
-    root: &Root,
-    out: &Path,
-    options: &PullOptions,
+    (root, out): (&Root, &Path),
+    (options, resuming): (&PullOptions, &Resuming),
     output: Output,
     progress: &Progress,
 ) -> Result<(), Failure> {
@@ -123,6 +132,18 @@ async fn pull_one(
         .map_err(|error| Failure::new(Exit::Refused, error.to_string()))?;
     let start = clock::now();
     let mut meter = progress.file(Direction::Down, name, None, start);
+    let at: PathBuf = out.join(name);
+    if let Some(moved) = resuming.pull(client, path, &at, &mut meter).await? {
+        let end = clock::now();
+        meter.finish(end);
+        let seconds = end.saturating_duration_since(start).as_secs_f64();
+        let fields = json!({
+            "path": path, "file": at.display().to_string(), "bytes": moved.bytes,
+            "sent": moved.sent, "seconds": seconds,
+        });
+        output.note("pulled", fields, &line(path, &at, moved, seconds));
+        return Ok(());
+    }
     let stored = pull(client, path, root, &target, options, |come| {
         if let Some(total) = come.total {
             meter.set_total(total);
@@ -133,17 +154,19 @@ async fn pull_one(
     let end = clock::now();
     meter.finish(end);
     let seconds = end.saturating_duration_since(start).as_secs_f64();
-    let at: PathBuf = out.join(name);
     let fields = json!({
-        "path": path, "file": at.display().to_string(), "bytes": stored.bytes, "seconds": seconds,
-        "blake3": stored.total.to_string(),
+        "path": path, "file": at.display().to_string(), "bytes": stored.bytes,
+        "sent": stored.bytes, "seconds": seconds, "blake3": stored.total.to_string(),
     });
-    let line = format!(
-        "pulled {path} to {}: {} in {seconds:.3} s, {}",
-        at.display(),
-        format_bytes(stored.bytes).trim(),
-        format_speed(rate(stored.bytes, seconds)).trim()
-    );
-    output.note("pulled", fields, &escape(&line));
+    let moved = Moved {
+        bytes: stored.bytes,
+        sent: stored.bytes,
+    };
+    output.note("pulled", fields, &line(path, &at, moved, seconds));
     Ok(())
+}
+
+fn line(path: &str, at: &Path, moved: Moved, seconds: f64) -> String {
+    let line = format!("pulled {path} to {}: {}", at.display(), moved.tell(seconds));
+    escape(&line)
 }

@@ -9,13 +9,14 @@ use towline::{
     transport::Endpoint,
 };
 
+use super::resuming::{Moved, Resuming};
 use crate::{
     cli::Push,
     clock,
     connection::{Purpose, connect, endpoint, patience, require_secure},
     failure::{Failure, escape, failed, summarise},
     output::Output,
-    progress::{Direction, Progress, format_bytes, format_speed, rate},
+    progress::{Direction, Progress},
 };
 
 pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
@@ -37,14 +38,20 @@ pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
     if let Some(dir) = endpoint.fragment().filter(|dir| !dir.is_empty()) {
         options = options.dir(dir);
     }
+    let resuming = Resuming::new(&args.how, args.no_fsync);
     let progress = output.progress();
     let mut failures = Vec::new();
     let mut tried = 0;
     for file in &files {
         tried += 1;
         let path = Path::new(file);
-        if let Err(failure) = push_one(&client, path, &endpoint, &options, output, &progress).await
-        {
+        let job = Job {
+            client: &client,
+            endpoint: &endpoint,
+            options: &options,
+            resuming: &resuming,
+        };
+        if let Err(failure) = job.push(path, output, &progress).await {
             if files.len() > 1 {
                 output.failure(&failure);
             }
@@ -58,48 +65,76 @@ pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
     summarise(failures, files.len(), files.len() - tried)
 }
 
-async fn push_one(
-    client: &Client,
-    path: &Path,
-    endpoint: &Endpoint,
-    options: &PushOptions,
-    output: Output,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let path = path.to_owned();
-    let source = tokio::task::spawn_blocking(move || SourceFile::open(path))
+/// Where files go, and how.
+struct Job<'a> {
+    client: &'a Client,
+    endpoint: &'a Endpoint,
+    options: &'a PushOptions,
+    resuming: &'a Resuming,
+}
+
+impl Job<'_> {
+    async fn push(&self, path: &Path, output: Output, progress: &Progress) -> Result<(), Failure> {
+        let path = path.to_owned();
+        let source = tokio::task::spawn_blocking(move || SourceFile::open(path))
+            .await
+            .map_err(failed)?
+            .map_err(failed)?;
+        let file = source.path().to_owned();
+        let start = clock::now();
+        let name = source.name().to_owned();
+        let mut meter = progress.file(Direction::Up, &name, Some(source.size()), start);
+        let about = |failure: Failure| failure.about(&[&file, &name]);
+        let remote = match self.endpoint.fragment().filter(|dir| !dir.is_empty()) {
+            Some(dir) => format!("{}/{name}", dir.trim_end_matches('/')),
+            None => name.clone(),
+        };
+        let local = (Path::new(&file), source.size());
+        let moved = self.resuming.push(self.client, local, &remote, &mut meter);
+        if let Some(moved) = moved.await.map_err(about)? {
+            let end = clock::now();
+            meter.finish(end);
+            let seconds = end.saturating_duration_since(start).as_secs_f64();
+            let fields = json!({
+                "file": file, "stored": remote, "bytes": moved.bytes, "sent": moved.sent,
+                "seconds": seconds,
+            });
+            output.note("pushed", fields, &self.line(&file, &remote, moved, seconds));
+            return Ok(());
+        }
+        let pushed = push(self.client, source, self.options, |sent| {
+            meter.update(sent.bytes, sent.part, clock::now())
+        })
         .await
-        .map_err(failed)?
-        .map_err(failed)?;
-    let file = source.path().to_owned();
-    let start = clock::now();
-    let name = source.name().to_owned();
-    let mut meter = progress.file(Direction::Up, &name, Some(source.size()), start);
-    let pushed = push(client, source, options, |sent| {
-        meter.update(sent.bytes, sent.part, clock::now())
-    })
-    .await
-    .map_err(|error| Failure::from(error).about(&[&file, &name]))?;
-    let end = clock::now();
-    meter.finish(end);
-    let seconds = end.saturating_duration_since(start).as_secs_f64();
-    if pushed.stored.is_none() && endpoint.fragment().is_some() {
-        progress.say(&format!(
-            "warning: the server did not say where it stored {name}: the original ignores #DIR and stores \
-             NAME.servergot where it runs"
-        ));
+        .map_err(|error| about(Failure::from(error)))?;
+        let end = clock::now();
+        meter.finish(end);
+        let seconds = end.saturating_duration_since(start).as_secs_f64();
+        if pushed.stored.is_none() && self.endpoint.fragment().is_some() {
+            progress.say(&format!(
+                "warning: the server did not say where it stored {name}: the original ignores #DIR and stores \
+                 NAME.servergot where it runs"
+            ));
+        }
+        let stored = pushed.stored.clone().unwrap_or_else(|| name.clone());
+        let fields = json!({
+            "file": file, "stored": pushed.stored, "bytes": pushed.bytes, "sent": pushed.bytes,
+            "parts": pushed.parts, "seconds": seconds, "blake3": pushed.total.to_string(),
+        });
+        let moved = Moved {
+            bytes: pushed.bytes,
+            sent: pushed.bytes,
+        };
+        output.note("pushed", fields, &self.line(&file, &stored, moved, seconds));
+        Ok(())
     }
-    let stored = pushed.stored.clone().unwrap_or_else(|| name.clone());
-    let fields = json!({
-        "file": file, "stored": pushed.stored, "bytes": pushed.bytes, "parts": pushed.parts,
-        "seconds": seconds, "blake3": pushed.total.to_string(),
-    });
-    let line = format!(
-        "pushed {file} to {}#{stored}: {} in {seconds:.3} s, {}",
-        endpoint.without_fragment(),
-        format_bytes(pushed.bytes).trim(),
-        format_speed(rate(pushed.bytes, seconds)).trim()
-    );
-    output.note("pushed", fields, &escape(&line));
-    Ok(())
+
+    fn line(&self, file: &str, stored: &str, moved: Moved, seconds: f64) -> String {
+        let line = format!(
+            "pushed {file} to {}#{stored}: {}",
+            self.endpoint.without_fragment(),
+            moved.tell(seconds)
+        );
+        escape(&line)
+    }
 }

@@ -327,7 +327,7 @@ fn tell(item: &Item, output: Output, list: bool, line: &Line) {
     }
 }
 
-fn failure(error: SyncError) -> Failure {
+pub(super) fn failure(error: SyncError) -> Failure {
     let message = error.to_string();
     if let Some(reason) = error.close_reason() {
         return crate::failure::closed(reason, message);

@@ -360,4 +360,6 @@ pub struct Failed {
     pub text: String,
     /// The file changed meanwhile: worth another try.
     pub changed: bool,
+    /// There is no room: what came of it is not kept.
+    pub full: bool,
 }

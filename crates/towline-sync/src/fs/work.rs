@@ -174,9 +174,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What happened to which path.
 fn failed(path: &RelPath, what: &str, error: &io::Error) -> Failed {
-    let changed = error.kind() == io::ErrorKind::Interrupted;
+    let full = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    );
     Failed {
-        text: format!("`{path}` {what}: {error}"),
-        changed,
+        text: if full {
+            format!("no space left to store `{path}`; free some space and try again ({error})")
+        } else {
+            format!("`{path}` {what}: {error}")
+        },
+        changed: error.kind() == io::ErrorKind::Interrupted,
+        full,
     }
 }

@@ -72,7 +72,44 @@ pub async fn pull_tree(
 ) -> Result<Totals, SyncError> {
     let filter = Filter::new(options.patterns())?;
     let hello = options.hello(Role::Pull, remote, None);
-    let (mut opened, single) = open(client, hello).await?;
+    let (opened, single) = open(client, hello).await?;
+    pull_opened(opened, single, filter, local, options, &mut on_event).await
+}
+
+/// Makes the file `local` like the file `remote`, a path beneath the server's root. `local` is its new
+/// path, or a directory that it goes into.
+///
+/// # Errors
+///
+/// As [`push_tree`], and [`SyncError::Directory`] if `remote` is one.
+///
+/// # Cancel safety
+///
+/// As [`push_tree`].
+pub async fn pull_file(
+    client: &Client,
+    remote: &str,
+    local: &Path,
+    options: &SyncOptions,
+    mut on_event: impl FnMut(SyncEvent) + Send,
+) -> Result<Totals, SyncError> {
+    let filter = Filter::new(options.patterns())?;
+    let hello = options.hello(Role::Pull, remote, None);
+    let (opened, single) = open(client, hello).await?;
+    if single.is_none() {
+        return Err(SyncError::Directory(remote.to_owned()));
+    }
+    pull_opened(opened, single, filter, local, options, &mut on_event).await
+}
+
+async fn pull_opened(
+    mut opened: Opened,
+    single: Option<Bytes>,
+    filter: Filter,
+    local: &Path,
+    options: &SyncOptions,
+    on_event: &mut (dyn FnMut(SyncEvent) + Send),
+) -> Result<Totals, SyncError> {
     let mut engine = options.engine();
     engine.only = single.clone();
     let (path, make) = (local.to_owned(), !engine.dry_run);
@@ -80,7 +117,7 @@ pub async fn pull_tree(
     engine.rename = name;
     let receiver = Engine::Receiver(Box::new(Receiver::new(engine, filter)));
     opened
-        .run(receiver, (disk, options.cache()), &mut on_event)
+        .run(receiver, (disk, options.cache()), on_event)
         .await
 }
 

@@ -25,6 +25,9 @@ pub enum SyncError {
     /// The other end does not know delta sync.
     #[error("the other end does not know delta sync: {0}")]
     Unsupported(String),
+    /// What should be a file is a directory.
+    #[error("`{0}` is a directory; name a file")]
+    Directory(String),
     /// The other end refuses or failed; its words.
     #[error("the other end says: {text}")]
     Remote {

@@ -11,6 +11,7 @@ use super::drive::{Rx, Tx, drive};
 use super::place::{self, Place};
 use super::{SyncError, SyncEvent};
 use crate::engine::{Engine, Filter, Options, Receiver, Sender};
+use crate::transfer::unfinished::Unfinished;
 use crate::transfer::{Durability, Root, ServeOptions, blocking, part};
 use crate::wire::{Hello, Message, RelPath, Role};
 
@@ -24,7 +25,10 @@ pub(crate) async fn serve(
     sink: DownloadSink,
 ) -> Result<RpcMessage, SyncError> {
     let (tx, rx) = (Tx::Server(sink), Rx::Server(parts));
-    match run(root, options, &context, first, tx, rx).await {
+    let unfinished = Unfinished::new(context.peer(), "a sync");
+    let result = run(root, options, &context, first, tx, rx).await;
+    unfinished.finished();
+    match result {
         Ok(()) => Ok(RpcMessage::new()),
         // docs/wire T31: what is not allowed is told apart from what failed.
         Err(SyncError::Remote {

@@ -19,6 +19,7 @@ use crate::transfer::root::{self, NameError, Root};
 use crate::transfer::sink::{Finish, IncomingSink, SinkError, Stored};
 use crate::transfer::source::OpenError;
 use crate::transfer::temporary;
+use crate::transfer::unfinished::Unfinished;
 
 /// How a server gives and takes files.
 #[derive(Debug, Clone)]
@@ -236,10 +237,12 @@ async fn store(
     first: Message,
     parts: UploadParts,
 ) -> Result<Message, UploadError> {
+    let unfinished = Unfinished::new(context.peer(), "an upload");
     let result = match files.options.writers.check(context.peer()) {
         Verdict::Allow => receive(&files, first, parts).await,
         Verdict::Refuse(why) => Err(refused(&context, &why, UploadError::NotAuthorised)),
     };
+    unfinished.finished();
     match &result {
         Ok(stored) => tracing::info!(
             peer = %context.peer(),
@@ -341,10 +344,12 @@ async fn send(
     request: Message,
     sink: DownloadSink,
 ) -> Result<Message, DownloadError> {
+    let unfinished = Unfinished::new(context.peer(), "a download");
     let result = match files.options.readers.check(context.peer()) {
         Verdict::Allow => transmit(&files, &request, sink).await,
         Verdict::Refuse(why) => Err(refused(&context, &why, DownloadError::NotAuthorised)),
     };
+    unfinished.finished();
     match &result {
         Ok(_) => tracing::info!(
             peer = %context.peer(),

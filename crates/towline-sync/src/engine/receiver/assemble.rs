@@ -206,7 +206,7 @@ impl Receiver {
         transfer.applying -= 1;
         let done = match result {
             Ok(done) => done,
-            Err(failed) => return self.give_up(id, failed.text, true),
+            Err(failed) => return self.give_up(id, failed.text, !failed.full),
         };
         let mut wrong = Vec::new();
         for (index, span, received) in done {

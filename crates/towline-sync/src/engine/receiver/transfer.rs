@@ -181,7 +181,7 @@ impl Receiver {
             }
             Err(failed) => {
                 transfer.begun = true;
-                self.give_up(id, failed.text, true);
+                self.give_up(id, failed.text, !failed.full);
             }
         }
     }

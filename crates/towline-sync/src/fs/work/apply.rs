@@ -164,8 +164,18 @@ impl<S: Store> Worker<S> {
             io::ErrorKind::WouldBlock => Failed {
                 text: format!("`{target}` is being received by somebody else"),
                 changed: false,
+                full: false,
             },
-            _ => cannot_store(&target, &error),
+            _ => {
+                let failed = cannot_store(&target, &error);
+                if failed.full {
+                    // Where there is no room even to begin, nothing is to be kept. What cannot be removed
+                    // goes with the next attempt.
+                    drop(self.store.remove_file(&part::partial(&target)));
+                    drop(self.store.remove_file(&part::journal(&target)));
+                }
+                failed
+            }
         })
     }
 

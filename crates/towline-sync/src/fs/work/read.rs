@@ -53,6 +53,10 @@ impl<S: Store> Worker<S> {
                 return Err(changed());
             }
             let bytes = self.read_range(&file, 0, stat.meta.size)?;
+            // A file that holds more than it says, such as one of /proc, is not an empty one.
+            if bytes.is_empty() && self.store.read_at(&file, &mut [0], 0)? > 0 {
+                return Err(changed());
+            }
             if !stat.same_content(&self.store.stat_file(&file)?) {
                 return Err(changed());
             }
@@ -189,5 +193,6 @@ fn nameless(error: &io::Error) -> Failed {
     Failed {
         text: error.to_string(),
         changed: error.kind() == io::ErrorKind::Interrupted,
+        full: false,
     }
 }

@@ -153,6 +153,7 @@ impl<S: Store> Worker<S> {
                 return Err(Failed {
                     text: format!("`{path}` holds more than {WALK_MAX} entries: delete it by hand"),
                     changed: false,
+                    full: false,
                 });
             }
         }

@@ -1,0 +1,137 @@
+//! `tow push` and `tow pull` of large files: killed on the way, begun again, and changed a little.
+
+#![cfg(unix)]
+
+#[expect(dead_code, reason = "shared with other tests, which use the rest")]
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process::{Child, Stdio},
+};
+
+use serde_json::Value;
+use support::{Place, exit_code, noise, stderr, stdout};
+
+const SIZE: usize = 24 << 20;
+
+/// Waits until so much of a file has come into a directory, beside what has its name already.
+fn wait_for(dir: &Path, bytes: u64, child: &mut Child) {
+    let arrived = || {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let partial = entries.filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .ends_with(".tow-partial")
+        });
+
+        // A partial file has its whole length from the first: what counts is what is there of it.
+        let blocks = partial.filter_map(|entry| entry.metadata().ok().map(|meta| meta.blocks()));
+        blocks.sum::<u64>() * 512
+    };
+    while arrived() < bytes {
+        assert!(
+            child.try_wait().expect("known").is_none(),
+            "it ended too early"
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// What a command said of its file with `--json`.
+fn told(output: &std::process::Output, event: &str) -> Value {
+    assert_eq!(exit_code(output), 0, "{}", stderr(output));
+    let line = stdout(output)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|line| line["event"] == event);
+    line.expect("told")
+}
+
+/// docs/wire T33.
+#[test]
+fn a_push_goes_on_where_a_killed_one_was() {
+    let place = Place::with_keys();
+    fs::write(place.path("big.bin"), noise(SIZE)).expect("written");
+    let server = place.serve(&["--allow-write", "--no-fsync"]);
+    let srv = place.path("srv");
+    let mut killed = place
+        .tow(&["push", "big.bin", &server.url, "--limit", "16MiB"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("runs");
+    wait_for(&srv, 8 << 20, &mut killed);
+    killed.kill().expect("killed");
+    killed.wait().expect("ends");
+
+    let push = || {
+        let args = ["push", "big.bin", &server.url, "--json"];
+        told(&place.tow(&args).output().expect("runs"), "pushed")
+    };
+    let pushed = push();
+    assert_eq!(pushed["bytes"], SIZE);
+    let sent = pushed["sent"].as_u64().expect("a number");
+    assert!(sent < SIZE as u64 - (4 << 20), "{sent} bytes were sent");
+    assert_eq!(
+        fs::read(srv.join("big.bin")).expect("there"),
+        noise(SIZE),
+        "what arrived differs"
+    );
+    assert_eq!(fs::read_dir(&srv).expect("readable").count(), 1);
+
+    // A small change of it costs little, even if size and time tell of none.
+    let time = fs::metadata(place.path("big.bin"))
+        .and_then(|meta| meta.modified())
+        .expect("known");
+    let mut bytes = noise(SIZE);
+    bytes[SIZE / 2] ^= 1;
+    fs::write(place.path("big.bin"), &bytes).expect("written");
+    fs::File::options()
+        .write(true)
+        .open(place.path("big.bin"))
+        .and_then(|file| file.set_modified(time))
+        .expect("set");
+    let changed = push()["sent"].as_u64().expect("a number");
+    assert!((1..1 << 20).contains(&changed), "{changed} bytes were sent");
+    assert_eq!(fs::read(srv.join("big.bin")).expect("there"), bytes);
+}
+
+/// docs/wire T33.
+#[test]
+fn a_pull_goes_on_where_a_killed_one_was() {
+    let place = Place::with_keys();
+    fs::write(place.path("srv/big.bin"), noise(SIZE)).expect("written");
+    let server = place.serve(&[]);
+    let url = format!("{}#big.bin", server.url);
+    let out = place.path("out");
+    let mut killed = place
+        .tow(&["pull", &url, "-o", "out", "--limit", "16MiB"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("runs");
+    wait_for(&out, 8 << 20, &mut killed);
+    killed.kill().expect("killed");
+    killed.wait().expect("ends");
+
+    let args = ["pull", &url, "-o", "out", "--json"];
+    let pulled = told(&place.tow(&args).output().expect("runs"), "pulled");
+    assert_eq!(pulled["bytes"], SIZE);
+    let sent = pulled["sent"].as_u64().expect("a number");
+    assert!(sent < SIZE as u64 - (4 << 20), "{sent} bytes were sent");
+    assert_eq!(fs::read(out.join("big.bin")).expect("there"), noise(SIZE));
+    assert_eq!(fs::read_dir(&out).expect("readable").count(), 1);
+}
+
+/// docs/wire T21, T33: a server that gives files other names takes them whole.
+#[test]
+fn a_server_that_changes_names_takes_large_files_too() {
+    let place = Place::with_keys();
+    fs::write(place.path("big.bin"), noise(5 << 20)).expect("written");
+    let server = place.serve(&["--allow-write", "--suffix", "servergot"]);
+    let args = ["push", "big.bin", &server.url, "--json"];
+    let pushed = told(&place.tow(&args).output().expect("runs"), "pushed");
+    assert_eq!(pushed["stored"], "big.bin.servergot");
+}
