@@ -268,7 +268,7 @@ impl Synced {
         };
         let (literal, reused) = (number("literal")?, number("reused")?);
         let text = format!(
-            "{} entries, {} files written, {literal} bytes sent, {reused} reused, {:.2} s",
+            "{} entries, {} files written or compared, {literal} bytes sent, {reused} reused, {:.2} s",
             number("entries")?,
             number("files_done")?,
             event["seconds"].as_f64().unwrap_or_default()

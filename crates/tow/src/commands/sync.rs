@@ -73,6 +73,7 @@ struct Job<'a> {
     client: &'a ClientArgs,
     retries: u32,
     output: Output,
+    checksum: bool,
     /// Print every entry, as a plan or a comparison does.
     list: bool,
 }
@@ -102,6 +103,7 @@ pub(crate) async fn run(args: Sync, output: Output) -> Result<(), Failure> {
         client: &args.client,
         retries: args.retries,
         output,
+        checksum: args.checksum,
         list: args.dry_run,
     };
     let Some(mut watch) = watch else {
@@ -130,6 +132,7 @@ pub(crate) async fn check(args: Check, output: Output) -> Result<(), Failure> {
         client: &args.client,
         retries: 5,
         output,
+        checksum: !args.quick,
         list: true,
     };
     let mut differences = 0_u64;
@@ -279,6 +282,8 @@ impl Job<'_> {
             "unchanged": totals.unchanged, "deleted": totals.deleted, "failed": totals.failed,
             "seconds": seconds,
         });
+        // Where contents are compared, nobody counts those that were equal.
+        let done = if self.checksum { "compared" } else { "written" };
         let line = if self.list {
             format!(
                 "{} entries: {} files with {} would be written, {} entries deleted",
@@ -289,7 +294,7 @@ impl Job<'_> {
             )
         } else {
             format!(
-                "synced {} entries in {seconds:.3} s: {} files written, {} sent ({}), {} were there already, {} deleted",
+                "synced {} entries in {seconds:.3} s: {} files {done}, {} sent ({}), {} were there already, {} deleted",
                 totals.entries,
                 totals.files_done,
                 format_bytes(totals.literal).trim(),

@@ -41,6 +41,10 @@ impl Receiver {
             }
             return self.would_write(&target);
         }
+        if std::mem::take(&mut transfer.unbegun) {
+            (transfer.begun, transfer.planned) = (false, false);
+            return self.begin(id);
+        }
         let basis = transfer.basis.clone();
         let spans = basis.as_ref().map_or(&[][..], |basis| &basis.spans);
         let here: HashMap<Hash16, &Span> = spans
@@ -171,7 +175,7 @@ impl Receiver {
             self.item(Outcome::Touched, &target.path, meta.size, String::new());
             self.wrap.files.push((target.path, Kind::File, meta));
         }
-        if !transfer.compare {
+        if !transfer.compare && !transfer.unbegun {
             self.leave(id, transfer, false, None);
         }
     }

@@ -22,6 +22,8 @@ pub(super) struct Transfer {
     pub(super) target: Target,
     /// Nothing is written: only compared.
     pub(super) compare: bool,
+    /// Nothing is written before it turns out to differ.
+    pub(super) unbegun: bool,
     pub(super) chunking: Chunking,
     pub(super) begun: bool,
     pub(super) claims: HashMap<u64, Claim>,
@@ -89,9 +91,17 @@ impl Receiver {
     pub(super) fn start(&mut self, target: Target) {
         let compare = self.options.dry_run;
         let id = target.id;
+        let same_size = target
+            .old
+            .is_some_and(|stat| stat.meta.size == target.meta.size);
+        // Most likely it is equal: then it costs two hashes.
+        let unbegun =
+            self.options.checksum && same_size && !(compare || target.shared || target.partial);
         // docs/wire D16: the old version, or a file of the same size somewhere else.
         let source = match &target.old {
-            Some(stat) if stat.meta.size >= LEAST_OLD || compare => Some(target.path.clone()),
+            Some(stat) if stat.meta.size >= LEAST_OLD || compare || unbegun => {
+                Some(target.path.clone())
+            }
             Some(_) => None,
             None => self.sizes.get(&target.meta.size).cloned(),
         };
@@ -102,8 +112,9 @@ impl Receiver {
         let mut transfer = Transfer {
             target,
             compare,
+            unbegun,
             chunking,
-            begun: compare,
+            begun: compare || unbegun,
             claims: HashMap::new(),
             basis_key: None,
             basis: None,
@@ -140,17 +151,25 @@ impl Receiver {
                 chunking,
             });
         }
-        if compare {
-            self.out.push_back(Message::WantManifest { id, chunking });
+        let begins = !transfer.begun;
+        self.transfers.insert(id, transfer);
+        if begins {
+            self.begin(id);
         } else {
+            self.out.push_back(Message::WantManifest { id, chunking });
+        }
+    }
+
+    /// Has a partial file made, or what is left of one taken up.
+    pub(super) fn begin(&mut self, id: u64) {
+        if let Some(transfer) = self.transfers.get(&id) {
             self.jobs.push_back(Job::BeginPart {
                 id,
                 path: transfer.target.path.clone(),
                 size: transfer.target.meta.size,
-                chunking,
+                chunking: transfer.chunking,
             });
         }
-        self.transfers.insert(id, transfer);
     }
 
     pub(super) fn begun(&mut self, id: u64, result: Result<(Chunking, Vec<Claim>), Failed>) {
@@ -163,6 +182,10 @@ impl Receiver {
         match result {
             Ok((chunking, claims)) => {
                 transfer.begun = true;
+                if transfer.end.is_some() {
+                    // It was compared first, and is cut as it is.
+                    return self.plan(id);
+                }
                 // docs/wire D20: what is left of an earlier attempt says how the file is cut.
                 if claims.is_empty() && transfer.basis_key.is_none() {
                     transfer.all = true;
