@@ -12,3 +12,4 @@ mod over_rpc;
 mod sending;
 mod silence;
 mod storing;
+mod syncing;

@@ -139,6 +139,20 @@ impl<S: Store> Worker<S> {
             let source = self.source(key).ok_or_else(changed)?;
             let mut pieces = Vec::with_capacity(ranges.len());
             for &(offset, length) in ranges {
+                if let Some(block) = block
+                    && self.is_hole(&source.file, offset, length)?
+                {
+                    let starts = (offset..offset + length).step_by(block as usize);
+                    pieces.extend(starts.map(|at| {
+                        let span = Span {
+                            offset: at,
+                            length: block.min(offset + length - at),
+                            hash: None,
+                        };
+                        (span, Bytes::new())
+                    }));
+                    continue;
+                }
                 let mut bytes = self.read_range(&source.file, offset, length)?;
                 let Some(block) = block else {
                     let hash = None;
@@ -165,6 +179,12 @@ impl<S: Store> Worker<S> {
             Ok(pieces)
         };
         read().map_err(|error| nameless(&error))
+    }
+
+    /// Whether no byte of a range is stored: all are zero, and are not read to find that out.
+    fn is_hole(&self, file: &S::File, offset: u64, length: u64) -> io::Result<bool> {
+        let data = self.store.next_data(file, offset)?;
+        Ok(data.is_none_or(|(start, _)| start >= offset.saturating_add(length)))
     }
 
     fn unchanged(&self, source: &OpenSource<S::File>) -> io::Result<()> {
