@@ -160,6 +160,8 @@ pub struct Engine {
     finishing: Option<bool>,
     fins_sent: u32,
     fin_acked: bool,
+    /// What was accepted was given up before it was acknowledged.
+    has_lost: bool,
     reason: Option<CloseReason>,
     /// The end of what the peer sent is missing for good.
     is_cut: Option<CloseReason>,
@@ -215,6 +217,7 @@ impl Engine {
             finishing: None,
             fins_sent: 0,
             fin_acked: false,
+            has_lost: false,
             reason: None,
             is_cut: None,
             asap: None,

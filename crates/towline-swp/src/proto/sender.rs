@@ -20,6 +20,7 @@ use super::{
     rate::{Rate, Snapshot},
     receiver::Echo,
     rtt::{PeerRtt, RttEstimator, RttModel},
+    timers::later,
 };
 
 /// The wait for an acknowledgement before any round trip was measured.
@@ -312,7 +313,7 @@ impl Sender {
             snapshot,
         });
         if self.rto_at.is_none() {
-            self.rto_at = Some(now + self.backed_off_rto());
+            self.rto_at = later(now, self.backed_off_rto());
         }
         Some(outgoing)
     }

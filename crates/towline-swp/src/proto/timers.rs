@@ -1,6 +1,6 @@
 //! What an engine waits for.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is due at a time. The sending half has its own (time-outs of packets, pacing).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +31,29 @@ const ALL: [Timer; 7] = [
     Timer::TimeWait,
 ];
 
+/// A wait of this and more is never over: clocks cannot add every duration to the present.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// When a wait is over; `None` if never.
+pub(crate) fn later(now: Instant, wait: Duration) -> Option<Instant> {
+    if wait < NEVER {
+        now.checked_add(wait)
+    } else {
+        None
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Timers([Option<Instant>; ALL.len()]);
 
 impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
         self.0[timer as usize] = Some(at);
+    }
+
+    /// Has a timer run out after a wait; one that is never over leaves it off.
+    pub(crate) fn set_after(&mut self, timer: Timer, now: Instant, wait: Duration) {
+        self.0[timer as usize] = later(now, wait);
     }
 
     pub(crate) fn stop(&mut self, timer: Timer) {

@@ -41,7 +41,7 @@ impl Engine {
             self.fins_sent = 0;
         }
         self.timers
-            .set(Timer::Linger, now.instant + self.config.linger);
+            .set_after(Timer::Linger, now.instant, self.config.linger);
         if self.state != TcpState::ESTABLISHED && self.sender.is_empty() {
             // Nobody is there, and nothing is owed.
             self.tell_of_abort();
@@ -54,7 +54,7 @@ impl Engine {
     /// True once this end has said that it sends no more, and the peer has acknowledged that and
     /// everything before it.
     pub fn is_finished(&self) -> bool {
-        self.finishing.is_some() && self.fin_acked && self.sender.is_empty()
+        self.finishing.is_some() && self.fin_acked && self.sender.is_empty() && !self.has_lost
     }
 
     /// Abandons the session at once; the peer is told once, as far as the network carries it
@@ -98,13 +98,18 @@ impl Engine {
             self.due.fin = true;
             // What came is acknowledged before the peer hears of the end.
             self.answer_in_order();
-            self.timers.set(Timer::Fin, now + self.sender.rto());
+            self.timers.set_after(Timer::Fin, now, self.sender.rto());
+        }
+        if self.peer.reads_no_more && self.fins_sent == 0 {
+            // Who reads no more waits for its own data to be acknowledged, and for nothing of ours.
+            self.end_if_both_are_done(now);
+            return;
         }
         if !self.fin_acked || !self.sender.is_empty() {
             return;
         }
         if is_close || !self.is_compact {
-            self.end(now, CloseReason::Finished);
+            self.end(now, self.reason_in_order());
         } else {
             self.end_if_both_are_done(now);
         }
@@ -113,13 +118,22 @@ impl Engine {
     fn end_if_both_are_done(&mut self, now: Instant) {
         let ours = self.peer.reads_no_more || (self.finishing.is_some() && self.fin_acked);
         if ours && self.peer.has_finished && self.has_acknowledged_all() && self.sender.is_empty() {
-            let reason = if self.peer.reads_no_more && self.finishing.is_none() {
-                CloseReason::RemoteClosed
-            } else {
-                CloseReason::Finished
-            };
-            self.end(now, reason);
+            self.end(now, self.reason_in_order());
         }
+    }
+
+    /// docs/wire W51: an end in order is none for what the peer did not take any more.
+    fn reason_in_order(&self) -> CloseReason {
+        if self.has_lost {
+            CloseReason::RemoteClosed
+        } else {
+            CloseReason::Finished
+        }
+    }
+
+    fn give_up_unacknowledged(&mut self) {
+        self.has_lost |= !self.sender.is_empty();
+        self.sender.clear();
     }
 
     /// Nothing of the peer's is left to be acknowledged: it has arrived, or was taken where that is what
@@ -145,7 +159,7 @@ impl Engine {
             .min(self.config.max_rto);
         self.fins_sent += 1;
         self.due.fin = true;
-        self.timers.set(Timer::Fin, now + wait);
+        self.timers.set_after(Timer::Fin, now, wait);
     }
 
     /// docs/wire W45: the end of both directions; what came in order can still be read.
@@ -171,15 +185,17 @@ impl Engine {
         self.receiver.set_end(packets);
         if is_close && !self.peer.reads_no_more {
             self.peer.reads_no_more = true;
-            self.sender.clear();
+            self.give_up_unacknowledged();
             self.tell(EngineEvent::Acknowledged);
         }
     }
 
     pub(super) fn on_fin_ack(&mut self) {
-        if self.fins_sent > 0 {
+        if self.fins_sent > 0 && !self.fin_acked {
             self.fin_acked = true;
             self.timers.stop(Timer::Fin);
+            // Who waits for the session to be finished may look.
+            self.tell(EngineEvent::Acknowledged);
         }
     }
 
@@ -222,7 +238,7 @@ impl Engine {
             return;
         }
         self.reason = Some(reason);
-        self.sender.clear();
+        self.give_up_unacknowledged();
         self.timers.stop_all();
         self.due.syn = false;
         self.due.syn_ack = false;
@@ -230,7 +246,7 @@ impl Engine {
         if matches!(reason, CloseReason::Finished | CloseReason::RemoteClosed)
             && self.established_at.is_some()
         {
-            self.timers.set(Timer::TimeWait, now + TIME_WAIT);
+            self.timers.set_after(Timer::TimeWait, now, TIME_WAIT);
             if self.is_compact && self.peer.has_finished {
                 // docs/wire W51: its end may have come before its last data, which no acknowledgement
                 // has covered yet.

@@ -50,9 +50,10 @@ impl Engine {
         }
         self.state = TcpState::SYN_SENT;
         self.handshake_at = now.instant;
-        self.timers.set(
+        self.timers.set_after(
             Timer::ConnectLimit,
-            now.instant + self.config.connect_limit(),
+            now.instant,
+            self.config.connect_limit(),
         );
         self.send_syn(now.instant);
         Ok(())
@@ -64,7 +65,7 @@ impl Engine {
             .min(SYN_LONGEST);
         self.due.syn = true;
         self.handshake_sent += 1;
-        self.timers.set(Timer::Handshake, now + wait);
+        self.timers.set_after(Timer::Handshake, now, wait);
     }
 
     /// The handshake packet of this state is sent again.
@@ -107,7 +108,7 @@ impl Engine {
             CONTROL_REPEAT
         };
         self.handshake_sent += 1;
-        self.timers.set(Timer::Handshake, now + wait);
+        self.timers.set_after(Timer::Handshake, now, wait);
     }
 
     /// A packet came while waiting for an opener: only a SYN counts (docs/wire W18).
@@ -224,9 +225,10 @@ impl Engine {
             let sample = now.instant.saturating_duration_since(self.handshake_at);
             self.sender.add_rtt(now.instant, sample);
         }
-        self.timers.set(
+        self.timers.set_after(
             Timer::KeepAlive,
-            now.instant + self.config.keep_alive_interval,
+            now.instant,
+            self.config.keep_alive_interval,
         );
         // docs/wire W35: what was advertised before the peer was known was a window of one.
         self.update_window();

@@ -346,7 +346,7 @@ impl Engine {
             self.answer_in_order();
         } else if self.timers.get(Timer::AckDelay).is_none() {
             self.timers
-                .set(Timer::AckDelay, now + self.config.ack_delay);
+                .set_after(Timer::AckDelay, now, self.config.ack_delay);
         }
     }
 }

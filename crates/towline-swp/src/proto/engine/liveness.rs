@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{CloseReason, Engine};
-use crate::proto::timers::Timer;
+use crate::proto::timers::{Timer, later};
 
 impl Engine {
     /// docs/wire W41: after an interval without anything that the peer answers; sooner while the
@@ -23,8 +23,9 @@ impl Engine {
 
     pub(super) fn watch_window(&mut self, now: Instant) {
         if self.is_connected() && self.sender.is_blocked() {
-            let at = now + self.keep_alive_interval();
-            if self.timers.get(Timer::KeepAlive).is_none_or(|set| set > at) {
+            let at = later(now, self.keep_alive_interval());
+            let set = self.timers.get(Timer::KeepAlive);
+            if let Some(at) = at.filter(|&at| set.is_none_or(|set| set > at)) {
                 self.timers.set(Timer::KeepAlive, at);
             }
         }
@@ -35,7 +36,9 @@ impl Engine {
             return;
         }
         let is_blocked = self.sender.is_blocked();
-        let due = self.elicited_at + self.keep_alive_interval();
+        let Some(due) = later(self.elicited_at, self.keep_alive_interval()) else {
+            return;
+        };
         if is_blocked || due <= now {
             self.probe_backoff = if is_blocked {
                 self.probe_backoff + 1
@@ -43,8 +46,8 @@ impl Engine {
                 0
             };
             self.due.keep_alive = true;
-            self.timers
-                .set(Timer::KeepAlive, now + self.keep_alive_interval());
+            let wait = self.keep_alive_interval();
+            self.timers.set_after(Timer::KeepAlive, now, wait);
         } else {
             self.timers.set(Timer::KeepAlive, due);
         }
@@ -54,11 +57,8 @@ impl Engine {
         let failed = self.config.failed_keep_alives?;
         // docs/wire W42: nobody is missed before there was somebody.
         self.established_at?;
-        self.heard_at.checked_add(
-            self.config
-                .keep_alive_interval
-                .saturating_mul(failed.max(1)),
-        )
+        let interval = self.config.keep_alive_interval;
+        later(self.heard_at, interval.saturating_mul(failed.max(1)))
     }
 
     pub(super) fn overdue_peer(&self, now: Instant) -> Option<CloseReason> {

@@ -10,8 +10,9 @@ pub enum EngineEvent {
     Connected,
     /// There is something to read: data, or the end.
     Readable,
-    /// Packets were acknowledged: there is room to write, and who waits for
-    /// [`acknowledged`](super::Engine::acknowledged) may look.
+    /// Packets, or the end of them, were acknowledged: there is room to write, and who waits for
+    /// [`acknowledged`](super::Engine::acknowledged) or [`is_finished`](super::Engine::is_finished)
+    /// may look.
     Acknowledged,
     /// The session is over: [`Engine::close_reason`](super::Engine::close_reason) says why.
     Closed,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Echo, Fate, Sender, State};
+use super::{Echo, Fate, Sender, State, later};
 
 /// Acknowledged transmissions that are remembered beyond twice the packets in flight: a late answer
 /// to one that was held to be lost shows how far the network reorders.
@@ -80,7 +80,7 @@ impl Sender {
         if delivered || result.advanced {
             self.rto_backoff = 0;
             let is_open = self.flying_packets > 0 || !self.lost.is_empty();
-            self.rto_at = is_open.then(|| now + self.rto());
+            self.rto_at = later(now, self.rto()).filter(|_| is_open);
         }
         self.detect_losses(now);
         self.forget();

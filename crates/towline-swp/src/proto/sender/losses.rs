@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Fate, INITIAL_RTO, PeerRtt, RttModel, Sender, State};
+use super::{Fate, INITIAL_RTO, PeerRtt, RttModel, Sender, State, later};
 
 /// Acknowledgements of packets beyond a gap that show that a peer sends such (docs/wire W31).
 const GAP_REPORTS: u32 = 3;
@@ -114,7 +114,7 @@ impl Sender {
         };
         self.probe = Some(self.base + index as u64);
         self.rto_backoff = (self.rto_backoff + 1).min(16);
-        self.rto_at = Some(now + self.backed_off_rto());
+        self.rto_at = later(now, self.backed_off_rto());
         self.overdue += 1;
         true
     }
