@@ -41,9 +41,17 @@ pub(crate) enum Source {
 
 /// Packets that a listener has read for a session.
 pub(crate) struct Routed {
-    pub(crate) packets: Exit<Incoming>,
+    pub(crate) packets: Exit<Arrived>,
     /// Dropped with the session: the listener's task lives as long as any of them.
     pub(crate) _alive: mpsc::Sender<Infallible>,
+}
+
+/// A packet that a listener has read.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) incoming: Incoming,
+    /// Its bytes on the network, which a part of it may keep in memory.
+    pub(crate) len: usize,
 }
 
 /// What the task of a session and its handle share.
@@ -152,6 +160,7 @@ pub(crate) async fn run(
         shared,
         source,
         packets: Vec::new(),
+        routed: Vec::new(),
         incoming: Vec::new(),
         outgoing: Vec::new(),
     };
@@ -182,7 +191,7 @@ pub(crate) async fn run(
         let shared = Arc::clone(&task.shared);
         tokio::select! {
             biased;
-            is_open = task.source.receive(&mut task.packets, &mut task.incoming) => {
+            is_open = task.source.receive(&mut task.packets, &mut task.routed) => {
                 if !is_open {
                     // The network has gone away for good.
                     task.shared.lock().engine.abort(now());
@@ -202,6 +211,7 @@ struct Task {
     shared: Arc<Shared>,
     source: Source,
     packets: Vec<Bytes>,
+    routed: Vec<Arrived>,
     incoming: Vec<Incoming>,
     outgoing: Vec<Transmit>,
 }
@@ -217,6 +227,8 @@ impl Task {
                 Err(_) => undecodable += 1,
             }
         }
+        self.incoming
+            .extend(self.routed.drain(..).map(|arrived| arrived.incoming));
         let now = now();
         let mut state = self.shared.lock();
         state.undecodable += undecodable;
@@ -258,10 +270,10 @@ impl Task {
                 }
             }
             Source::Routed(routed) => {
-                while self.incoming.len() < BATCH
-                    && let Some(incoming) = routed.packets.try_take()
+                while self.routed.len() < BATCH
+                    && let Some(arrived) = routed.packets.try_take()
                 {
-                    self.incoming.push(incoming);
+                    self.routed.push(arrived);
                 }
             }
             Source::Gone => {}
@@ -271,10 +283,10 @@ impl Task {
 
 impl Source {
     /// Waits for packets; false if none will ever come.
-    async fn receive(&mut self, packets: &mut Vec<Bytes>, incoming: &mut Vec<Incoming>) -> bool {
+    async fn receive(&mut self, packets: &mut Vec<Bytes>, arrived: &mut Vec<Arrived>) -> bool {
         match self {
             Self::Inbox(inbox) => inbox.receive_many(packets, BATCH).await > 0,
-            Self::Routed(routed) => routed.packets.take_many(incoming, BATCH).await > 0,
+            Self::Routed(routed) => routed.packets.take_many(arrived, BATCH).await > 0,
             Self::Gone => std::future::pending().await,
         }
     }
@@ -296,17 +308,19 @@ impl Drop for Ending {
     }
 }
 
-impl Weight for Incoming {
+impl Weight for Arrived {
     fn weight(&self) -> usize {
-        match self {
-            Self::Classic(packet) => CLASSIC + packet.data.len(),
-            Self::Compact(frame) => {
+        let read = match &self.incoming {
+            Incoming::Classic(packet) => CLASSIC + packet.data.len(),
+            Incoming::Compact(frame) => {
                 COMPACT
                     + match &frame.kind {
                         CompactKind::Data { data, .. } => data.len(),
                         _ => 0,
                     }
             }
-        }
+        };
+        // Names and padding count too.
+        read.max(self.len)
     }
 }

@@ -33,6 +33,6 @@ mod session;
 #[cfg(feature = "tokio")]
 pub use self::{
     error::{ConnectError, PushError, ReadError, RecvFileError, SendFileError, WriteError},
-    listener::Listener,
+    listener::{Listener, ListenerStats},
     session::{AsapReceiver, ByteStream, FileInfo, Messages, Session},
 };

@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -12,7 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 use towline_codec::Text;
 
 use crate::{
-    driver::Routed,
+    driver::{Arrived, Routed},
     error::ConnectError,
     network::{
         Inbox, InboxReport, Network,
@@ -31,8 +34,9 @@ const BATCH: usize = 64;
 
 /// Hears on one inbox for many peers: each opener becomes a session (docs/wire W18).
 ///
-/// At most 1,024 sessions are open or opening at a time; a further opener is not answered. When the
-/// listener is dropped no more sessions open; those that were accepted live on.
+/// At most 1,024 sessions are open or opening at a time. A further opener displaces the one that has
+/// been opening for the longest; it is not answered if all are open, or if 128 wait to be accepted. When
+/// the listener is dropped no more sessions open; those that were accepted live on.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -52,6 +56,7 @@ pub struct Listener {
     accepted: Mutex<mpsc::Receiver<Session>>,
     inbox: Reporter,
     local: Text,
+    counters: Arc<Counters>,
     _alive: mpsc::Sender<Infallible>,
 }
 
@@ -70,10 +75,12 @@ impl Listener {
         let inbox = network.listen(config.local(), limits).await?;
         let (accepting, accepted) = mpsc::channel(BACKLOG);
         let (alive, ended) = mpsc::channel(1);
+        let counters = Arc::new(Counters::default());
         let listener = Self {
             accepted: Mutex::new(accepted),
             inbox: inbox.reporter(),
             local: config.local().clone(),
+            counters: Arc::clone(&counters),
             _alive: alive.clone(),
         };
         let router = Router {
@@ -83,6 +90,8 @@ impl Listener {
             alive: alive.downgrade(),
             routes: HashMap::new(),
             tags: HashMap::new(),
+            opened: 0,
+            counters,
         };
         // It ends with the listener and the last of its sessions.
         tokio::spawn(router.run(inbox, ended));
@@ -97,6 +106,17 @@ impl Listener {
     /// What the inbox has seen.
     pub fn inbox_report(&self) -> InboxReport {
         self.inbox.report()
+    }
+
+    /// What came and belongs to no session.
+    pub fn stats(&self) -> ListenerStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ListenerStats {
+            undecodable: read(&self.counters.undecodable),
+            foreign: read(&self.counters.foreign),
+            refused: read(&self.counters.refused),
+            displaced: read(&self.counters.displaced),
+        }
     }
 
     /// The next session that an opener has opened; `None` when the network is gone.
@@ -117,8 +137,44 @@ impl fmt::Debug for Listener {
     }
 }
 
+/// What a [`Listener`] has dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenerStats {
+    /// Packets that could not be read (docs/wire W7, W9).
+    pub undecodable: u64,
+    /// Packets of no session that begin none (docs/wire W18).
+    pub foreign: u64,
+    /// Openers that were not answered, since too many sessions are open or wait to be accepted.
+    pub refused: u64,
+    /// Sessions that were opening and made room for a newer opener.
+    pub displaced: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    undecodable: AtomicU64,
+    foreign: AtomicU64,
+    refused: AtomicU64,
+    displaced: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
 /// A peer's inbox and nonce.
 type Key = (Text, Text);
+
+/// The way to a session's task, which ends when the route is dropped.
+struct Route {
+    packets: Entrance<Arrived>,
+    tag: u64,
+    /// Grows from one route to the next.
+    number: u64,
+    /// Both ends know each other.
+    is_open: Arc<AtomicBool>,
+}
 
 struct Router {
     config: Config,
@@ -126,8 +182,11 @@ struct Router {
     accepting: mpsc::Sender<Session>,
     /// The listener and each session hold one.
     alive: mpsc::WeakSender<Infallible>,
-    routes: HashMap<Key, Entrance<Incoming>>,
+    routes: HashMap<Key, Route>,
     tags: HashMap<u64, Key>,
+    /// Routes so far.
+    opened: u64,
+    counters: Arc<Counters>,
 }
 
 impl Router {
@@ -151,33 +210,40 @@ impl Router {
 
     fn route(&mut self, packet: &Bytes) {
         let Ok(incoming) = Incoming::decode(packet, self.network.max_packet()) else {
+            count(&self.counters.undecodable);
             return;
         };
         let key = match &incoming {
             Incoming::Classic(packet) => (packet.from.clone(), packet.from_nonce.clone()),
             Incoming::Compact(frame) => match self.tags.get(&frame.tag) {
                 Some(key) => key.clone(),
-                None => return,
+                None => {
+                    count(&self.counters.foreign);
+                    return;
+                }
             },
+        };
+        let begins = incoming.event() == TcpEvent::SYN && !Compact::is_compact(packet);
+        let arrived = Arrived {
+            incoming,
+            len: packet.len(),
         };
         if let Some(route) = self.routes.get(&key) {
             // A full queue loses the packet, as any network may.
-            if !route.put(incoming) {
+            if !route.packets.put(arrived) {
                 self.forget_ended();
             }
-            return;
-        }
-        if incoming.event() == TcpEvent::SYN && !Compact::is_compact(packet) {
-            self.open(key, incoming);
+        } else if begins {
+            self.open(key, arrived);
+        } else {
+            count(&self.counters.foreign);
         }
     }
 
     /// docs/wire W18: a SYN that belongs to no session begins one.
-    fn open(&mut self, key: Key, syn: Incoming) {
-        if self.routes.len() >= MAX_SESSIONS {
-            self.forget_ended();
-        }
-        if self.routes.len() >= MAX_SESSIONS || self.accepting.capacity() == 0 {
+    fn open(&mut self, key: Key, syn: Arrived) {
+        if self.accepting.capacity() == 0 || !self.has_room() {
+            count(&self.counters.refused);
             return;
         }
         let Some(alive) = self.alive.upgrade().filter(|_| !self.accepting.is_closed()) else {
@@ -188,8 +254,16 @@ impl Router {
             return;
         };
         let tag = compact_tag(&key.1, engine.nonce());
-        let (route, packets) = queue(session::inbox_limits(engine.config(), max_packet));
-        route.put(syn);
+        let (entrance, packets) = queue(session::inbox_limits(engine.config(), max_packet));
+        entrance.put(syn);
+        let is_open = Arc::new(AtomicBool::new(false));
+        let route = Route {
+            packets: entrance,
+            tag,
+            number: self.opened,
+            is_open: Arc::clone(&is_open),
+        };
+        self.opened += 1;
         self.routes.insert(key.clone(), route);
         self.tags.insert(tag, key);
         Session::begin_accepted(
@@ -201,12 +275,37 @@ impl Router {
                 _alive: alive,
             },
             self.accepting.clone(),
+            is_open,
         );
+    }
+
+    /// Makes room for a session. Anybody can send SYNs in any name and answer nothing: the oldest of
+    /// those that only knocked goes, and its task ends with its route.
+    fn has_room(&mut self) -> bool {
+        if self.routes.len() < MAX_SESSIONS {
+            return true;
+        }
+        self.forget_ended();
+        if self.routes.len() < MAX_SESSIONS {
+            return true;
+        }
+        let oldest = self
+            .routes
+            .iter()
+            .filter(|(_, route)| !route.is_open.load(Ordering::Relaxed))
+            .min_by_key(|(_, route)| route.number)
+            .map(|(key, _)| key.clone());
+        let Some(route) = oldest.and_then(|key| self.routes.remove(&key)) else {
+            return false;
+        };
+        self.tags.remove(&route.tag);
+        count(&self.counters.displaced);
+        true
     }
 
     /// Forgets sessions whose tasks have ended.
     fn forget_ended(&mut self) {
-        self.routes.retain(|_, route| !route.is_closed());
+        self.routes.retain(|_, route| !route.packets.is_closed());
         let open: HashSet<&Key> = self.routes.keys().collect();
         self.tags.retain(|_, key| open.contains(key));
     }

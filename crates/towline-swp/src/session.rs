@@ -5,7 +5,14 @@ mod bytes;
 mod files;
 mod messages;
 
-use std::{fmt, sync::Arc, task::Poll};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
 
 use tokio::sync::{mpsc, oneshot};
 use towline_codec::Text;
@@ -156,11 +163,13 @@ impl Session {
         network: Arc<dyn Network>,
         packets: driver::Routed,
         accepting: mpsc::Sender<Self>,
+        is_open: Arc<AtomicBool>,
     ) {
         let piece = engine.config().piece();
         let reporter = packets.packets.reporter();
         let source = Source::Routed(packets);
         Self::spawn(engine, max_packet, network, source, move |shared| {
+            is_open.store(true, Ordering::Relaxed);
             let session = Self::new(Arc::clone(shared), piece, reporter.clone());
             // One that nobody accepts is abandoned with its handle.
             accepting.try_send(session).ok();

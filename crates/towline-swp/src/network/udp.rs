@@ -11,11 +11,15 @@ use tokio::{net::UdpSocket, task::JoinHandle};
 use towline_codec::Text;
 
 use super::{Inbox, InboxLimits, Network, Pending};
+use crate::proto::{Compact, Packet};
 
 /// What passes through any network without being cut up.
 const MAX_PACKET: usize = 1200;
 
 /// One UDP socket as a network: it hears on its own address alone, and sends to any.
+///
+/// A packet that does not come from the address that it names as its sender's is dropped: the answer
+/// would go to somebody who has sent nothing (docs/wire W18).
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -100,7 +104,10 @@ impl Network for UdpNetwork {
                     };
                     // An error is of an earlier packet that came back; the socket goes on.
                     let packet = buffer.split().freeze();
-                    if received.is_ok() && !delivery.deliver(packet) {
+                    let Ok((_, source)) = received else {
+                        continue;
+                    };
+                    if is_from(source, &packet) && !delivery.deliver(packet) {
                         return;
                     }
                 }
@@ -128,6 +135,20 @@ impl Network for UdpNetwork {
     fn max_packet(&self) -> usize {
         MAX_PACKET
     }
+}
+
+/// True unless the packet names another sender. Frames of the extension name nobody, and what cannot
+/// be read is for the session to count.
+fn is_from(source: SocketAddr, packet: &[u8]) -> bool {
+    if Compact::is_compact(packet) {
+        return true;
+    }
+    Packet::peek_from(packet).map_or(true, |from| {
+        from.to_str()
+            .ok()
+            .and_then(|text| text.parse::<SocketAddr>().ok())
+            .is_some_and(|named| named.ip() == source.ip() && named.port() == source.port())
+    })
 }
 
 /// A task that ends with its inbox.

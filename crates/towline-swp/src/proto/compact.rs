@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use towline_codec::Text;
 
-use super::{checksum::checksum, error::DecodeError};
+use super::{checksum::checksum, error::DecodeError, values::part};
 
 /// The first byte of a compact frame; MessagePack never uses it.
 pub(crate) const MARK: u8 = 0xc1;
@@ -11,8 +11,6 @@ pub(crate) const MARK: u8 = 0xc1;
 const FIXED: usize = 1 + 1 + 8 + 4;
 /// The most ranges an acknowledgement names (docs/wire W50).
 pub(crate) const MAX_RANGES: usize = 256;
-/// Data shorter than this is copied out of its frame, so that it does not keep a large buffer alive.
-const COPY_BELOW: usize = 4 << 10;
 
 /// What a compact frame is, besides the fields that every frame has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,11 +129,7 @@ impl Compact {
                         u32::try_from(numbers.0.len()).unwrap_or(u32::MAX),
                     ));
                 }
-                let data = if numbers.0.len() < COPY_BELOW {
-                    Bytes::copy_from_slice(numbers.0)
-                } else {
-                    input.slice_ref(numbers.0)
-                };
+                let data = part(numbers.0, input);
                 CompactKind::Data {
                     seq,
                     transmission,

@@ -7,7 +7,7 @@ use towline_codec::{
 };
 
 use super::{
-    checksum::checksum,
+    checksum::{CHECKSUM_LEN, checksum},
     error::DecodeError,
     numbers::{TcpEvent, TcpState},
     values,
@@ -117,13 +117,27 @@ impl Packet {
                 b"CumulBytesTransmitted" => packet.cumulative_bytes = values::int(reader)?,
                 b"Data" => packet.data = values::data(reader, input, max_data)?,
                 b"DataOffset" => packet.data_offset = values::int(reader)?,
-                b"Blake2bChecksum" => packet.checksum = values::data(reader, input, max_data)?,
+                b"Blake2bChecksum" => packet.checksum = values::data(reader, input, CHECKSUM_LEN)?,
                 b"TowlineCaps" => packet.capabilities = Some(values::int(reader)?),
                 _ => return Ok(false),
             }
             Ok(true)
         })?;
         Ok(packet)
+    }
+
+    /// What [`decode`](Self::decode) would read as the sender's inbox.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn peek_from(input: &[u8]) -> Result<Text, DecodeError> {
+        let mut from = Text::default();
+        // A key that comes twice counts as it stands last.
+        values::read_map(&mut Reader::new(input), MAX_ENTRIES, |key, reader| {
+            if key == b"From" {
+                from = values::text(reader)?;
+            }
+            Ok(key == b"From")
+        })?;
+        Ok(from)
     }
 
     /// Writes the packet exactly as the original does (docs/wire W2 to W5); the two keys that the
@@ -228,7 +242,7 @@ mod tests {
             times in proptest::array::uniform3(arbitrary_time()),
             numbers in proptest::array::uniform12(any::<i64>()),
             data in proptest::collection::vec(any::<u8>(), 0..10_000),
-            checksum in proptest::collection::vec(any::<u8>(), 0..70),
+            checksum in proptest::collection::vec(any::<u8>(), 0..=CHECKSUM_LEN),
             from_state in proptest::option::of(any::<i64>()),
             capabilities in proptest::option::of(any::<i64>()),
         ) -> Packet {

@@ -14,6 +14,16 @@ pub(crate) const MAX_TEXT: usize = 4 << 10;
 /// alive.
 const COPY_BELOW: usize = 4 << 10;
 
+/// A part of a packet as it is kept: copied if it is short, or less than half of the packet, which a
+/// part of it would keep alive.
+pub(crate) fn part(part: &[u8], packet: &Bytes) -> Bytes {
+    if part.len() < COPY_BELOW || part.len() < packet.len() / 2 {
+        Bytes::copy_from_slice(part)
+    } else {
+        packet.slice_ref(part)
+    }
+}
+
 /// Seconds from 1970 to the original's zero time, the first of January of year 1.
 const ZERO_SECONDS: i64 = -62_135_596_800;
 
@@ -66,7 +76,7 @@ pub(crate) fn text(reader: &mut Reader<'_>) -> Result<Text, DecodeError> {
     Ok(Text::from(text))
 }
 
-/// A byte string of at most `limit` bytes, as a part of `source` if it is large.
+/// A byte string of at most `limit` bytes, as a part of `source` if it is most of it.
 pub(crate) fn data(
     reader: &mut Reader<'_>,
     source: &Bytes,
@@ -79,11 +89,7 @@ pub(crate) fn data(
             u32::try_from(data.len()).unwrap_or(u32::MAX),
         ));
     }
-    Ok(if data.len() < COPY_BELOW {
-        Bytes::copy_from_slice(data)
-    } else {
-        source.slice_ref(data)
-    })
+    Ok(part(data, source))
 }
 
 /// An instant in either form that the original has read: its own extension 5, or MessagePack's −1 in

@@ -1,7 +1,10 @@
 //! Packets that nobody should send (docs/wire W20 to W23, W28, W30, W34).
 
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
 use towline_codec::greenpack::Timestamp;
-use towline_swp::proto::{Packet, TcpEvent, TcpState};
+use towline_swp::proto::{Incoming, Packet, TcpEvent, TcpState};
 
 use crate::{ACK, End, config, millis};
 
@@ -195,4 +198,34 @@ fn everything_twice_is_once() {
     }
     assert_eq!(end.received(), ["0", "1", "2", "3", "4"]);
     assert_eq!(end.engine.stats().dropped.duplicate, 5);
+}
+
+/// docs/wire W33: what is behind a packet's end, or in keys that nobody reads, is not kept with its data.
+#[test]
+fn padding_takes_no_memory_of_a_window_that_waits() {
+    struct Buffer(Arc<Vec<u8>>);
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let mut end = End::opened(config(), 1000);
+    let mut kept = Vec::new();
+    for seq in 0..20 {
+        let mut packet = end.data(seq, &[7; 4096]);
+        let mut wire = BytesMut::new();
+        if seq % 2 == 1 {
+            packet.checksum = Bytes::from(vec![0; 4096]);
+        }
+        packet.encode(&mut wire);
+        wire.resize(1 << 16, 0);
+        let memory = Arc::new(wire.to_vec());
+        kept.push(Arc::downgrade(&memory));
+        let packet = Bytes::from_owner(Buffer(memory));
+        if let Ok(incoming) = Incoming::decode(&packet, 1 << 20) {
+            end.engine.handle(end.now, incoming);
+        }
+    }
+    assert!(end.engine.stats().buffered_received > 0);
+    assert!(kept.iter().all(|memory| memory.strong_count() == 0));
 }
