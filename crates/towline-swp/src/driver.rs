@@ -70,11 +70,26 @@ pub(crate) struct State {
     /// Packets that the network refused to send.
     pub(crate) unsent: u64,
     /// Who waits for something of the session; woken together, they look for themselves.
-    waiting: Vec<Waker>,
+    waiting: Vec<Waiting>,
+    /// Futures that have waited so far.
+    waits: u64,
     /// The task has ended.
     is_over: bool,
     /// The handle is gone, and what was sent is to be delivered all the same.
     pub(crate) is_let_go: bool,
+}
+
+/// Somebody who waits.
+struct Waiting {
+    /// Of the future that forgets this when it is dropped; `None` of what is polled without one.
+    number: Option<u64>,
+    waker: Waker,
+}
+
+/// A future's place among those who wait, which it gives up when it is dropped.
+struct Place<'a> {
+    shared: &'a Shared,
+    number: Option<u64>,
 }
 
 impl Shared {
@@ -85,6 +100,7 @@ impl Shared {
                 undecodable: 0,
                 unsent: 0,
                 waiting: Vec::new(),
+                waits: 0,
                 is_over: false,
                 is_let_go: false,
             }),
@@ -114,11 +130,13 @@ impl Shared {
     ) -> Poll<T> {
         let mut state = self.lock();
         let polled = attempt(&mut state.engine, now());
-        if polled.is_pending() {
-            let waker = cx.waker();
-            if !state.waiting.iter().any(|other| other.will_wake(waker)) {
-                state.waiting.push(waker.clone());
-            }
+        let waker = cx.waker();
+        let waits = |other: &Waiting| other.number.is_none() && other.waker.will_wake(waker);
+        if polled.is_pending() && !state.waiting.iter().any(waits) {
+            state.waiting.push(Waiting {
+                number: None,
+                waker: waker.clone(),
+            });
         }
         drop(state);
         if polled.is_ready() {
@@ -129,20 +147,77 @@ impl Shared {
 
     /// Waits for the result of an application call.
     pub(crate) async fn wait<T>(&self, mut attempt: impl FnMut(&mut Engine, Now) -> Poll<T>) -> T {
-        poll_fn(|cx| self.poll(cx, &mut attempt)).await
+        let mut place = Place::new(self);
+        let result = poll_fn(|cx| {
+            let mut state = self.lock();
+            let polled = attempt(&mut state.engine, now());
+            let former = polled
+                .is_pending()
+                .then(|| place.take(&mut state, cx.waker()));
+            drop(state);
+            drop(former);
+            polled
+        })
+        .await;
+        self.changed.notify_one();
+        result
     }
 
     /// Waits for the end of the task: nothing is left then of the session but its handle.
     pub(crate) async fn task_ended(&self) {
+        let mut place = Place::new(self);
         poll_fn(|cx| {
             let mut state = self.lock();
             if state.is_over {
                 return Poll::Ready(());
             }
-            state.waiting.push(cx.waker().clone());
+            let former = place.take(&mut state, cx.waker());
+            drop(state);
+            drop(former);
             Poll::Pending
         })
         .await;
+    }
+}
+
+impl<'a> Place<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            number: None,
+        }
+    }
+
+    /// Waits, with this waker. Gives back the one before, which is not dropped under the lock: what
+    /// goes with it may be another handle of the session.
+    fn take(&mut self, state: &mut State, waker: &Waker) -> Option<Waker> {
+        let number = *self.number.get_or_insert_with(|| {
+            state.waits += 1;
+            state.waits
+        });
+        let mut waiting = state.waiting.iter_mut();
+        if let Some(own) = waiting.find(|other| other.number == Some(number)) {
+            return Some(std::mem::replace(&mut own.waker, waker.clone()));
+        }
+        state.waiting.push(Waiting {
+            number: Some(number),
+            waker: waker.clone(),
+        });
+        None
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.number.is_none() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        let place = |other: &Waiting| other.number == self.number;
+        let own = state.waiting.iter().position(place);
+        let own = own.map(|index| state.waiting.swap_remove(index));
+        drop(state);
+        drop(own);
     }
 }
 
@@ -251,8 +326,8 @@ impl Task {
         }
         let result = (state.engine.deadline(), state.engine.is_done());
         drop(state);
-        for waker in wakes {
-            waker.wake();
+        for waiting in wakes {
+            waiting.waker.wake();
         }
         if is_connected {
             connected();
@@ -302,8 +377,8 @@ impl Drop for Ending {
         state.is_over = true;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for waker in waiting {
-            waker.wake();
+        for waiting in waiting {
+            waiting.waker.wake();
         }
     }
 }

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use towline_swp::{
@@ -132,5 +136,31 @@ async fn the_longest_durations_are_never_over() {
         assert_eq!(b.recv().await.unwrap().unwrap(), "one", "{settings}");
         assert_eq!(b.recv().await.unwrap().unwrap(), "two", "{settings}");
         assert_eq!(a.close().await, Ok(()), "{settings}");
+    }
+}
+
+struct Nothing;
+
+impl Wake for Nothing {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// Whoever gives up waiting is forgotten at once, also in a session in which nothing happens.
+#[tokio::test(start_paused = true)]
+async fn futures_that_are_dropped_leave_nothing_behind() {
+    let (a, b) = names();
+    let (a, _b) = pair(&net(), a, b).await;
+    for _ in 0..100 {
+        let waiting = Arc::new(Nothing);
+        let waker = Waker::from(Arc::clone(&waiting));
+        let mut recv = Box::pin(a.recv());
+        let mut ended = Box::pin(a.task_ended());
+        for _ in 0..2 {
+            let mut context = Context::from_waker(&waker);
+            assert!(recv.as_mut().poll(&mut context).is_pending());
+            assert!(ended.as_mut().poll(&mut context).is_pending());
+        }
+        drop((recv, ended, waker));
+        assert_eq!(Arc::strong_count(&waiting), 1);
     }
 }
