@@ -108,16 +108,6 @@ impl Admission {
         let rules = self.rules();
         if let Some(address) = address {
             rules.check_network(address)?;
-            if let Some(rate) = rules.address_rate
-                && !lock(&self.address_buckets).take(site(address), rate, now())
-            {
-                return Err(Refusal::AddressRate);
-            }
-        }
-        if let Some(rate) = rules.accept_rate
-            && !self.within(rate)
-        {
-            return Err(Refusal::Rate);
         }
         let place = self.places.take().ok_or(Refusal::Limit)?;
         let held = match (address, rules.max_per_address) {
@@ -128,6 +118,17 @@ impl Admission {
             ),
             _ => None,
         };
+        // Behind the places, and the rate of all last: who is not let in takes nothing from those who are.
+        if let (Some(address), Some(rate)) = (address, rules.address_rate)
+            && !lock(&self.address_buckets).take(site(address), rate, now())
+        {
+            return Err(Refusal::AddressRate);
+        }
+        if let Some(rate) = rules.accept_rate
+            && !self.within(rate)
+        {
+            return Err(Refusal::Rate);
+        }
         place.keep();
         self.counters.enter();
         Ok(Admitted {
@@ -381,6 +382,28 @@ mod tests {
         }
         assert_eq!(buckets.of.len(), WATCHED);
         assert!(!buckets.take(Ipv4Addr::from_bits(0).into(), rate, now));
+    }
+
+    /// docs/wire L34.
+    #[tokio::test(start_paused = true)]
+    async fn those_who_are_refused_a_place_take_nothing_from_the_rate_of_all() {
+        let gate = admission(Rules {
+            max_per_address: Some(1),
+            accept_rate: Some(AcceptRate {
+                per_second: 1,
+                burst: 2,
+            }),
+            ..Rules::default()
+        });
+        let _held = gate.admit(address("10.0.0.1")).unwrap();
+        for _ in 0..10 {
+            let refused = gate.admit(address("10.0.0.1")).err();
+            assert_eq!(refused, Some(Refusal::AddressLimit));
+        }
+        assert!(gate.admit(address("10.0.0.2")).is_ok());
+        assert_eq!(gate.admit(address("10.0.0.3")).err(), Some(Refusal::Rate));
+        // Nor does one beyond the rate keep a place.
+        assert_eq!(lock(&gate.addresses.0).len(), 1);
     }
 
     /// docs/wire L53.
