@@ -297,6 +297,8 @@ impl Builder {
         }
         let rate = self.rules.accept_rate;
         let address_rate = self.rules.address_rate;
+        let limits = &self.settings.limits;
+        let is_zero = |limit: Option<Duration>| limit.is_some_and(|limit| limit.is_zero());
         let zeros = [
             ("max_per_address", self.rules.max_per_address == Some(0)),
             ("accept_rate", rate.is_some_and(|rate| rate.per_second == 0)),
@@ -314,6 +316,10 @@ impl Builder {
             ),
             ("max_handshakes", self.max_handshakes == Some(0)),
             ("metrics_interval", self.interval.is_zero()),
+            ("first_byte_timeout", is_zero(limits.first_byte)),
+            ("idle_timeout", is_zero(limits.idle)),
+            ("packet_timeout", is_zero(limits.packet)),
+            ("write_timeout", is_zero(limits.write)),
         ];
         match zeros.into_iter().find(|(_, zero)| *zero) {
             Some((setting, _)) => Err(ConfigError::Zero { setting }),

@@ -70,9 +70,9 @@ pub struct ServerConfig {
     pub max_queued: Option<usize>,
     /// [`Builder::water_marks`], the low one and the high one.
     pub water_marks: Option<(usize, usize)>,
-    /// [`Builder::first_byte_timeout`].
+    /// [`Builder::first_byte_timeout`]; 0 for never.
     pub first_byte_timeout: Option<u64>,
-    /// [`Builder::idle_timeout`].
+    /// [`Builder::idle_timeout`]; 0 for never.
     pub idle_timeout: Option<u64>,
     /// [`Builder::packet_timeout`]; 0 for never.
     pub packet_timeout: Option<u64>,
@@ -273,10 +273,10 @@ impl ServerConfig {
         if let Some((low, high)) = self.water_marks {
             builder = builder.water_marks(low, high);
         }
-        if let Some(limit) = self.first_byte_timeout {
+        if let Some(limit @ 1..) = self.first_byte_timeout {
             builder = builder.first_byte_timeout(seconds(limit));
         }
-        if let Some(limit) = self.idle_timeout {
+        if let Some(limit @ 1..) = self.idle_timeout {
             builder = builder.idle_timeout(seconds(limit));
         }
         if let Some(limit) = self.packet_timeout {
@@ -401,6 +401,15 @@ mod tests {
         assert_eq!(both.endpoint().unwrap().to_string(), "tls://[::]:1");
         let error = both.listen_options(ListenOptions::new()).unwrap_err();
         assert!(error.to_string().contains("none.crt"), "{error}");
+    }
+
+    #[test]
+    fn a_time_limit_of_0_is_none() {
+        let text = r#"{ "first_byte_timeout": 0, "idle_timeout": 0, "packet_timeout": 0, "write_timeout": 0 }"#;
+        let limits = crate::TimeLimits::none();
+        let by_hand = config("{}").builder().unwrap().time_limits(limits);
+        let built = config(text).builder().unwrap();
+        assert_eq!(format!("{built:?}"), format!("{by_hand:?}"));
     }
 
     #[test]

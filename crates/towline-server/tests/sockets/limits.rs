@@ -87,6 +87,22 @@ async fn settings_that_serve_nobody_are_refused() {
             Server::builder().metrics_interval(Duration::ZERO),
             "metrics_interval",
         ),
+        (
+            Server::builder().first_byte_timeout(Duration::ZERO),
+            "first_byte_timeout",
+        ),
+        (
+            Server::builder().idle_timeout(Duration::ZERO),
+            "idle_timeout",
+        ),
+        (
+            Server::builder().packet_timeout(Duration::ZERO),
+            "packet_timeout",
+        ),
+        (
+            Server::builder().write_timeout(Duration::ZERO),
+            "write_timeout",
+        ),
     ] {
         assert_eq!(builder.validate(), Err(ConfigError::Zero { setting }));
     }
