@@ -46,25 +46,35 @@ impl Group {
 
     /// Takes a socket in; false if it is a member already or has ended.
     pub fn join(&self, socket: &Socket) -> bool {
-        let joined = self
-            .members()
-            .insert(socket.id(), socket.downgrade())
-            .is_none();
+        let mut members = self.members();
+        let joined = members.insert(socket.id(), socket.downgrade()).is_none();
         if joined {
             let group: Weak<Members> = Arc::downgrade(&self.0);
-            // Runs at once if it has ended.
-            socket.on_close(move |socket, _| {
-                if let Some(members) = group.upgrade() {
-                    Self(members).leave(socket);
-                }
-            });
+            // Under the lock, so that a member always has exactly one.
+            socket.0.set_hook(
+                self.0.key(),
+                Box::new(move |socket, _| {
+                    if let Some(members) = group.upgrade() {
+                        Self(members).leave(socket);
+                    }
+                }),
+            );
         }
+        drop(members);
+        // At once if it has ended.
+        socket.0.run_hooks();
         joined && !socket.is_closed()
     }
 
     /// Lets a socket go; false if it is no member.
     pub fn leave(&self, socket: &Socket) -> bool {
-        self.members().remove(&socket.id()).is_some()
+        let mut members = self.members();
+        let left = members.remove(&socket.id()).is_some();
+        if left {
+            // Or a socket that comes and goes would keep one for each time.
+            socket.0.unset_hook(self.0.key());
+        }
+        left
     }
 
     /// Whether a socket is a member.
@@ -131,6 +141,27 @@ impl Group {
             .sockets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Members {
+    /// What the hook of this group goes by: nothing else has this address as long as there is a hook, for the
+    /// hook keeps it.
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        let key = self.key();
+        let sockets = self
+            .sockets
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for socket in sockets.values().filter_map(WeakSocket::upgrade) {
+            socket.0.unset_hook(key);
+        }
     }
 }
 

@@ -90,23 +90,35 @@ pub(super) type Hook = Box<dyn FnOnce(&Socket, CloseReason) + Send>;
 
 /// Who wants to know of the end of one connection.
 #[derive(Default)]
-pub(super) struct Hooks(Mutex<Vec<Hook>>);
+pub(super) struct Hooks(Mutex<Vec<(Option<usize>, Hook)>>);
 
 impl Hooks {
     pub(super) fn add(&self, hook: Hook) {
-        self.lock().push(hook);
+        self.lock().push((None, hook));
+    }
+
+    /// Adds one that can be taken back by `key`, in place of the one that has it.
+    pub(super) fn set(&self, key: usize, hook: Hook) {
+        let mut hooks = self.lock();
+        hooks.retain(|(other, _)| *other != Some(key));
+        hooks.push((Some(key), hook));
+    }
+
+    /// Takes that one back, if it has not run.
+    pub(super) fn unset(&self, key: usize) {
+        self.lock().retain(|(other, _)| *other != Some(key));
     }
 
     /// Runs those that have not run, the last first. No lock is held meanwhile: a hook may close, ask, and add
     /// hooks.
     pub(super) fn run(&self, socket: &Socket, reason: CloseReason) {
         let hooks = std::mem::take(&mut *self.lock());
-        for hook in hooks.into_iter().rev() {
+        for (_, hook) in hooks.into_iter().rev() {
             run(hook, socket, reason);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Hook>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Option<usize>, Hook)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,11 +17,14 @@ use towline_codec::framing::EncodeError;
 use towline_transport::BoxIo;
 
 use super::stream::Reader;
+use crate::clock::now;
 
 /// Buffers that leave in one vectored write.
 const SLICES: usize = 64;
 /// What a peer may still send after our goodbye, in bytes, before it is cut off.
 const DISCARDED: usize = 256 * 1024;
+/// More bytes than this no encrypting transport holds back: when it has taken so many, some have left.
+const HELD: usize = 128 * 1024;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,8 +204,10 @@ struct Queue {
     bytes: usize,
     /// The first message has left in part, and cannot be dropped any more.
     begun: bool,
-    /// Since when there is no progress; `None` without messages.
+    /// Since when there is no progress; it counts as long as something or somebody waits.
     stuck_since: Option<Instant>,
+    /// What the transport has taken since then without all of it having left.
+    held: usize,
     /// Who waits to write when there are no messages.
     writer: Option<Waker>,
 }
@@ -219,9 +224,18 @@ impl Output {
         self.queue.as_ref().map_or(0, |queue| queue.bytes)
     }
 
-    /// Whether the connection's task has something to write or to flush.
-    pub(super) const fn has_work(&self) -> bool {
-        self.queue.is_some() || self.unflushed
+    /// Whether something has not left: messages, or what the transport holds back.
+    pub(super) fn owes(&self) -> bool {
+        self.queued() > 0 || self.unflushed
+    }
+
+    /// Whether the connection's task has something to write or to flush, or somebody to wake.
+    pub(super) fn has_work(&self) -> bool {
+        self.owes()
+            || self
+                .queue
+                .as_ref()
+                .is_some_and(|queue| queue.writer.is_some())
     }
 
     /// Looks at the water marks again.
@@ -234,7 +248,8 @@ impl Output {
     }
 
     pub(super) fn stuck_since(&self) -> Option<Instant> {
-        self.queue.as_ref()?.stuck_since
+        let queue = self.queue.as_ref().filter(|_| self.has_work())?;
+        queue.stuck_since
     }
 
     /// Keeps the reading half until the peer has heard our goodbye; gives it back if that is over.
@@ -306,7 +321,7 @@ impl Output {
             }
         }
         if written > 0 {
-            self.flush_now(cx)?;
+            self.flush_now(cx, written)?;
         }
         Ok(written)
     }
@@ -324,7 +339,7 @@ impl Output {
         match writer.poll_write_vectored(cx, slices) {
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => {
-                self.flush_now(cx)?;
+                self.flush_now(cx, count)?;
                 Ok(count)
             }
             Poll::Ready(Err(error)) => Err(error),
@@ -333,11 +348,12 @@ impl Output {
     }
 
     /// Puts a message at the end; `begun` if its first bytes have left.
-    pub(super) fn enqueue(&mut self, bytes: Bytes, key: Option<u64>, begun: bool, now: Instant) {
+    pub(super) fn enqueue(&mut self, bytes: Bytes, key: Option<u64>, begun: bool) {
         let queue = self.queue.get_or_insert_default();
         if queue.messages.is_empty() {
             queue.begun = begun;
-            queue.stuck_since = Some(now);
+            queue.stuck_since = Some(now());
+            queue.held = 0;
         }
         queue.bytes += bytes.len();
         queue.messages.push_back(Waiting { bytes, key });
@@ -352,13 +368,16 @@ impl Output {
         }
     }
 
-    /// Writes what waits. Ready when nothing does; the numbers of bytes go to `written`.
+    /// Writes what waits. Ready when nothing does; the numbers of bytes go to `written`. Who waits to write is
+    /// woken behind what waited, or if the transport has said that it takes bytes again (`writable`): woken
+    /// without a reason it would try, wait, and have this called again, for ever.
     pub(super) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
-        now: impl Fn() -> Instant,
+        writable: bool,
         mut written: impl FnMut(usize),
     ) -> Poll<io::Result<()>> {
+        let owed = self.owes();
         while let Some(queue) = &mut self.queue
             && !queue.messages.is_empty()
         {
@@ -382,16 +401,30 @@ impl Output {
             written(left);
             queue.take_off(left);
             self.unflushed = true;
-            queue.stuck_since = (!queue.messages.is_empty()).then(&now);
+            queue.stuck_since = (!queue.messages.is_empty()).then(now);
         }
         if self.unflushed {
             let Some(writer) = &mut self.writer else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
-            ready!(writer.poll_flush(cx))?;
-            self.unflushed = false;
+            if let Poll::Ready(flushed) = writer.poll_flush(cx) {
+                flushed?;
+                self.unflushed = false;
+            } else {
+                let queue = self.queue.get_or_insert_default();
+                queue.stuck_since.get_or_insert_with(now);
+                return Poll::Pending;
+            }
         }
-        if let Some(writer) = self.queue.take().and_then(|queue| queue.writer) {
+        let waits = if owed {
+            self.queue.take().and_then(|queue| queue.writer)
+        } else if writable {
+            // Since when it waits stays: it may have to go on waiting.
+            self.queue.as_mut().and_then(|queue| queue.writer.take())
+        } else {
+            None
+        };
+        if let Some(writer) = waits {
             writer.wake();
         }
         Poll::Ready(Ok(()))
@@ -399,18 +432,37 @@ impl Output {
 
     /// Remembers who waits to write into the empty queue.
     pub(super) fn wait(&mut self, cx: &Context<'_>) {
-        match &mut self.queue.get_or_insert_default().writer {
+        let queue = self.queue.get_or_insert_default();
+        queue.stuck_since.get_or_insert_with(now);
+        match &mut queue.writer {
             Some(writer) => writer.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
     }
 
-    fn flush_now(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if let Some(writer) = &mut self.writer {
-            self.unflushed = match writer.poll_flush(cx) {
-                Poll::Ready(flushed) => flushed.map(|()| false)?,
-                Poll::Pending => true,
-            };
+    /// Flushes behind `count` bytes that the transport has just taken, with nothing before them in the queue.
+    fn flush_now(&mut self, cx: &mut Context<'_>, count: usize) -> io::Result<()> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        match writer.poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                flushed?;
+                self.unflushed = false;
+                if let Some(writer) = self.queue.take().and_then(|queue| queue.writer) {
+                    writer.wake();
+                }
+            }
+            Poll::Pending => {
+                self.unflushed = true;
+                let queue = self.queue.get_or_insert_default();
+                queue.held += count;
+                // There was no room and now there is, or it has taken more than it holds: some have left.
+                if queue.writer.is_some() || queue.held > HELD || queue.stuck_since.is_none() {
+                    queue.stuck_since = Some(now());
+                    queue.held = 0;
+                }
+            }
         }
         Ok(())
     }

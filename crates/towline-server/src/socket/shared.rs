@@ -17,7 +17,6 @@ use super::closing::{CloseReason, Hook, Hooks};
 use super::output::{Output, Pushed, Room, SendError, Shed, Writer};
 use super::stream::Reader;
 use super::{Socket, WeakSocket};
-use crate::clock::now;
 use crate::registry::Registry;
 use crate::time_limits::TimeLimits;
 
@@ -33,6 +32,8 @@ pub(crate) struct Inner {
     out: Mutex<Output>,
     /// Whether the output has something to do; a look at it costs no lock.
     work: AtomicBool,
+    /// The transport has said that it takes bytes again.
+    writable: AtomicBool,
     /// Why it has ended; 0 while it lives.
     reason: AtomicU8,
     /// The connection's task: it drives the output, and the handler within it.
@@ -183,6 +184,7 @@ impl Inner {
             traffic: Traffic::default(),
             out: Mutex::new(Output::new(writer)),
             work: AtomicBool::new(false),
+            writable: AtomicBool::new(false),
             reason: AtomicU8::new(0),
             task: AtomicWaker::new(),
             waiters: OnceLock::new(),
@@ -256,6 +258,7 @@ impl Inner {
         let (mut written, mut dropped) = (0, 0);
         if out.queued() == 0 {
             let waker = Waker::from(Arc::clone(self));
+            let owed = out.owes();
             // Before the transport can wake the task: what it then finds to do waits for this lock.
             self.work.store(true, Ordering::Release);
             match out.write_now(&mut Context::from_waker(&waker), bytes) {
@@ -269,6 +272,13 @@ impl Inner {
             self.count_written(written);
             if written == bytes.len() {
                 self.work.store(out.has_work(), Ordering::Release);
+                if out.owes() {
+                    return Ok(Pushed::Queued);
+                }
+                drop(out);
+                if owed {
+                    self.tell_room();
+                }
                 return Ok(Pushed::Written);
             }
         } else {
@@ -281,7 +291,7 @@ impl Inner {
             }
         }
         let rest = message.into_rest(written);
-        out.enqueue(rest, key, written > 0, now());
+        out.enqueue(rest, key, written > 0);
         out.mark(self.registry.marks());
         drop(out);
         if dropped > 0 {
@@ -392,6 +402,23 @@ impl Inner {
     pub(super) fn on_close(self: &Arc<Self>, hook: Hook) {
         let waiters = self.waiters();
         waiters.hooks.add(hook);
+        self.run_hooks();
+    }
+
+    /// Sets the hook that `key` stands for; [`run_hooks`](Self::run_hooks) is to follow.
+    pub(crate) fn set_hook(&self, key: usize, hook: Hook) {
+        self.waiters().hooks.set(key, hook);
+    }
+
+    pub(crate) fn unset_hook(&self, key: usize) {
+        if let Some(waiters) = self.waiters.get() {
+            waiters.hooks.unset(key);
+        }
+    }
+
+    /// Runs what is left of the hooks, if the connection has ended.
+    pub(crate) fn run_hooks(self: &Arc<Self>) {
+        let waiters = self.waiters();
         drop(self.out());
         // Each is run by whoever takes it.
         if let Some(reason) = self.close_reason() {
@@ -458,7 +485,7 @@ impl Inner {
                 }
                 let queued = out.queued();
                 let enough = match room {
-                    Room::Empty => queued == 0,
+                    Room::Empty => !out.owes(),
                     Room::Some => !out.is_clogged(),
                     Room::For(len) => queued == 0 || queued.saturating_add(len) <= max,
                 };
@@ -482,7 +509,9 @@ impl Inner {
         }
         let waker = Waker::from(Arc::clone(self));
         let mut out = self.out();
-        let drained = out.poll_drain(&mut Context::from_waker(&waker), now, |written| {
+        // Under the lock: whoever waits has asked the transport under it.
+        let writable = self.writable.swap(false, Ordering::AcqRel);
+        let drained = out.poll_drain(&mut Context::from_waker(&waker), writable, |written| {
             self.count_written(written);
         });
         self.work.store(out.has_work(), Ordering::Release);
@@ -559,6 +588,7 @@ impl Inner {
         if out.writer.is_none() {
             return Poll::Ready(Err(SendError::Closed.into()));
         }
+        let owed = out.owes();
         // Before the transport can wake the task: what it then finds to do waits for this lock.
         self.work.store(true, Ordering::Release);
         let written = match out.queued() {
@@ -572,7 +602,12 @@ impl Inner {
             }
             Ok(count) => {
                 self.work.store(out.has_work(), Ordering::Release);
+                let caught_up = owed && !out.owes();
+                drop(out);
                 self.count_written(count);
+                if caught_up {
+                    self.tell_room();
+                }
                 Poll::Ready(Ok(count))
             }
             Err(error) => {
@@ -613,7 +648,7 @@ impl Inner {
     /// Takes the writer out, if nothing waits for it; what is sent meanwhile waits.
     pub(super) fn borrow_writer(&self) -> Option<Writer> {
         let mut out = self.out();
-        if out.has_work() {
+        if out.owes() {
             return None;
         }
         out.writer
@@ -642,10 +677,12 @@ impl Inner {
 /// What the transport wakes when bytes can leave again: the connection's task.
 impl Wake for Inner {
     fn wake(self: Arc<Self>) {
+        self.writable.store(true, Ordering::Release);
         self.task.wake();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.writable.store(true, Ordering::Release);
         self.task.wake();
     }
 }

@@ -14,6 +14,7 @@ mod numbers;
 mod packets;
 mod proxied;
 mod settings;
+mod stalls;
 mod strategies;
 mod support;
 mod timing;
