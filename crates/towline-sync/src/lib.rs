@@ -62,6 +62,8 @@ pub mod wire;
 
 pub use hash_name::{HashName, HashNameError};
 #[cfg(feature = "tokio")]
-pub use sync::{SYNC_SERVICE, SyncError, SyncEvent, SyncOptions, pull_file, pull_tree, push_tree};
+pub use sync::{
+    SYNC_SERVICE, SyncError, SyncEvent, SyncOptions, offers_sync, pull_file, pull_tree, push_tree,
+};
 #[cfg(feature = "tokio")]
 pub use transfer::*;

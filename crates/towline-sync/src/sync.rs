@@ -10,7 +10,7 @@ mod options;
 mod place;
 mod service;
 
-pub use client::{pull_file, pull_tree, push_tree};
+pub use client::{offers_sync, pull_file, pull_tree, push_tree};
 pub use error::SyncError;
 pub use options::{SyncEvent, SyncOptions};
 pub(crate) use service::serve;

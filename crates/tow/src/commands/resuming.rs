@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use towline::{
-    rpc::{Client, CloseReason},
+    rpc::{CallError, Client, CloseReason},
     sync::{
-        SyncError, SyncEvent, SyncOptions, pull_file, push_tree,
+        SyncError, SyncEvent, SyncOptions, offers_sync, pull_file, push_tree,
         wire::{Item, Outcome, Totals},
     },
 };
@@ -85,7 +85,7 @@ impl Resuming {
         remote: &str,
         meter: &mut FileProgress,
     ) -> Result<Option<Moved>, Failure> {
-        if self.least.is_none_or(|least| size < least) {
+        if self.least.is_none_or(|least| size < least) || !self.is_offered(client).await? {
             return Ok(None);
         }
         let mut watch = Watch::new(meter);
@@ -103,13 +103,27 @@ impl Resuming {
         local: &Path,
         meter: &mut FileProgress,
     ) -> Result<Option<Moved>, Failure> {
-        if self.least.is_none() {
+        if self.least.is_none() || !self.is_offered(client).await? {
             return Ok(None);
         }
         let mut watch = Watch::new(meter);
         let on_event = |event| watch.take(event);
         let result = pull_file(client, remote, local, &self.options, on_event).await;
         self.end(watch, result)
+    }
+
+    /// Whether the other end is asked for more than whole files.
+    async fn is_offered(&self, client: &Client) -> Result<bool, Failure> {
+        match offers_sync(client).await {
+            // Who does not answer a call may still move files.
+            Err(CallError::TimedOut(_)) | Ok(false) if !self.limited => Ok(false),
+            Err(CallError::TimedOut(_)) | Ok(false) => {
+                let text = "the other end takes and gives files only whole: no rate can be kept";
+                Err(Failure::new(Exit::Failed, text).hint("leave --limit out"))
+            }
+            Ok(true) => Ok(true),
+            Err(error) => Err(Failure::from(error)),
+        }
     }
 
     fn end(
@@ -119,10 +133,6 @@ impl Resuming {
     ) -> Result<Option<Moved>, Failure> {
         let totals = match result {
             Ok(totals) => totals,
-            Err(SyncError::Unsupported(_)) if self.limited => {
-                let text = "the other end takes and gives files only whole: no rate can be kept";
-                return Err(Failure::new(Exit::Failed, text).hint("leave --limit out"));
-            }
             Err(SyncError::Unsupported(_) | SyncError::Directory(_)) => return Ok(None),
             Err(SyncError::Remote { .. }) if watch.totals.literal == 0 => return Ok(None),
             Err(error) => {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use towline_rpc::{Client, Message as RpcMessage, StreamError};
+use towline_rpc::{CallError, Client, Message as RpcMessage, StreamError};
 
 use super::drive::{Rx, Tx, drive};
 use super::place::{self, Place};
@@ -13,6 +13,24 @@ use crate::engine::{Engine, Filter, Receiver, Sender};
 use crate::fs::{Disk, DiskCache};
 use crate::transfer::{blocking, part};
 use crate::wire::{Hello, Message, Role, Totals};
+
+/// Whether the other end syncs (docs/wire D23): one round trip, which a server of the original answers at
+/// once as well.
+///
+/// # Errors
+///
+/// [`CallError`], if there was no answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future changes nothing.
+pub async fn offers_sync(client: &Client) -> Result<bool, CallError> {
+    match client.call(RpcMessage::request(SYNC_SERVICE, "")).await {
+        Ok(reply) => Ok(reply.into_result().is_ok()),
+        Err(CallError::Refused(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
 /// Makes `remote`, a path beneath the server's root, like the tree or file `local`.
 ///

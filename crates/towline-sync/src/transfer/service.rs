@@ -195,6 +195,10 @@ pub fn serve_files(builder: ServerBuilder, root: Root, options: ServeOptions) ->
     let files = Arc::new(Files { root, options });
     let (storing, sending, syncing) = (Arc::clone(&files), Arc::clone(&files), files);
     builder
+        .call(crate::SYNC_SERVICE, |_, _| async {
+            // docs/wire D23
+            Ok::<_, std::convert::Infallible>(Message::from_body("1"))
+        })
         .bistream(crate::SYNC_SERVICE, move |context, first, parts, sink| {
             let (root, options) = (syncing.root.clone(), syncing.options.clone());
             crate::sync::serve(root, options, context, first, parts, sink)

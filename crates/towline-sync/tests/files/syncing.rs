@@ -7,8 +7,8 @@ use std::path::Path;
 use towline_rpc::{Client, Server};
 use towline_sync::wire::Totals;
 use towline_sync::{
-    Durability, Root, ServeOptions, SyncError, SyncEvent, SyncOptions, pull_file, push_tree,
-    serve_files,
+    Durability, Root, ServeOptions, SyncError, SyncEvent, SyncOptions, offers_sync, pull_file,
+    push_tree, serve_files,
 };
 
 use crate::inputs::splitmix64;
@@ -106,8 +106,10 @@ async fn who_does_not_sync_and_what_is_no_file_is_told_apart() {
     let pulled = pull_file(&client, "dir", local.path(), &options, |_| {}).await;
     assert!(matches!(pulled, Err(SyncError::Directory(path)) if path == "dir"));
     assert_eq!(fs::read_dir(local.path()).unwrap().count(), 0);
-    // docs/wire T33: a server of the original's kind.
+    // docs/wire D23, T33: a server of the original's kind.
+    assert!(offers_sync(&client).await.unwrap());
     let (client, _) = connect(Server::builder().build());
+    assert!(!offers_sync(&client).await.unwrap());
     let pushed = push_tree(&client, local.path(), "", &options, |_| {}).await;
     assert!(
         matches!(pushed, Err(SyncError::Unsupported(_))),
