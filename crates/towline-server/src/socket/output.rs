@@ -17,6 +17,7 @@ use towline_codec::framing::EncodeError;
 use towline_transport::BoxIo;
 
 use super::stream::Reader;
+use crate::admission::Admitted;
 use crate::clock::now;
 
 /// Buffers that leave in one vectored write.
@@ -185,6 +186,8 @@ struct Waiting {
 pub(super) struct Output {
     /// `None` when the connection has ended.
     pub(super) writer: Option<Writer>,
+    /// The connection's places below the limits; they are free when it has ended.
+    pub(super) admitted: Option<Admitted>,
     /// A connection that has caught up holds nothing.
     queue: Option<Box<Queue>>,
     /// What the handler has left unread, and how much of it was thrown away.
@@ -213,8 +216,9 @@ struct Queue {
 }
 
 impl Output {
-    pub(super) fn new(writer: Writer) -> Self {
+    pub(super) fn new(writer: Writer, admitted: Option<Admitted>) -> Self {
         Self {
+            admitted,
             writer: Some(writer),
             ..Self::default()
         }

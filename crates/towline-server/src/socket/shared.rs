@@ -17,6 +17,7 @@ use super::closing::{CloseReason, Hook, Hooks};
 use super::output::{Output, Pushed, Room, SendError, Shed, Writer};
 use super::stream::Reader;
 use super::{Socket, WeakSocket};
+use crate::admission::Admitted;
 use crate::registry::Registry;
 use crate::time_limits::TimeLimits;
 
@@ -170,6 +171,7 @@ impl Inner {
         remote: Remote,
         proven: Option<Box<Peer>>,
         writer: Writer,
+        admitted: Option<Admitted>,
     ) -> Arc<Self> {
         let inner = Arc::new(Self {
             id: registry.next_id(),
@@ -182,7 +184,7 @@ impl Inner {
             },
             proven,
             traffic: Traffic::default(),
-            out: Mutex::new(Output::new(writer)),
+            out: Mutex::new(Output::new(writer, admitted)),
             work: AtomicBool::new(false),
             writable: AtomicBool::new(false),
             reason: AtomicU8::new(0),
@@ -307,8 +309,13 @@ impl Inner {
         if !self.note_end(reason) {
             return false;
         }
-        let (writer, _left) = self.out().end();
-        // Counted before the peer can know.
+        let (writer, _left, admitted) = {
+            let mut out = self.out();
+            let (writer, left) = out.end();
+            (writer, left, out.admitted.take())
+        };
+        // Counted before the peer can know, and its place free.
+        drop(admitted);
         self.registry.left(reason);
         match writer {
             Some(writer) if reason == CloseReason::Shutdown => writer.reset(),

@@ -33,8 +33,6 @@ pub struct SocketStream {
     reader: Reader,
     /// This side's address, where the transport cannot tell it.
     local: Option<Box<Local>>,
-    /// The connection's places below the limits.
-    admitted: Option<Admitted>,
 }
 
 /// Boxed once more, because hardly any stream needs it.
@@ -78,12 +76,12 @@ impl SocketStream {
             established.remote,
             established.peer,
             writer,
+            admitted,
         );
         Self {
             socket: Socket(inner),
             reader,
             local: established.local.map(|local| Box::new(Local(local))),
-            admitted,
         }
     }
 
@@ -221,7 +219,6 @@ impl SocketStream {
                 socket: self.socket.clone(),
                 reader: std::mem::replace(&mut self.reader, Reader::Gone),
                 local: self.local.take(),
-                admitted: self.admitted.take(),
             }));
         };
         let reader = std::mem::replace(&mut self.reader, Reader::Gone);

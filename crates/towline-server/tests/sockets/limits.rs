@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
-use towline_server::{AtLimit, ConfigError, Server};
+use towline_server::{AtLimit, ConfigError, Server, SocketStream, TaskPerConnection};
 
-use crate::support::{LONG, dial, echo, echoes, hangs_up, start, until};
+use crate::support::{LONG, dial, echo, echoes, hangs_up, join, start, start_in_memory, until};
 
 /// docs/wire L33.
 #[tokio::test]
@@ -135,4 +135,36 @@ async fn a_configuration_without_a_limit_serves() {
     let server = start(config.builder().unwrap(), echo()).await;
     let mut client = dial(&server).await;
     assert!(echoes(&mut client, "hello").await);
+}
+
+/// docs/wire L33: neither earlier, while bytes still leave, nor later, when the handler returns.
+#[tokio::test(start_paused = true)]
+async fn a_place_is_free_when_the_connection_has_ended() {
+    // More than is on its way at once.
+    let sends = TaskPerConnection::new(|stream: SocketStream| async move {
+        stream.send(vec![b'x'; 1 << 20]).unwrap();
+    });
+    let builder = || Server::builder().max_connections(1);
+    let (server, endpoint) = start_in_memory(builder(), sends).await;
+    let mut first = join(&endpoint).await;
+    first.read_exact(&mut [0; 1000]).await.unwrap();
+    assert_eq!(join(&endpoint).await.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(server.counters().refused_at_limit, 1);
+    first.read_to_end(&mut Vec::new()).await.unwrap();
+    drop(first);
+    until(|| server.counters().active == 0).await;
+    join(&endpoint).await.read_exact(&mut [0]).await.unwrap();
+
+    let stays = TaskPerConnection::new(|stream: SocketStream| async move {
+        stream.send("x").unwrap();
+        stream.stopping().await;
+    });
+    let idle = builder().idle_timeout(Duration::from_secs(1));
+    let (server, endpoint) = start_in_memory(idle, stays).await;
+    for _ in 0..3 {
+        let mut client = join(&endpoint).await;
+        client.read_exact(&mut [0]).await.unwrap();
+        until(|| server.counters().active == 0).await;
+    }
+    assert_eq!(server.counters().refused_at_limit, 0);
 }
