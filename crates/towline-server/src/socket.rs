@@ -4,6 +4,7 @@ mod closing;
 mod output;
 mod shared;
 mod stream;
+mod traffic;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -20,9 +21,10 @@ use crate::time_limits::TimeLimits;
 pub use closing::CloseReason;
 pub use output::{Pushed, SendError};
 pub(crate) use output::{Room, Shed};
-pub(crate) use shared::{Inner, Message, Traffic, Watch};
+pub(crate) use shared::{Inner, Message};
 pub(crate) use stream::Driven;
 pub use stream::{SocketStream, UnwrapError};
+pub(crate) use traffic::{Traffic, Watch};
 
 /// A connection, shared: cheap to clone, and safe to keep after the connection has ended.
 ///

@@ -88,10 +88,8 @@ pub async fn pull_tree(
     options: &SyncOptions,
     mut on_event: impl FnMut(SyncEvent) + Send,
 ) -> Result<Totals, SyncError> {
-    let filter = Filter::new(options.patterns())?;
-    let hello = options.hello(Role::Pull, remote, None);
-    let (opened, single) = open(client, hello).await?;
-    pull_opened(opened, single, filter, local, options, &mut on_event).await
+    let (filter, opened, single) = open_pull(client, remote, options).await?;
+    pull_opened(filter, opened, single, local, options, &mut on_event).await
 }
 
 /// Makes the file `local` like the file `remote`, a path beneath the server's root. `local` is its new
@@ -111,19 +109,28 @@ pub async fn pull_file(
     options: &SyncOptions,
     mut on_event: impl FnMut(SyncEvent) + Send,
 ) -> Result<Totals, SyncError> {
-    let filter = Filter::new(options.patterns())?;
-    let hello = options.hello(Role::Pull, remote, None);
-    let (opened, single) = open(client, hello).await?;
+    let (filter, opened, single) = open_pull(client, remote, options).await?;
     if single.is_none() {
         return Err(SyncError::Directory(remote.to_owned()));
     }
-    pull_opened(opened, single, filter, local, options, &mut on_event).await
+    pull_opened(filter, opened, single, local, options, &mut on_event).await
+}
+
+async fn open_pull(
+    client: &Client,
+    remote: &str,
+    options: &SyncOptions,
+) -> Result<(Filter, Opened, Option<Bytes>), SyncError> {
+    // A pattern that cannot be read is told before anything is asked for.
+    let filter = Filter::new(options.patterns())?;
+    let (opened, single) = open(client, options.hello(Role::Pull, remote, None)).await?;
+    Ok((filter, opened, single))
 }
 
 async fn pull_opened(
+    filter: Filter,
     mut opened: Opened,
     single: Option<Bytes>,
-    filter: Filter,
     local: &Path,
     options: &SyncOptions,
     on_event: &mut (dyn FnMut(SyncEvent) + Send),
