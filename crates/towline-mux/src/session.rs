@@ -5,6 +5,7 @@ mod open;
 mod ping;
 
 use std::{
+    any::Any,
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -67,6 +68,7 @@ pub(crate) struct SessionInner {
     role: Role,
     local: Arc<str>,
     peer: Arc<str>,
+    extension: Option<Arc<dyn Any + Send + Sync>>,
     /// What running heartbeats are asked by.
     pub(crate) beats: Mutex<Vec<BeatRequests>>,
 }
@@ -101,6 +103,7 @@ impl Session {
             address(&transport.local, "local"),
             address(&transport.peer, "remote"),
         );
+        let extension = transport.extension.clone();
         Self {
             inner: Arc::new(SessionInner {
                 shared: driver::spawn(transport, engine, first_read, coalesce),
@@ -108,6 +111,7 @@ impl Session {
                 role,
                 local,
                 peer,
+                extension,
                 beats: Mutex::new(Vec::new()),
             }),
         }
@@ -269,6 +273,28 @@ impl Session {
     /// The peer's address, such as `127.0.0.1:8080`; `yamux:remote` if the transport has none.
     pub fn peer_addr(&self) -> &str {
         &self.inner.peer
+    }
+
+    /// What was said of the connection beneath by
+    /// [`Transport::with_extension`](crate::Transport::with_extension), if it was of this type.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use towline_mux::{Transport, yamux};
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// struct User(&'static str);
+    ///
+    /// let (io, _other_end) = tokio::io::duplex(1024);
+    /// let transport = Transport::from(io).with_extension(User("ada"));
+    /// let session = yamux::client(transport, yamux::Config::default())?;
+    /// assert_eq!(session.extension::<User>(), Some(&User("ada")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn extension<T: Any>(&self) -> Option<&T> {
+        self.inner.extension.as_deref()?.downcast_ref()
     }
 
     fn stream(&self, key: StreamKey, id: u32) -> Stream {

@@ -22,6 +22,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
+pub use self::clock::VirtualWallClock;
 pub(crate) use self::{
     clock::now,
     core::{Core, delegate_core},

@@ -70,6 +70,7 @@ pub mod service;
 pub use self::{
     client::Client,
     close::CloseReason,
+    driver::VirtualWallClock,
     error::{
         CallError, ConnectError, ListenerError, NetRpcError, PushError, SendError, StreamError,
     },

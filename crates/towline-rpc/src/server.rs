@@ -10,6 +10,7 @@ mod net_rpc;
 mod pace;
 mod push;
 mod services;
+mod session;
 mod streams;
 
 use std::{
@@ -212,6 +213,27 @@ impl Server {
         }));
         let peer = Peer::unauthenticated(name);
         Client::builder().from_io(here, peer, name, name)
+    }
+
+    /// As [`serve_io`](Self::serve_io), for a [`Connection`](towline_transport::Connection) or what becomes one, as a
+    /// stream of a multiplexed session: peer and addresses are its own.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve_io`](Self::serve_io).
+    pub async fn serve(
+        &self,
+        connection: impl Into<towline_transport::Connection>,
+        shutdown: CancellationToken,
+    ) -> CloseReason {
+        let towline_transport::Connection {
+            io,
+            peer,
+            local,
+            remote,
+            ..
+        } = connection.into();
+        self.serve_io(io, peer, &local, &remote, shutdown).await
     }
 
     /// Serves one connection that is there already, until it ends, in the caller's task: any byte

@@ -54,15 +54,22 @@
 //!
 //! The run depends on the seed and on the nodes alone: [`Pair::transcript`] of two runs of one seed
 //! is equal, and a test that compares them finds a node that is not deterministic.
+//!
+//! What is driven by tokio, whole clients and servers, runs over a `StreamNet` (feature `tokio`): byte streams
+//! under the same conditions, in the time of the runtime, which is virtual when it is paused.
 
 mod conditions;
 mod link;
 mod packets;
 mod pair;
 mod rng;
+#[cfg(feature = "tokio")]
+mod streams;
 
 pub use conditions::Conditions;
 pub use link::{Delivery, Link};
 pub use packets::{Counters, PacketConditions, PacketNet, Passage};
 pub use pair::{Livelock, Node, Pair};
 pub use rng::Rng;
+#[cfg(feature = "tokio")]
+pub use streams::{SimStream, StreamListener, StreamNet};

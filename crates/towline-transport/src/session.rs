@@ -1,5 +1,6 @@
 //! Many streams on one connection: the multiplexer that an endpoint names, on the connection beneath.
 
+use towline_identity::Peer;
 use towline_mux::{Role, Session, Transport, muxado, yamux};
 
 use crate::connect::{ConnectError, ConnectOptions, connect};
@@ -25,7 +26,10 @@ impl Connection {
     /// # }
     /// ```
     pub fn into_transport(self) -> Transport {
-        self.io.into_transport().addresses(self.local, self.remote)
+        self.io
+            .into_transport()
+            .addresses(self.local, self.remote)
+            .with_extension(self.peer)
     }
 
     /// A session on the connection, with default settings; for others see
@@ -40,6 +44,39 @@ impl Connection {
         };
         // Only settings that contradict each other are refused; the defaults are tested not to.
         started.expect("default settings are valid")
+    }
+}
+
+/// One stream of a session as a connection of its own. Its addresses are those of the connection beneath, and so is its
+/// peer: whoever has proven itself there speaks on every stream. Of a session that was not made of a [`Connection`] the
+/// peer is unauthenticated.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use towline_mux::{Transport, yamux};
+/// use towline_transport::Connection;
+///
+/// # let (io, _other_end) = tokio::io::duplex(1024);
+/// let transport = Transport::from(io).addresses("mem://a", "mem://b");
+/// let session = yamux::client(transport, yamux::Config::default())?;
+/// let connection = Connection::from(session.open().await?);
+/// assert_eq!(connection.peer().address(), "mem://b");
+/// # Ok(())
+/// # }
+/// ```
+impl From<towline_mux::Stream> for Connection {
+    fn from(stream: towline_mux::Stream) -> Self {
+        let session = stream.session();
+        let (local, remote) = (
+            session.local_addr().to_owned(),
+            session.peer_addr().to_owned(),
+        );
+        let peer = match session.extension::<Peer>() {
+            Some(peer) => peer.clone(),
+            None => Peer::unauthenticated(remote.clone()),
+        };
+        Self::new(Box::new(stream), peer, local, remote)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `sync` | files over [`rpc`]: verified, atomic, beneath one directory |
 //! | [`mux`] | many streams on one connection: yamux and muxado |
 //! | `server` | the accept loop: limits, back-off, drain |
+//! | `sim` | seeded networks in virtual time, to test on |
 //! | `transport` | endpoint URLs (`tls://host:8443`) and the connections they name |
 //! | `identity` | authorities, certificates and keys |
 //! | [`codec`] | greenpack, the encoding of the wire |
@@ -33,7 +34,8 @@
 //! * `json` (default): messages, headers and values of [`Greenpack`] types as JSON.
 //! * `macros` (default): `#[derive(Greenpack)]` and `#[towline::service]`.
 //! * `nats`: sessions through a NATS broker, `nats://` and `tls+nats://`; `broker` starts one, for tests and
-//!   demonstrations; `sim` is a seeded network for sessions.
+//!   demonstrations; `sim` has seeded networks in virtual
+//!   time.
 //! * `serde`: settings of servers from a file.
 //! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
 //!   [`codec`], `mux::proto`, `rpc::proto` and `swp::proto`.
@@ -51,6 +53,8 @@ pub use towline_rpc as rpc;
 pub use towline_rpc_macros::service_of_towline as service;
 #[cfg(feature = "tokio")]
 pub use towline_server as server;
+#[cfg(feature = "sim")]
+pub use towline_sim as sim;
 pub use towline_swp as swp;
 pub use towline_sync as sync;
 #[cfg(feature = "tokio")]

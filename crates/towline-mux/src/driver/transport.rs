@@ -29,6 +29,7 @@ pub struct Transport {
     pub(crate) write: Box<dyn AsyncWrite + Send + Unpin>,
     pub(crate) local: Option<Arc<str>>,
     pub(crate) peer: Option<Arc<str>>,
+    pub(crate) extension: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Transport {
@@ -42,7 +43,17 @@ impl Transport {
             write: Box::new(write),
             local: None,
             peer: None,
+            extension: None,
         }
+    }
+
+    /// Something that the session is to know of the connection it runs on: who is at its other end, say. Whoever has
+    /// the session or a stream of it finds it by its type, in [`Session::extension`](crate::Session::extension).
+    /// Default: nothing.
+    #[must_use]
+    pub fn with_extension<T: Any + Send + Sync>(mut self, extension: T) -> Self {
+        self.extension = Some(Arc::new(extension));
+        self
     }
 
     /// The addresses that the session and its streams tell. Default: those of a TCP connection; else

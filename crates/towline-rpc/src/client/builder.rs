@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use towline_identity::{Identity, Peer, Trust};
-use towline_transport::{ConnectOptions, Endpoint, Records};
+use towline_transport::{ConnectOptions, Connection, Endpoint, Records};
 
 use super::Client;
 use crate::{
@@ -23,6 +23,7 @@ pub struct ClientBuilder {
     pub(super) call_timeout: Option<Duration>,
     pub(super) close_grace: Duration,
     pub(super) net_rpc_pipelining: bool,
+    pub(super) seed: Option<[u8; 32]>,
 }
 
 impl Default for ClientBuilder {
@@ -36,6 +37,7 @@ impl Default for ClientBuilder {
             call_timeout: Some(Duration::from_secs(10)),
             close_grace: Duration::from_secs(2),
             net_rpc_pipelining: false,
+            seed: None,
         }
     }
 }
@@ -100,6 +102,14 @@ impl ClientBuilder {
         self
     }
 
+    /// What all random choices of the connection follow from: its CallIDs. Default: the system's random numbers. For
+    /// tests and simulations, which then are the same at every run.
+    #[must_use]
+    pub const fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Connects to an endpoint such as `tls://host:8443` or `unix:///run/app.sock`. On `tls://` the
     /// server's key has been verified when this returns; whether the server accepts *our* key is
     /// learnt with its first answer (docs/wire I24).
@@ -134,18 +144,43 @@ impl ClientBuilder {
             options = options.identity(Arc::clone(identity));
         }
         let connection = towline_transport::connect(endpoint, &options).await?;
-        let (peer, local, remote) = (
-            connection.peer().clone(),
-            connection.local_addr().to_owned(),
-            connection.remote_addr().to_owned(),
-        );
-        Ok(Client::start(
-            self,
-            connection.into_io(),
+        Ok(self.over(connection))
+    }
+
+    /// Speaks the protocol over a connection that is there already: a [`Connection`], or what becomes one, as a stream of
+    /// a multiplexed session. Peer and addresses are its own. Must be called within a tokio runtime.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio_util::sync::CancellationToken;
+    /// use towline_mux::yamux;
+    /// use towline_rpc::{Client, Context, Message, Server};
+    ///
+    /// let (here, there) = tokio::io::duplex(64 << 10);
+    /// let server = Server::builder()
+    ///     .call("echo", |_: Context, request: Message| async move {
+    ///         Ok::<_, std::convert::Infallible>(Message::from_body(request.body))
+    ///     })
+    ///     .build();
+    /// let session = yamux::server(there, yamux::Config::default())?;
+    /// tokio::spawn(async move { server.serve_session(&session, CancellationToken::new()).await });
+    ///
+    /// let session = yamux::client(here, yamux::Config::default())?;
+    /// let client = Client::builder().over(session.open().await?);
+    /// assert_eq!(client.call(Message::request("echo", "hi")).await?.body, "hi");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn over(&self, connection: impl Into<Connection>) -> Client {
+        let Connection {
+            io,
             peer,
-            &local,
-            &remote,
-        ))
+            local,
+            remote,
+            ..
+        } = connection.into();
+        Client::start(self, io, peer, &local, &remote)
     }
 
     /// Speaks the protocol over any byte stream that is connected already: `local` and `remote` are
