@@ -116,7 +116,8 @@ impl Broadcaster {
         self
     }
 
-    /// How many bytes may wait for one socket, other senders' included: 1 MiB unless told otherwise.
+    /// How many bytes may wait for one socket, other senders' included: 1 MiB unless told otherwise. Each
+    /// message counts 128 bytes on top of its own, as in [`Builder::max_queued`](crate::Builder::max_queued).
     pub fn max_queued(mut self, bytes: usize) -> Self {
         self.max_queued = bytes;
         self

@@ -193,17 +193,18 @@ impl Builder {
         self
     }
 
-    /// How many bytes may wait to be sent on one socket: 1 MiB unless told otherwise. More is refused to
-    /// the sender ([`SendError::Full`](crate::SendError::Full)); a single larger message is taken when
-    /// nothing waits.
+    /// How many bytes may wait to be sent on one socket: 1 MiB unless told otherwise. Each message counts 128
+    /// bytes on top of its own, which is what keeping it costs: however small they are, they take no more
+    /// memory than this. More is refused to the sender ([`SendError::Full`](crate::SendError::Full)); a
+    /// single larger message is taken when nothing waits.
     pub fn max_queued(mut self, bytes: usize) -> Self {
         self.settings.max_queued = bytes;
         self
     }
 
-    /// Between how many bytes that wait a socket counts as writable again and no more
+    /// Between how many bytes that wait, counted as by [`max_queued`](Self::max_queued), a socket counts as writable again and no more
     /// ([`Socket::writable`](crate::Socket::writable)): 32 KiB and 64 KiB unless told otherwise. Marks above
-    /// [`max_queued`](Self::max_queued) are never reached.
+    /// that limit are never reached.
     pub fn water_marks(mut self, low: usize, high: usize) -> Self {
         self.settings.marks = (low, high);
         self

@@ -62,6 +62,7 @@ mod handler;
 mod metrics;
 mod network;
 mod outcome;
+mod patience;
 mod places;
 mod preamble;
 mod proxy;

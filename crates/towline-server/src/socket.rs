@@ -2,9 +2,11 @@
 
 mod closing;
 mod output;
+mod queue;
 mod shared;
 mod stream;
 mod traffic;
+mod writer;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -19,8 +21,9 @@ use towline_transport::Remote;
 use crate::time_limits::TimeLimits;
 
 pub use closing::CloseReason;
+pub(crate) use output::Room;
 pub use output::{Pushed, SendError};
-pub(crate) use output::{Room, Shed};
+pub(crate) use queue::Shed;
 pub(crate) use shared::{Inner, Message};
 pub(crate) use stream::Driven;
 pub use stream::{SocketStream, UnwrapError};
@@ -123,8 +126,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] if something waits and together more than the server's `max_queued` bytes
-    /// would; nothing of the message is sent. [`SendError::Closed`].
+    /// [`SendError::Full`] if something waits and together more than the server's
+    /// [`max_queued`](crate::Builder::max_queued) would; nothing of the message is sent. [`SendError::Closed`].
     pub fn send(&self, bytes: impl Into<Bytes>) -> Result<Pushed, SendError> {
         self.0.push(bytes.into(), Shed::Refuse)
     }

@@ -2,6 +2,7 @@
 
 mod desks;
 mod per_connection;
+mod permits;
 mod pool;
 mod reading;
 mod shard;

@@ -61,8 +61,8 @@ impl TimeLimits {
         self
     }
 
-    /// For one packet from its first byte to its last, however many bytes come; `None` for ever. For
-    /// handlers of packets ([`Packets`](crate::Packets)).
+    /// For one packet from its first byte to its last, however many bytes come, also for one that is passed over;
+    /// `None` for ever. What the handler takes for the packet before it does not count. For handlers of packets ([`Packets`](crate::Packets)).
     #[must_use]
     pub fn packet(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.packet = limit.into();

@@ -4,14 +4,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use peak_alloc::PeakAlloc;
 use towline_codec::framing::Framing;
 use towline_server::{
-    PacketHandler, Packets, Server, Socket, Strategy, TaskPerConnection, WorkerPool,
+    PacketHandler, Packets, SendError, Server, Socket, Strategy, TaskPerConnection, WorkerPool,
 };
-use towline_transport::{ListenOptions, Listener};
+use towline_transport::{ConnectOptions, ListenOptions, Listener, connect};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -61,7 +63,45 @@ async fn each(strategy: impl Strategy) -> usize {
     (measured[1] - measured[0]) / MEASURED
 }
 
-/// docs/wire L45: neither a buffer nor a task of the runtime. All in one test, and nothing else in this program: what is
+/// Bytes of the heap that the smallest messages take when no more of them may wait, and the limit.
+async fn full_of_single_bytes() -> (usize, usize) {
+    let max = 1 << 20;
+    let listener = Listener::bind(&"mem://memory".parse().unwrap(), &ListenOptions::new()).await;
+    let server = Server::builder()
+        .max_queued(max)
+        .start(
+            [listener.unwrap()],
+            TaskPerConnection::new(async |stream| {
+                stream.closed().await;
+            }),
+        )
+        .unwrap();
+    let client = connect(&"mem://memory".parse().unwrap(), &ConnectOptions::new()).await;
+    while server.sockets().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let socket = server.sockets().remove(0);
+    // More than is on its way in memory.
+    socket.send(vec![0; 300_000]).unwrap();
+    let before = MEMORY.current_usage();
+    let mut sent = 0;
+    let full = loop {
+        match socket.send(vec![1]) {
+            Ok(_) => sent += 1,
+            Err(full) => break full,
+        }
+    };
+    let took = MEMORY.current_usage() - before;
+    assert!(matches!(full, SendError::Full { queued, .. } if queued <= max));
+    // Somebody who waits for room is not told that there is some.
+    let mut waits = pin!(socket.send_when_ready(vec![1]));
+    assert!((&mut waits).now_or_never().is_none());
+    assert!(!socket.is_writable() && sent > 1000, "{sent}");
+    drop(client);
+    (took, max)
+}
+
+/// docs/wire L45, L46: neither a buffer nor a task of the runtime. All in one test, and nothing else in this program: what is
 /// counted is all of it.
 #[tokio::test]
 async fn a_connection_that_waits_costs_less_than_a_kilobyte() {
@@ -71,4 +111,6 @@ async fn a_connection_that_waits_costs_less_than_a_kilobyte() {
     assert!(pool <= 850, "{pool}");
     let task = each(TaskPerConnection::reading(packets())).await;
     assert!(task <= 1000, "{task}");
+    let (took, max) = full_of_single_bytes().await;
+    assert!(took <= max, "{took}");
 }

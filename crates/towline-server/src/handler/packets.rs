@@ -67,8 +67,7 @@ impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> Packets<H, P> {
 pub struct PacketState<S, P> {
     /// `None` between two packets: a connection that waits for the next one holds nothing.
     unfinished: Option<Box<Unfinished<P>>>,
-    /// The number of the packet that was under way last: the watch tells packets apart by it.
-    packet: NonZeroU32,
+    clock: PacketClock,
     inner: S,
 }
 
@@ -79,27 +78,66 @@ struct Unfinished<P> {
     bytes: BytesMut,
 }
 
+/// Tells the watch of a connection which packet is under way.
+#[derive(Debug)]
+struct PacketClock(
+    /// The number of the packet that was under way last: the watch tells packets apart by it.
+    NonZeroU32,
+);
+
+impl PacketClock {
+    /// None is under way: between two, or in the hands of a handler, whose time is not the peer's.
+    fn stop(socket: &Socket) {
+        socket.0.packet.store(0, Ordering::Relaxed);
+    }
+
+    /// One is, `another` than was the last time.
+    fn go_on(&mut self, socket: &Socket, another: bool) {
+        if another {
+            self.0 = self.0.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        }
+        socket.0.packet.store(self.0.get(), Ordering::Relaxed);
+    }
+}
+
+/// How far a read was cut.
+struct Progress {
+    /// Bytes that are done with.
+    done: usize,
+    /// At least one packet ended there, or one that was passed over.
+    ended: bool,
+    flow: Flow,
+}
+
 /// Whether the stream goes on.
+#[derive(PartialEq)]
 enum Flow {
     On,
     Over,
 }
 
 impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> Packets<H, P> {
-    /// Handles all packets of `input`; how many bytes are done with.
+    /// Handles all packets of `input`.
     async fn cut<Q: FramingProtocol>(
         &self,
         codec: &mut PacketCodec<Q>,
         inner: &mut H::State,
         socket: &Socket,
         input: &[u8],
-    ) -> Result<(usize, Flow), FramingError> {
-        let mut done = 0;
-        loop {
+    ) -> Result<Progress, FramingError> {
+        let (mut done, mut ended) = (0, false);
+        let mut flow = Flow::On;
+        while flow == Flow::On {
+            let passing_over = !codec.is_between_packets();
             let Step { cut, consumed } = codec.step(&input[done..])?;
+            // It may be in the middle of the next one that is too big by now.
+            ended |= passing_over
+                && (codec.is_between_packets() || !matches!(cut, Cut::Incomplete { .. }));
             match cut {
                 Cut::Packet(range) => {
                     let packet = &input[done..][range];
+                    ended = true;
+                    PacketClock::stop(socket);
                     Reading::add(&socket.0.registry.reading.packets, 1);
                     self.handler.on_packet(inner, socket, packet).await;
                     // Very many small packets of one connection make others wait no longer than few large ones:
@@ -107,17 +145,22 @@ impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> Packets<H, P> {
                     consume_budget().await;
                 }
                 Cut::Oversized { announced } => {
+                    PacketClock::stop(socket);
                     Reading::add(&socket.0.registry.reading.oversized, 1);
                     self.handler.on_oversized(inner, socket, announced).await;
                 }
-                Cut::Incomplete { .. } => return Ok((done + consumed, Flow::On)),
+                Cut::Incomplete { .. } => {
+                    done += consumed;
+                    break;
+                }
             }
             done += consumed;
             // Packets behind the one whose handler hung up are not for anybody.
             if socket.is_closed() {
-                return Ok((done, Flow::Over));
+                flow = Flow::Over;
             }
         }
+        Ok(Progress { done, ended, flow })
     }
 }
 
@@ -127,7 +170,7 @@ impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> ReadHandler for Pac
     async fn on_accept(&self, socket: &Socket) -> Self::State {
         PacketState {
             unfinished: None,
-            packet: NonZeroU32::MIN,
+            clock: PacketClock(NonZeroU32::MIN),
             inner: self.handler.on_accept(socket).await,
         }
     }
@@ -135,61 +178,56 @@ impl<H: PacketHandler, P: FramingProtocol + Clone + 'static> ReadHandler for Pac
     async fn on_read(&self, state: &mut Self::State, socket: &Socket, bytes: &[u8]) {
         let PacketState {
             unfinished,
-            packet,
+            clock,
             inner,
         } = state;
+        let begins = unfinished.is_none();
         let cut = match unfinished {
             None => {
                 let mut codec = self.codec.another();
                 let cut = self.cut(&mut codec, inner, socket, bytes).await;
-                if let Ok((done, Flow::On)) = cut
-                    && (done < bytes.len() || !codec.is_between_packets())
+                if let Ok(Progress { done, flow, .. }) = &cut
+                    && *flow == Flow::On
+                    && (*done < bytes.len() || !codec.is_between_packets())
                 {
                     let protocol = (**codec.protocol()).clone();
                     *unfinished = Some(Box::new(Unfinished {
                         codec: codec.with_protocol(protocol),
-                        bytes: BytesMut::from(&bytes[done..]),
+                        bytes: BytesMut::from(&bytes[*done..]),
                     }));
                 }
-                cut.map(|_| true)
+                cut
             }
             Some(before) => {
                 let Unfinished { codec, bytes: kept } = &mut **before;
                 // Nothing is kept of one that is being passed over.
-                let fresh = kept.is_empty();
-                let cut = if fresh {
+                let cut = if kept.is_empty() {
                     let cut = self.cut(codec, inner, socket, bytes).await;
-                    if let Ok((done, _)) = cut {
+                    if let Ok(Progress { done, .. }) = cut {
                         kept.extend_from_slice(&bytes[done..]);
                     }
                     cut
                 } else {
                     kept.extend_from_slice(bytes);
                     let cut = self.cut(codec, inner, socket, kept).await;
-                    if let Ok((done, _)) = cut {
+                    if let Ok(Progress { done, .. }) = cut {
                         kept.advance(done);
                     }
                     cut
                 };
-                if let Ok((_, flow)) = &cut
-                    && (matches!(flow, Flow::Over)
-                        || (kept.is_empty() && codec.is_between_packets()))
+                if let Ok(Progress { flow, .. }) = &cut
+                    && (*flow == Flow::Over || (kept.is_empty() && codec.is_between_packets()))
                 {
                     *unfinished = None;
                 }
-                cut.map(|(done, _)| done > 0 || fresh)
+                cut
             }
         };
         match cut {
-            Ok(begun) => match unfinished {
-                Some(before) if !before.bytes.is_empty() => {
-                    if begun {
-                        *packet = packet.checked_add(1).unwrap_or(NonZeroU32::MIN);
-                    }
-                    socket.0.packet.store(packet.get(), Ordering::Relaxed);
-                }
-                _ => socket.0.packet.store(0, Ordering::Relaxed),
-            },
+            Ok(Progress { ended, .. }) if unfinished.is_some() => {
+                clock.go_on(socket, begins || ended);
+            }
+            Ok(_) => PacketClock::stop(socket),
             Err(error) => {
                 tracing::debug!(%error, remote = %socket.remote(), "a stream cannot be cut into packets");
                 Reading::add(

@@ -1,22 +1,16 @@
 //! What one connection sends: a queue of whole messages in front of a writer.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use socket2::SockRef;
-use tokio::io::{AsyncWrite, ReadBuf, WriteHalf};
-use tokio::net::tcp;
-#[cfg(unix)]
-use tokio::net::unix;
+use bytes::Bytes;
+use tokio::io::ReadBuf;
 use tokio::time::Instant;
 use towline_codec::framing::EncodeError;
-use towline_transport::BoxIo;
 
+use super::queue::{Queue, Shed, Waiting};
 use super::stream::Reader;
+use super::writer::Writer;
 use crate::admission::Admitted;
 use crate::clock::now;
 
@@ -51,7 +45,7 @@ pub enum SendError {
         "{queued} bytes wait to be sent and at most {max} may: the peer reads too slowly; send later or close"
     )]
     Full {
-        /// What waits, in bytes.
+        /// What waits, in bytes, 128 on top for each message.
         queued: usize,
         /// The limit.
         max: usize,
@@ -72,19 +66,6 @@ impl From<SendError> for io::Error {
     }
 }
 
-/// What to do with a message for which there is no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shed {
-    /// It is not taken.
-    Refuse,
-    /// The oldest whole messages go, as many as it takes.
-    Oldest,
-    /// All whole messages go that wait, room or not: only the latest counts.
-    All,
-    /// Those go that have the same key as this one: of each key only the latest counts.
-    Key(u64),
-}
-
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
@@ -92,93 +73,8 @@ pub(crate) enum Room {
     Empty,
     /// Until no more waits than the low water mark, if more than the high one did.
     Some,
-    /// Until so many bytes fit.
+    /// Until a message of so many bytes fits.
     For(usize),
-}
-
-/// Where bytes leave.
-pub(super) enum Writer {
-    Tcp(tcp::OwnedWriteHalf),
-    #[cfg(unix)]
-    Unix(unix::OwnedWriteHalf),
-    Other(WriteHalf<BoxIo>),
-    /// Being wrapped; it comes back.
-    Away,
-}
-
-impl Writer {
-    /// Ends the connection so that the peer is told at once, and what is on its way is lost.
-    pub(super) fn reset(self) {
-        let Self::Tcp(half) = self else { return };
-        if let Err(error) = SockRef::from(half.as_ref()).set_linger(Some(Duration::ZERO)) {
-            tracing::debug!(%error, "a connection could not be set to be reset");
-        }
-        // Without the goodbye of a half that is dropped.
-        half.forget();
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // Tried first without the runtime's budget for one task: who sends to many is not to wait for
-        // the hundredth.
-        match self {
-            Self::Tcp(half) => match half.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    Pin::new(half).poll_write(cx, bytes)
-                }
-                tried => Poll::Ready(tried),
-            },
-            #[cfg(unix)]
-            Self::Unix(half) => match half.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    Pin::new(half).poll_write(cx, bytes)
-                }
-                tried => Poll::Ready(tried),
-            },
-            Self::Other(half) => Pin::new(half).poll_write(cx, bytes),
-            Self::Away => Poll::Pending,
-        }
-    }
-
-    fn poll_write_vectored(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(half) => Pin::new(half).poll_write_vectored(cx, slices),
-            #[cfg(unix)]
-            Self::Unix(half) => Pin::new(half).poll_write_vectored(cx, slices),
-            Self::Other(half) => Pin::new(half).poll_write_vectored(cx, slices),
-            Self::Away => Poll::Pending,
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            // A socket keeps nothing back.
-            Self::Tcp(_) => Poll::Ready(Ok(())),
-            #[cfg(unix)]
-            Self::Unix(_) => Poll::Ready(Ok(())),
-            Self::Other(half) => Pin::new(half).poll_flush(cx),
-            Self::Away => Poll::Pending,
-        }
-    }
-
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
-            #[cfg(unix)]
-            Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
-            Self::Other(half) => Pin::new(half).poll_shutdown(cx),
-            Self::Away => Poll::Pending,
-        }
-    }
-}
-
-/// A message that waits, and what it is about, if that was said.
-struct Waiting {
-    bytes: Bytes,
-    key: Option<u64>,
 }
 
 /// The queue. Its owner locks it for as long as one call takes.
@@ -200,21 +96,6 @@ pub(super) struct Output {
     clogged: bool,
 }
 
-/// What waits.
-#[derive(Default)]
-struct Queue {
-    messages: VecDeque<Waiting>,
-    bytes: usize,
-    /// The first message has left in part, and cannot be dropped any more.
-    begun: bool,
-    /// Since when there is no progress; it counts as long as something or somebody waits.
-    stuck_since: Option<Instant>,
-    /// What the transport has taken since then without all of it having left.
-    held: usize,
-    /// Who waits to write when there are no messages.
-    writer: Option<Waker>,
-}
-
 impl Output {
     pub(super) fn new(writer: Writer, admitted: Option<Admitted>) -> Self {
         Self {
@@ -226,6 +107,11 @@ impl Output {
 
     pub(super) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.bytes)
+    }
+
+    /// The same, with what keeping it costs.
+    pub(super) fn cost(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.cost())
     }
 
     /// Whether something has not left: messages, or what the transport holds back.
@@ -244,7 +130,7 @@ impl Output {
 
     /// Looks at the water marks again.
     pub(super) fn mark(&mut self, (low, high): (usize, usize)) {
-        self.clogged = self.queued() > if self.clogged { low } else { high };
+        self.clogged = self.cost() > if self.clogged { low } else { high };
     }
 
     pub(super) const fn is_clogged(&self) -> bool {
@@ -363,8 +249,7 @@ impl Output {
         queue.messages.push_back(Waiting { bytes, key });
     }
 
-    /// Makes room for `len` bytes below `max`; how many messages were dropped for it, or `None` if there
-    /// is no room. A message that has left in part always stays.
+    /// Makes room below `max` for a message of `len` bytes ([`Queue::make_room`]).
     pub(super) fn make_room(&mut self, len: usize, max: usize, shed: Shed) -> Option<usize> {
         match &mut self.queue {
             Some(queue) => queue.make_room(len, max, shed),
@@ -469,58 +354,5 @@ impl Output {
             }
         }
         Ok(())
-    }
-}
-
-impl Queue {
-    fn make_room(&mut self, len: usize, max: usize, shed: Shed) -> Option<usize> {
-        let fits = |bytes: usize| bytes.saturating_add(len) <= max;
-        let first = usize::from(self.begun && !self.messages.is_empty());
-        let mut dropped = 0;
-        match shed {
-            Shed::Refuse => {}
-            Shed::Oldest => {
-                while !fits(self.bytes) && self.messages.len() > first {
-                    if let Some(gone) = self.messages.remove(first) {
-                        self.bytes -= gone.bytes.len();
-                        dropped += 1;
-                    }
-                }
-            }
-            Shed::All => {
-                dropped = self.messages.len() - first;
-                let gone = self.messages.drain(first..).map(|gone| gone.bytes.len());
-                self.bytes -= gone.sum::<usize>();
-            }
-            Shed::Key(key) => {
-                let (mut number, mut gone) = (0, 0);
-                self.messages.retain(|waiting| {
-                    let goes = number >= first && waiting.key == Some(key);
-                    number += 1;
-                    if goes {
-                        gone += waiting.bytes.len();
-                        dropped += 1;
-                    }
-                    !goes
-                });
-                self.bytes -= gone;
-            }
-        }
-        // A message for an empty queue is always taken.
-        (self.messages.is_empty() || fits(self.bytes)).then_some(dropped)
-    }
-
-    fn take_off(&mut self, mut left: usize) {
-        self.bytes -= left;
-        while let Some(first) = self.messages.front_mut() {
-            if left < first.bytes.len() {
-                first.bytes.advance(left);
-                self.begun = self.begun || left > 0;
-                return;
-            }
-            left -= first.bytes.len();
-            self.messages.pop_front();
-            self.begun = false;
-        }
     }
 }

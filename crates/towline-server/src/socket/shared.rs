@@ -1,7 +1,9 @@
 //! What all clones of a socket share.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -14,11 +16,14 @@ use towline_identity::Peer;
 use towline_transport::Remote;
 
 use super::closing::{CloseReason, Hook, Hooks};
-use super::output::{Output, Pushed, Room, SendError, Shed, Writer};
+use super::output::{Output, Pushed, Room, SendError};
+use super::queue::{Shed, fits};
 use super::stream::Reader;
 use super::traffic::{Traffic, Watch};
+use super::writer::Writer;
 use super::{Socket, WeakSocket};
 use crate::admission::Admitted;
+use crate::patience::peer_awaited;
 use crate::registry::Registry;
 use crate::time_limits::TimeLimits;
 
@@ -176,7 +181,7 @@ impl Inner {
     }
 
     /// Sends a message at once if nothing waits, else puts it behind what waits. A message for an empty
-    /// queue is always taken; behind others at most `max` bytes may wait.
+    /// queue is always taken; behind others at most `max` bytes may wait, what keeping messages costs included.
     pub(crate) fn push_message(
         self: &Arc<Self>,
         message: Message<'_>,
@@ -225,7 +230,7 @@ impl Inner {
             match out.make_room(bytes.len(), max, shed) {
                 Some(count) => dropped = count,
                 None => {
-                    let queued = out.queued();
+                    let queued = out.cost();
                     return Err(SendError::Full { queued, max });
                 }
             }
@@ -428,17 +433,24 @@ impl Inner {
                 if out.writer.is_none() {
                     return Err(SendError::Closed);
                 }
-                let queued = out.queued();
                 let enough = match room {
                     Room::Empty => !out.owes(),
                     Room::Some => !out.is_clogged(),
-                    Room::For(len) => queued == 0 || queued.saturating_add(len) <= max,
+                    Room::For(len) => out.queued() == 0 || fits(out.cost(), len, max),
                 };
                 if enough {
                     return Ok(());
                 }
             }
-            changed.await;
+            let mut changed = pin!(changed);
+            poll_fn(|cx| {
+                let changed = changed.as_mut().poll(cx);
+                if changed.is_pending() {
+                    peer_awaited();
+                }
+                changed
+            })
+            .await;
         }
     }
 

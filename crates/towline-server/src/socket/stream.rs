@@ -15,8 +15,8 @@ use tokio::net::unix;
 use towline_transport::{BoxIo, Connection, Established, Remote, Stream};
 
 use super::closing::CloseReason;
-use super::output::Writer;
 use super::shared::Inner;
+use super::writer::Writer;
 use super::{SendError, Socket};
 use crate::admission::Admitted;
 use crate::clock::wall_time;

@@ -1,10 +1,9 @@
 //! Where handlers work: a buffer, and the memory of a handler's future, for the time of a call.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::BytesMut;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::reading::{Done, Turn, turn};
 use crate::handler::ReadHandler;
@@ -23,8 +22,6 @@ pub(super) struct Desks<H: ReadHandler, F> {
     buffer_size: usize,
     /// Bytes after which others get their turn.
     budget: usize,
-    /// How many may work at once; without limit if `None`.
-    handlers: Option<Semaphore>,
     spare: Mutex<Vec<Desk<F>>>,
     max_spare: usize,
 }
@@ -32,7 +29,7 @@ pub(super) struct Desks<H: ReadHandler, F> {
 /// Desks that are kept for the next reader, at most.
 const SPARE: usize = 64;
 
-/// Desks for a handler, of which at most `handlers` are in use.
+/// Desks for a handler, `handlers` of which may be at work at once.
 pub(super) fn desks<H: ReadHandler>(
     buffer_size: usize,
     budget: usize,
@@ -42,42 +39,14 @@ pub(super) fn desks<H: ReadHandler>(
         turn: turn::<H>,
         buffer_size,
         budget,
-        handlers: handlers.map(Semaphore::new),
         spare: Mutex::default(),
         max_spare: handlers.map_or(SPARE, |most| most.min(SPARE)),
     }
 }
 
 impl<H: ReadHandler, F> Desks<H, F> {
-    pub(super) fn give_permit_back(&self) {
-        if let Some(handlers) = &self.handlers {
-            handlers.add_permits(1);
-        }
-    }
-
     pub(super) const fn budget(&self) -> usize {
         self.budget
-    }
-
-    /// A permit for one more to work, if there is one. It must be given back.
-    pub(super) fn permit(&self) -> bool {
-        let Some(handlers) = &self.handlers else {
-            return true;
-        };
-        handlers.try_acquire().map(SemaphorePermit::forget).is_ok()
-    }
-
-    /// The same, waiting for it.
-    pub(super) async fn wait_for_permit(self: Arc<Self>) -> bool {
-        let Some(handlers) = &self.handlers else {
-            return true;
-        };
-        // Never closed, so there will be one.
-        handlers
-            .acquire()
-            .await
-            .map(SemaphorePermit::forget)
-            .is_ok()
     }
 
     pub(super) fn turn(&self, turn: Turn<H>) -> F {

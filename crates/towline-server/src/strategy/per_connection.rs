@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Strategy;
 use super::desks::desks;
+use super::permits::Limited;
 use super::reading::Reading;
 use crate::handler::ReadHandler;
 use crate::outcome::Outcome;
@@ -62,7 +63,7 @@ impl TaskPerConnection {
     /// ([`Packets`](crate::Packets)). It holds a buffer of 16 KiB only while it reads.
     pub fn reading<H: ReadHandler>(handler: H) -> Self {
         let (handler, desks) = (
-            Arc::new(handler),
+            Arc::new(Limited::new(handler, None)),
             Arc::new(desks(16 * 1024, 64 * 1024, None)),
         );
         Self {

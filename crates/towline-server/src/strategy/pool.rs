@@ -7,6 +7,7 @@ use tokio::sync::{Mutex as Group, Semaphore};
 
 use super::Strategy;
 use super::desks::{Desks, desks};
+use super::permits::Limited;
 use super::reading::{Done, Membership, Reading};
 use super::workers::Workers;
 use crate::handler::ReadHandler;
@@ -32,7 +33,7 @@ use crate::socket::SocketStream;
 /// # Ok::<(), towline_server::PoolConfigError>(())
 /// ```
 pub struct WorkerPool<H> {
-    handler: Arc<H>,
+    handler: H,
     threads: usize,
     read_buffer: usize,
     read_budget: usize,
@@ -64,7 +65,7 @@ impl<H: ReadHandler> WorkerPool<H> {
     /// A pool on the threads of the runtime that the server runs in.
     pub fn new(handler: H) -> Self {
         Self {
-            handler: Arc::new(handler),
+            handler,
             threads: 0,
             read_buffer: 16 * 1024,
             read_budget: 64 * 1024,
@@ -96,13 +97,19 @@ impl<H: ReadHandler> WorkerPool<H> {
     }
 
     /// How many handlers may run, and buffers be in use, at once: 1,024 unless told otherwise.
+    ///
+    /// A handler that waits for a peer to take what it was sent ([`Socket::flushed`](crate::Socket::flushed), [`Socket::writable`](crate::Socket::writable),
+    /// [`Socket::send_when_ready`](crate::Socket::send_when_ready), [`SlowConsumer::Block`](crate::SlowConsumer::Block)) is not counted
+    /// meanwhile, or peers that do not read could stop everybody: such a connection holds its buffer besides
+    /// what waits for it, for as long as [`Builder::write_timeout`](crate::Builder::write_timeout) lets it. The
+    /// handler goes on when it is one of so many again. One that waits for anything else is counted.
     pub fn max_handlers(mut self, most: usize) -> Self {
         self.max_handlers = most;
         self
     }
 
     /// Puts so many connections together into a group, within which no two handlers run at the same
-    /// time, as in the original's pools. By default there are no groups.
+    /// time, as in the original's pools, whatever they wait for. By default there are no groups.
     pub fn max_pool_size(mut self, connections: usize) -> Self {
         self.max_pool_size = Some(connections);
         self
@@ -145,7 +152,7 @@ impl<H: ReadHandler> WorkerPool<H> {
                 self.read_budget,
                 Some(self.max_handlers),
             )),
-            handler: self.handler,
+            handler: Arc::new(Limited::new(self.handler, Some(self.max_handlers))),
             workers: Workers::new(self.threads),
             groups: self.max_pool_size.map(Groups::new),
         })
@@ -165,7 +172,7 @@ impl<H> std::fmt::Debug for WorkerPool<H> {
 }
 
 struct Pool<H: ReadHandler, F> {
-    handler: Arc<H>,
+    handler: Arc<Limited<H>>,
     desks: Arc<Desks<H, F>>,
     workers: Workers,
     groups: Option<Groups>,

@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::sync::Mutex as Group;
+use tokio::sync::{Mutex as Group, OwnedMutexGuard};
 use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
 use super::desks::{Desk, Desks};
+use super::permits::Limited;
 use crate::handler::{Ended, ReadHandler};
 use crate::registry::Reading as Numbers;
 use crate::socket::{CloseReason, Driven, Socket, SocketStream};
@@ -40,7 +41,7 @@ pub(super) struct Membership {
 /// What a turn takes along.
 pub(super) struct Connection<H: ReadHandler> {
     stream: SocketStream,
-    handler: Arc<H>,
+    handler: Arc<Limited<H>>,
     /// `None` before the handler has seen the connection.
     state: Option<H::State>,
 }
@@ -49,19 +50,23 @@ pub(super) struct Connection<H: ReadHandler> {
 enum Now<F> {
     /// Something to read.
     Reading(u32),
-    /// A permit, or that others had their turn.
+    /// The group, a permit, or that others had their turn.
     Waiting(u32, Box<Waiting>),
     /// The handler.
-    Turn {
-        unpaused: u32,
-        /// It has one of the permits.
-        permit: bool,
-        turn: Pin<Box<Option<F>>>,
-    },
+    Turn(u32, Pin<Box<Option<F>>>),
 }
 
-/// Says whether a permit came of it.
-type Waiting = Pin<Box<dyn Future<Output = bool> + Send>>;
+/// What a read needs, as far as it is there. Not while there is nothing to read.
+#[derive(Default)]
+struct Held {
+    /// One of the strategy's permits; it must be given back.
+    permit: bool,
+    /// The turn of the connection's group.
+    group: Option<OwnedMutexGuard<()>>,
+}
+
+/// Says what came of it.
+type Waiting = Pin<Box<dyn Future<Output = Held> + Send>>;
 
 /// One call of the handler.
 pub(super) struct Turn<H: ReadHandler> {
@@ -72,7 +77,10 @@ pub(super) struct Turn<H: ReadHandler> {
 
 enum What {
     Accepted,
-    Read { group: Option<Arc<Group<()>>> },
+    /// With a permit.
+    Read {
+        group: Option<OwnedMutexGuard<()>>,
+    },
     Ended(Ended),
 }
 
@@ -96,20 +104,18 @@ pub(super) async fn turn<H: ReadHandler>(turn: Turn<H>) -> Done<H> {
         (What::Read { group }, Some(state)) => {
             // Counted out however the handler ends.
             let _counted = Counted::new(socket);
-            let _turn = match &group {
-                Some(group) => Some(group.lock().await),
-                None => None,
-            };
-            handler.on_read(state, socket, &buffer).await;
+            let call = handler.handler.on_read(state, socket, &buffer);
+            handler.work(call).await;
+            drop(group);
             buffer.clear();
         }
         (What::Ended(ended), state) => {
             if let Some(state) = state.take() {
-                handler.on_end(state, socket, ended).await;
+                handler.handler.on_end(state, socket, ended).await;
             }
             return Done(None, buffer);
         }
-        (_, state) => *state = Some(handler.on_accept(socket).await),
+        (_, state) => *state = Some(handler.handler.on_accept(socket).await),
     }
     Done(Some(connection), buffer)
 }
@@ -121,7 +127,7 @@ where
 {
     pub(super) fn new(
         stream: SocketStream,
-        handler: Arc<H>,
+        handler: Arc<Limited<H>>,
         desks: Arc<Desks<H, F>>,
         group: Option<Membership>,
     ) -> Self {
@@ -137,23 +143,20 @@ where
         }
     }
 
-    /// Gives a turn's permit back, and takes it out.
-    fn at_rest(&mut self, unpaused: u32) -> Now<F> {
-        if let Now::Turn { permit: true, .. } = self.now {
-            self.desks.give_permit_back();
-        }
-        mem::replace(&mut self.now, Now::Reading(unpaused))
-    }
-
-    /// What is to be done next: a turn, or to wait. A `permit` may be there, and is after a read.
+    /// What is to be done next: a turn, or to wait. What a read needs may be there, and is after a read.
     fn next(
         &mut self,
         cx: &mut Context<'_>,
         desk: &mut Option<Desk<F>>,
         unpaused: &mut u32,
-        permit: &mut bool,
+        held: &mut Held,
     ) -> Next {
-        let Some(Connection { stream, state, .. }) = &mut self.connection else {
+        let Some(Connection {
+            stream,
+            handler,
+            state,
+        }) = &mut self.connection
+        else {
             return Next::Nothing;
         };
         if state.is_none() {
@@ -164,23 +167,46 @@ where
             Numbers::add(&stream.socket().0.registry.reading.yields, 1);
             return Next::wait(async {
                 yield_now().await;
-                false
+                Held::default()
             });
         }
         if let Some(ended) = over(stream) {
             return Next::Turn(What::Ended(ended));
         }
-        // All handlers may be at work; who waits for a permit holds nothing else.
-        if !*permit && !self.desks.permit() {
-            return Next::wait(Arc::clone(&self.desks).wait_for_permit());
+        // Who waits for its group holds nothing else: a group that is stuck takes nothing from the others.
+        if let (Some(group), None) = (&self.group, &held.group) {
+            let turns = Arc::clone(&group.turns);
+            match turns.try_lock_owned() {
+                Ok(group) => held.group = Some(group),
+                Err(_) => {
+                    let turns = Arc::clone(&group.turns);
+                    return Next::wait(async {
+                        Held {
+                            permit: false,
+                            group: Some(turns.lock_owned().await),
+                        }
+                    });
+                }
+            }
         }
-        *permit = true;
+        // All handlers may be at work; who waits for a permit has no buffer.
+        if !held.permit && !handler.take() {
+            let (handler, group) = (Arc::clone(handler), held.group.take());
+            return Next::wait(async {
+                handler.wait().await;
+                Held {
+                    permit: true,
+                    group,
+                }
+            });
+        }
+        held.permit = true;
         let buffer = &mut desk.get_or_insert_with(|| self.desks.take()).buffer;
         match poll_read_buf(Pin::new(&mut Driven(stream)), cx, buffer) {
             Poll::Ready(Ok(count @ 1..)) => {
                 *unpaused = unpaused.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                 Numbers::add(&stream.socket().0.registry.reading.reads, 1);
-                let group = self.group.as_ref().map(|group| Arc::clone(&group.turns));
+                let group = held.group.take();
                 Next::Turn(What::Read { group })
             }
             Poll::Ready(Ok(0)) => Next::Turn(What::Ended(Ended::ByPeer)),
@@ -202,7 +228,7 @@ enum Next {
 }
 
 impl Next {
-    fn wait(wait: impl Future<Output = bool> + Send + 'static) -> Self {
+    fn wait(wait: impl Future<Output = Held> + Send + 'static) -> Self {
         Self::Wait(Box::pin(wait))
     }
 }
@@ -221,17 +247,17 @@ where
         let this = &mut *self;
         let mut desk = None;
         let polled = loop {
-            let mut permit = false;
+            let mut held = Held::default();
             let mut unpaused = match &mut this.now {
                 Now::Reading(unpaused) => *unpaused,
                 Now::Waiting(unpaused, waiting) => match (**waiting).as_mut().poll(cx) {
                     Poll::Ready(got) => {
-                        permit = got;
+                        held = got;
                         *unpaused
                     }
                     Poll::Pending => break Poll::Pending,
                 },
-                Now::Turn { unpaused, turn, .. } => {
+                Now::Turn(unpaused, turn) => {
                     let unpaused = *unpaused;
                     let polled = turn.as_mut().as_pin_mut().map(|future| future.poll(cx));
                     let Some(Poll::Ready(Done(connection, buffer))) = polled else {
@@ -239,7 +265,8 @@ where
                     };
                     turn.set(None);
                     this.connection = connection;
-                    if let Now::Turn { turn, .. } = this.at_rest(unpaused) {
+                    let rest = Now::Reading(unpaused);
+                    if let Now::Turn(_, turn) = mem::replace(&mut this.now, rest) {
                         desk = Some(Desk { buffer, turn });
                     }
                     if this.connection.is_none() {
@@ -248,10 +275,12 @@ where
                     unpaused
                 }
             };
-            let next = this.next(cx, &mut desk, &mut unpaused, &mut permit);
-            if permit && !matches!(next, Next::Turn(What::Read { .. })) {
-                this.desks.give_permit_back();
-                permit = false;
+            let next = this.next(cx, &mut desk, &mut unpaused, &mut held);
+            if held.permit
+                && !matches!(next, Next::Turn(What::Read { .. }))
+                && let Some(Connection { handler, .. }) = &this.connection
+            {
+                handler.give_back();
             }
             match next {
                 Next::Turn(what) => {
@@ -265,11 +294,8 @@ where
                         buffer,
                         what,
                     })));
-                    this.now = Now::Turn {
-                        unpaused,
-                        permit,
-                        turn,
-                    };
+                    // Polled in the next round of this loop: from then on its permit is its own.
+                    this.now = Now::Turn(unpaused, turn);
                 }
                 Next::Wait(waiting) => this.now = Now::Waiting(unpaused, Box::new(waiting)),
                 Next::Nothing => {
@@ -282,15 +308,6 @@ where
             this.desks.give_back(desk);
         }
         polled
-    }
-}
-
-/// In the middle of a turn, or out of a handler that has panicked.
-impl<H: ReadHandler, F> Drop for Reading<H, F> {
-    fn drop(&mut self) {
-        if let Now::Turn { permit: true, .. } = self.now {
-            self.desks.give_permit_back();
-        }
     }
 }
 

@@ -12,6 +12,7 @@ mod life;
 mod limits;
 mod numbers;
 mod packets;
+mod patience;
 mod proxied;
 mod settings;
 mod stalls;
