@@ -135,3 +135,18 @@ fn a_server_that_changes_names_takes_large_files_too() {
     let pushed = told(&place.tow(&args).output().expect("runs"), "pushed");
     assert_eq!(pushed["stored"], "big.bin.servergot");
 }
+
+/// docs/wire T33: who wants a rate does not get a whole file at full speed instead.
+#[test]
+fn a_rate_that_cannot_be_kept_is_refused() {
+    let place = Place::with_keys();
+    fs::write(place.path("big.bin"), noise(5 << 20)).expect("written");
+    let server = place.serve(&["--allow-write", "--suffix", "servergot"]);
+    let args = ["push", "big.bin", &server.url, "--limit", "16MiB"];
+    let output = place.tow(&args).output().expect("runs");
+    assert_ne!(exit_code(&output), 0);
+    let said = stderr(&output);
+    assert!(said.contains("gives files other names"), "{said}");
+    assert!(said.contains("leave --limit out"), "{said}");
+    assert_eq!(fs::read_dir(place.path("srv")).expect("readable").count(), 0);
+}

@@ -133,8 +133,13 @@ impl Resuming {
     ) -> Result<Option<Moved>, Failure> {
         let totals = match result {
             Ok(totals) => totals,
-            Err(SyncError::Unsupported(_) | SyncError::Directory(_)) => return Ok(None),
-            Err(SyncError::Remote { .. }) if watch.totals.literal == 0 => return Ok(None),
+            Err(error) if watch.totals.literal == 0 && may_go_whole(&error) => {
+                if !self.limited {
+                    return Ok(None);
+                }
+                // A whole file goes as fast as it can: whoever wants a rate must not be surprised.
+                return Err(failure(error).hint("only a sync keeps a rate: leave --limit out"));
+            }
             Err(error) => {
                 let lost = error.close_reason().is_some_and(CloseReason::is_lost);
                 let failure = failure(error);
@@ -157,6 +162,14 @@ impl Resuming {
             })),
         }
     }
+}
+
+/// Whether the other end only refuses to sync the file, and may still move it whole, or say better why not.
+const fn may_go_whole(error: &SyncError) -> bool {
+    matches!(
+        error,
+        SyncError::Unsupported(_) | SyncError::Directory(_) | SyncError::Remote { .. }
+    )
 }
 
 /// Shows how far one file is, and keeps what became of it.
