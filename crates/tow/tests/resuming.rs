@@ -148,5 +148,8 @@ fn a_rate_that_cannot_be_kept_is_refused() {
     let said = stderr(&output);
     assert!(said.contains("gives files other names"), "{said}");
     assert!(said.contains("leave --limit out"), "{said}");
-    assert_eq!(fs::read_dir(place.path("srv")).expect("readable").count(), 0);
+    assert_eq!(
+        fs::read_dir(place.path("srv")).expect("readable").count(),
+        0
+    );
 }

@@ -9,6 +9,7 @@ mod pull;
 mod push;
 mod receive;
 mod root;
+mod serve_options;
 mod service;
 mod sink;
 mod source;
@@ -22,7 +23,8 @@ pub use pull::{PullError, PullOptions, pull};
 pub use push::{PushError, PushOptions, Pushed, Transferred, push};
 pub use receive::{InPart, ReceiveError, Received, Receiver};
 pub use root::{NameError, Root, RootError, Target};
-pub use service::{ServeOptions, ServeOptionsError, serve_files};
+pub use serve_options::{ServeOptions, ServeOptionsError};
+pub use service::serve_files;
 pub use sink::{Finish, IncomingSink, SinkError, Stored};
 pub use source::{OpenError, SourceFile};
 

@@ -94,7 +94,7 @@ async fn run(
     }
     let filter = Filter::new(&hello.exclude)?;
     let mut engine = Options::from_hello(&hello);
-    engine.durable &= options.sync_durability() == Durability::Fsync;
+    engine.durable &= options.stored_how() == Durability::Fsync;
     engine.max_file = options.largest();
     let Place { disk, name } = place_of(&root, &hello).await?;
     let single = match hello.role {
