@@ -38,8 +38,13 @@ impl Daemon {
     /// Starts a daemon and waits until it listens.
     pub(super) fn start(served: &Path) -> anyhow::Result<Self> {
         let config = tempfile::NamedTempFile::new()?;
+        // Started by root it would become nobody, who may not write there.
+        let who = match rustix::process::geteuid().is_root() {
+            true => "uid = 0\ngid = 0\n",
+            false => "",
+        };
         let text = format!(
-            "use chroot = no\n[served]\npath = {}\nread only = no\n",
+            "use chroot = no\n{who}[served]\npath = {}\nread only = no\n",
             served.display()
         );
         fs::write(config.path(), text)?;

@@ -1,6 +1,7 @@
 //! The engine's jobs, done on a store.
 
 mod apply;
+mod extent;
 mod read;
 mod tree;
 
@@ -9,6 +10,7 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::extent::LastExtent;
 use super::{Manifest, Stat, Store};
 use crate::engine::{Done, Failed, Job};
 use crate::wire::{Chunking, RelPath};
@@ -35,6 +37,17 @@ pub struct Worker<S: Store> {
 struct OpenSource<F> {
     file: F,
     stat: Stat,
+    extent: LastExtent,
+}
+
+impl<F> OpenSource<F> {
+    fn new(file: F, stat: Stat) -> Self {
+        Self {
+            file,
+            stat,
+            extent: LastExtent::default(),
+        }
+    }
 }
 
 impl<S: Store> Worker<S> {

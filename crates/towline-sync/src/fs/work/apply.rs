@@ -291,7 +291,7 @@ impl<S: Store> Worker<S> {
             return Some(open);
         }
         let (file, stat) = self.store.open(&source.path).ok()?;
-        Some(Arc::new(OpenSource { file, stat }))
+        Some(Arc::new(OpenSource::new(file, stat)))
     }
 
     pub(super) fn finish_part(&self, id: u64, meta: &Meta, durable: bool) -> Result<(), Failed> {

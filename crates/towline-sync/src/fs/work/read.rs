@@ -75,7 +75,8 @@ impl<S: Store> Worker<S> {
             .store
             .open(path)
             .map_err(|error| failed(path, "cannot be opened", &error))?;
-        lock(&self.sources).insert(key, Arc::new(OpenSource { file, stat }));
+        let source = OpenSource::new(file, stat);
+        lock(&self.sources).insert(key, Arc::new(source));
         Ok(stat)
     }
 
@@ -140,7 +141,9 @@ impl<S: Store> Worker<S> {
             let mut pieces = Vec::with_capacity(ranges.len());
             for &(offset, length) in ranges {
                 if let Some(block) = block
-                    && self.is_hole(&source.file, offset, length)?
+                    && source
+                        .extent
+                        .is_hole(offset, length, |at| self.store.next_data(&source.file, at))?
                 {
                     let starts = (offset..offset + length).step_by(block as usize);
                     pieces.extend(starts.map(|at| {
@@ -179,12 +182,6 @@ impl<S: Store> Worker<S> {
             Ok(pieces)
         };
         read().map_err(|error| nameless(&error))
-    }
-
-    /// Whether no byte of a range is stored: all are zero, and are not read to find that out.
-    fn is_hole(&self, file: &S::File, offset: u64, length: u64) -> io::Result<bool> {
-        let data = self.store.next_data(file, offset)?;
-        Ok(data.is_none_or(|(start, _)| start >= offset.saturating_add(length)))
     }
 
     fn unchanged(&self, source: &OpenSource<S::File>) -> io::Result<()> {
