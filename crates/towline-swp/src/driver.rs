@@ -59,8 +59,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// The task looks at the engine again.
     changed: Notify,
-    /// The largest packet of the network.
-    pub(crate) max_packet: usize,
+    /// The most data of one packet (docs/wire W7).
+    max_data: usize,
 }
 
 pub(crate) struct State {
@@ -93,7 +93,7 @@ struct Place<'a> {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, max_packet: usize) -> Arc<Self> {
+    pub(crate) fn new(engine: Engine, max_data: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 engine,
@@ -105,7 +105,7 @@ impl Shared {
                 is_let_go: false,
             }),
             changed: Notify::new(),
-            max_packet,
+            max_data,
         })
     }
 
@@ -297,7 +297,7 @@ impl Task {
         let mut undecodable = 0;
         // Reading packets and comparing checksums needs no lock.
         for packet in self.packets.drain(..) {
-            match Incoming::decode(&packet, self.shared.max_packet) {
+            match Incoming::decode(&packet, self.shared.max_data) {
                 Ok(incoming) => self.incoming.push(incoming),
                 Err(_) => undecodable += 1,
             }

@@ -1,12 +1,14 @@
 //! One inbox, many peers.
 
+mod opening;
+
 use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -14,12 +16,14 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 use towline_codec::Text;
 
+pub(crate) use self::opening::Opened;
+use self::opening::{EarlyData, Opening};
 use crate::{
     driver::{Arrived, Routed},
     error::ConnectError,
     network::{
         Inbox, InboxReport, Network,
-        queue::{Entrance, Reporter, queue},
+        queue::{Entrance, Reporter, Weight, queue},
     },
     proto::{Compact, Config, Incoming, TcpEvent, compact_tag},
     session::{self, Session},
@@ -36,7 +40,8 @@ const BATCH: usize = 64;
 ///
 /// At most 1,024 sessions are open or opening at a time. A further opener displaces the one that has
 /// been opening for the longest; it is not answered if all are open, or if 128 wait to be accepted. When
-/// the listener is dropped no more sessions open; those that were accepted live on.
+/// the listener is dropped no more sessions open; those that were accepted live on. Of data that comes before
+/// its sender has shown that it hears, one packet a session is kept, and 8 MiB of all (docs/wire W17).
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -84,6 +89,7 @@ impl Listener {
             _alive: alive.clone(),
         };
         let router = Router {
+            max_data: session::max_data(&network, &config),
             config,
             network,
             accepting,
@@ -91,6 +97,7 @@ impl Listener {
             routes: HashMap::new(),
             tags: HashMap::new(),
             opened: 0,
+            early: EarlyData::default(),
             counters,
         };
         // It ends with the listener and the last of its sessions.
@@ -116,6 +123,8 @@ impl Listener {
             foreign: read(&self.counters.foreign),
             refused: read(&self.counters.refused),
             displaced: read(&self.counters.displaced),
+            early: read(&self.counters.early),
+            barred: read(&self.counters.barred),
         }
     }
 
@@ -149,6 +158,11 @@ pub struct ListenerStats {
     pub refused: u64,
     /// Sessions that were opening and made room for a newer opener.
     pub displaced: u64,
+    /// Data packets of openers who have not shown yet that they hear, for which there was no room
+    /// (docs/wire W17).
+    pub early: u64,
+    /// Openers whose inbox is none of those that are answered ([`Config::peers_below`], docs/wire W18).
+    pub barred: u64,
 }
 
 #[derive(Debug, Default)]
@@ -157,6 +171,8 @@ struct Counters {
     foreign: AtomicU64,
     refused: AtomicU64,
     displaced: AtomicU64,
+    early: AtomicU64,
+    barred: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {
@@ -172,12 +188,13 @@ struct Route {
     tag: u64,
     /// Grows from one route to the next.
     number: u64,
-    /// Both ends know each other.
-    is_open: Arc<AtomicBool>,
+    opening: Arc<Opening>,
 }
 
 struct Router {
     config: Config,
+    /// The most data of one packet.
+    max_data: usize,
     network: Arc<dyn Network>,
     accepting: mpsc::Sender<Session>,
     /// The listener and each session hold one.
@@ -186,6 +203,7 @@ struct Router {
     tags: HashMap<u64, Key>,
     /// Routes so far.
     opened: u64,
+    early: EarlyData,
     counters: Arc<Counters>,
 }
 
@@ -209,7 +227,7 @@ impl Router {
     }
 
     fn route(&mut self, packet: &Bytes) {
-        let Ok(incoming) = Incoming::decode(packet, self.network.max_packet()) else {
+        let Ok(incoming) = Incoming::decode(packet, self.max_data) else {
             count(&self.counters.undecodable);
             return;
         };
@@ -229,6 +247,10 @@ impl Router {
             len: packet.len(),
         };
         if let Some(route) = self.routes.get(&key) {
+            if is_early(&arrived.incoming) && !route.opening.may_keep(arrived.weight()) {
+                count(&self.counters.early);
+                return;
+            }
             // A full queue loses the packet, as any network may.
             if !route.packets.put(arrived) {
                 self.forget_ended();
@@ -242,6 +264,10 @@ impl Router {
 
     /// docs/wire W18: a SYN that belongs to no session begins one.
     fn open(&mut self, key: Key, syn: Arrived) {
+        if !self.config.answers(&key.0) {
+            count(&self.counters.barred);
+            return;
+        }
         if self.accepting.capacity() == 0 || !self.has_room() {
             count(&self.counters.refused);
             return;
@@ -250,32 +276,33 @@ impl Router {
             return;
         };
         let config = self.config.clone().with_remote(key.0.clone());
-        let Ok((engine, max_packet)) = session::engine(&self.network, config) else {
+        let Ok(engine) = session::engine(&self.network, config) else {
             return;
         };
         let tag = compact_tag(&key.1, engine.nonce());
-        let (entrance, packets) = queue(session::inbox_limits(engine.config(), max_packet));
+        let limits = session::inbox_limits(engine.config(), self.network.max_packet());
+        let (entrance, packets) = queue(limits);
         entrance.put(syn);
-        let is_open = Arc::new(AtomicBool::new(false));
+        let (opening, opened) = self.early.begin();
         let route = Route {
             packets: entrance,
             tag,
             number: self.opened,
-            is_open: Arc::clone(&is_open),
+            opening,
         };
         self.opened += 1;
         self.routes.insert(key.clone(), route);
         self.tags.insert(tag, key);
         Session::begin_accepted(
             engine,
-            max_packet,
+            self.max_data,
             Arc::clone(&self.network),
             Routed {
                 packets,
                 _alive: alive,
             },
             self.accepting.clone(),
-            is_open,
+            opened,
         );
     }
 
@@ -292,7 +319,7 @@ impl Router {
         let oldest = self
             .routes
             .iter()
-            .filter(|(_, route)| !route.is_open.load(Ordering::Relaxed))
+            .filter(|(_, route)| !route.opening.is_open())
             .min_by_key(|(_, route)| route.number)
             .map(|(key, _)| key.clone());
         let Some(route) = oldest.and_then(|key| self.routes.remove(&key)) else {
@@ -308,5 +335,13 @@ impl Router {
         self.routes.retain(|_, route| !route.packets.is_closed());
         let open: HashSet<&Key> = self.routes.keys().collect();
         self.tags.retain(|_, key| open.contains(key));
+    }
+}
+
+/// Data of who does not know the session's nonce (docs/wire W17).
+fn is_early(incoming: &Incoming) -> bool {
+    match incoming {
+        Incoming::Classic(packet) => packet.event == TcpEvent::DATA && packet.dest_nonce.is_empty(),
+        Incoming::Compact(_) => false,
     }
 }

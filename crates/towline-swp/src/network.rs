@@ -110,6 +110,11 @@ impl Delivery {
         self.packets.put(packet)
     }
 
+    /// Counts a packet that the network does not let in, since it is not from who it says.
+    pub fn refuse(&self) {
+        self.packets.refuse();
+    }
+
     /// Completes when nobody hears on the inbox any more.
     pub async fn closed(&self) {
         self.packets.closed().await;

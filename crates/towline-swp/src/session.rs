@@ -5,14 +5,7 @@ mod bytes;
 mod files;
 mod messages;
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::Poll,
-};
+use std::{fmt, sync::Arc, task::Poll};
 
 use tokio::sync::{mpsc, oneshot};
 use towline_codec::Text;
@@ -21,6 +14,7 @@ pub use self::{asap::AsapReceiver, bytes::ByteStream, files::FileInfo, messages:
 use crate::{
     driver::{self, Shared, Source, now, seed},
     error::{ConnectError, ReadError},
+    listener::Opened,
     network::{InboxLimits, InboxReport, Network, queue::Reporter},
     proto::{CloseReason, Config, Engine, ReadState, Stats},
 };
@@ -103,9 +97,10 @@ impl Session {
         network: &Arc<dyn Network>,
         config: Config,
     ) -> Result<(oneshot::Receiver<()>, Self), ConnectError> {
-        let (engine, max_packet) = engine(network, config)?;
+        let max_data = max_data(network, &config);
+        let engine = engine(network, config)?;
         // docs/wire W1: heard before anything is sent that is answered.
-        let limits = inbox_limits(engine.config(), max_packet);
+        let limits = inbox_limits(engine.config(), network.max_packet());
         let inbox = network.listen(engine.config().local(), limits).await?;
         let reporter = inbox.reporter();
         let (told, connected) = oneshot::channel();
@@ -113,7 +108,7 @@ impl Session {
         let piece = engine.config().piece();
         let shared = Self::spawn(
             engine,
-            max_packet,
+            max_data,
             Arc::clone(network),
             Source::Inbox(inbox),
             move |_| {
@@ -139,12 +134,12 @@ impl Session {
     /// other.
     fn spawn(
         engine: Engine,
-        max_packet: usize,
+        max_data: usize,
         network: Arc<dyn Network>,
         source: Source,
         mut connected: impl FnMut(&Arc<Shared>) + Send + 'static,
     ) -> Arc<Shared> {
-        let shared = Shared::new(engine, max_packet);
+        let shared = Shared::new(engine, max_data);
         let share = Arc::clone(&shared);
         // Its end is awaited by whoever waits for the session to be closed.
         tokio::spawn(driver::run(
@@ -159,17 +154,17 @@ impl Session {
     /// Starts a session for a listener, which hands it out when both ends know each other.
     pub(crate) fn begin_accepted(
         engine: Engine,
-        max_packet: usize,
+        max_data: usize,
         network: Arc<dyn Network>,
         packets: driver::Routed,
         accepting: mpsc::Sender<Self>,
-        is_open: Arc<AtomicBool>,
+        opened: Opened,
     ) {
         let piece = engine.config().piece();
         let reporter = packets.packets.reporter();
         let source = Source::Routed(packets);
-        Self::spawn(engine, max_packet, network, source, move |shared| {
-            is_open.store(true, Ordering::Relaxed);
+        Self::spawn(engine, max_data, network, source, move |shared| {
+            opened.open();
             let session = Self::new(Arc::clone(shared), piece, reporter.clone());
             // One that nobody accepts is abandoned with its handle.
             accepting.try_send(session).ok();
@@ -313,11 +308,14 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The engine of a session on this network, and the largest packet that it takes in.
-pub(crate) fn engine(
-    network: &Arc<dyn Network>,
-    config: Config,
-) -> Result<(Engine, usize), ConnectError> {
+/// The most data of a packet that is taken in. What is sent is limited further, by what packets of this
+/// network have room for; a peer with shorter names has more of it.
+pub(crate) fn max_data(network: &Arc<dyn Network>, config: &Config) -> usize {
+    config.max_data.min(network.max_packet())
+}
+
+/// The engine of a session on this network.
+pub(crate) fn engine(network: &Arc<dyn Network>, config: Config) -> Result<Engine, ConnectError> {
     let max_packet = network.max_packet();
     let remote = match config.remote().len() {
         0 => UNKNOWN_REMOTE,
@@ -325,7 +323,7 @@ pub(crate) fn engine(
     };
     let overhead = OVERHEAD + config.local().len() + remote;
     let config = limited(network, config).limit_data(max_packet.saturating_sub(overhead).max(1));
-    Ok((Engine::new(config, seed()?, now())?, max_packet))
+    Ok(Engine::new(config, seed()?, now())?)
 }
 
 /// The settings with a window that the network can hold, twice over: what is sent again comes on top.

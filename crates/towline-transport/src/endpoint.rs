@@ -94,7 +94,8 @@ impl fmt::Display for Multiplexer {
 /// `nats://host/SUBJECT?inbox=MINE` and `udp://host:port` are sliding-window sessions, `tls+nats://` and
 /// `tls+udp://` TLS over them. A broker's usual port is 4222; `nats://user:password@host/SUBJECT` and
 /// `nats://token@host/SUBJECT` log in there, `?broker=tls` and `?broker_ca=FILE` go there by TLS, and without
-/// `?inbox=` a random subject is heard on. A password or token is read and never shown: `***` stands for it.
+/// `?inbox=` a random subject is heard on. A listener answers clients that hear on such a one or below its own
+/// subject, and with `?peers=WORDS` those below these words too. A password or token is read and never shown: `***` stands for it.
 ///
 /// The fragment is a path at the other end, percent-decoded: `tls://host:8443#dir/file`. There is no
 /// default port.

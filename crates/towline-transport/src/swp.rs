@@ -80,7 +80,7 @@ impl Listener {
     #[cfg(feature = "nats")]
     pub(crate) async fn bind_nats(nats: &Nats, limit: Duration) -> io::Result<Self> {
         let network = network(nats, limit).await?;
-        let config = Config::new(nats.subject.as_str(), "");
+        let config = Config::new(nats.subject.as_str(), "").peers_below(answered(nats));
         Self::bind(Arc::new(network), config, prefix(nats)).await
     }
 
@@ -142,6 +142,15 @@ async fn network(nats: &Nats, limit: Duration) -> io::Result<NatsNetwork> {
     Ok(config.connect().await?)
 }
 
+/// Where the clients of a listener may hear: whoever can publish on its subject could otherwise have it
+/// publish on any other.
+#[cfg(feature = "nats")]
+fn answered(nats: &Nats) -> Vec<String> {
+    let own = ["_INBOX", nats.subject.as_str()];
+    let words = own.into_iter().chain(nats.peers.as_deref());
+    words.map(|words| format!("{words}.")).collect()
+}
+
 #[cfg(feature = "nats")]
 fn prefix(nats: &Nats) -> String {
     format!("nats://{}/", nats.broker())
@@ -156,5 +165,25 @@ fn not_open(error: ConnectError) -> io::Error {
         }
         ConnectError::Closed(reason) => reason.into(),
         other => io::Error::new(io::ErrorKind::InvalidInput, other),
+    }
+}
+
+#[cfg(all(test, feature = "nats"))]
+mod tests {
+    use super::*;
+    use crate::endpoint::{Address, Endpoint};
+
+    #[test]
+    fn a_listener_answers_where_its_clients_hear() {
+        let answered_by = |url: &str| {
+            let endpoint: Endpoint = url.parse().unwrap();
+            match &endpoint.address {
+                Address::Nats(nats) => answered(nats),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(answered_by("nats://h/files.a"), ["_INBOX.", "files.a."]);
+        let more = answered_by("tls+nats://h/files.a?peers=my.clients");
+        assert_eq!(more, ["_INBOX.", "files.a.", "my.clients."]);
     }
 }

@@ -51,6 +51,9 @@ pub struct InboxReport {
     pub delivered: u64,
     /// Packets that were dropped because it was full.
     pub dropped: u64,
+    /// Packets that the network did not let in: over UDP those that name another sender than the address
+    /// that they come from (docs/wire W18).
+    pub refused: u64,
     /// The most packets that ever waited.
     pub most_packets: usize,
     /// The most bytes that ever waited.
@@ -91,6 +94,7 @@ struct Counters {
     limits: InboxLimits,
     delivered: AtomicU64,
     dropped: AtomicU64,
+    refused: AtomicU64,
     pending_packets: AtomicUsize,
     pending_bytes: AtomicUsize,
     most_packets: AtomicUsize,
@@ -118,6 +122,7 @@ pub(crate) fn queue<T: Weight>(limits: InboxLimits) -> (Entrance<T>, Exit<T>) {
         limits,
         delivered: AtomicU64::new(0),
         dropped: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
         pending_packets: AtomicUsize::new(0),
         pending_bytes: AtomicUsize::new(0),
         most_packets: AtomicUsize::new(0),
@@ -147,6 +152,10 @@ impl<T: Weight> Entrance<T> {
         counters.most_bytes.fetch_max(bytes, Ordering::Relaxed);
         counters.delivered.fetch_add(1, Ordering::Relaxed);
         self.sender.send(item).is_ok()
+    }
+
+    pub(crate) fn refuse(&self) {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -218,6 +227,7 @@ impl Counters {
         InboxReport {
             delivered: self.delivered.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
             most_packets: self.most_packets.load(Ordering::Relaxed),
             most_bytes: self.most_bytes.load(Ordering::Relaxed),
             pending_packets: self.pending_packets.load(Ordering::Relaxed),

@@ -18,8 +18,9 @@ const MAX_PACKET: usize = 1200;
 
 /// One UDP socket as a network: it hears on its own address alone, and sends to any.
 ///
-/// A packet that does not come from the address that it names as its sender's is dropped: the answer
-/// would go to somebody who has sent nothing (docs/wire W18).
+/// A packet that does not come from the address that it names as its sender's is dropped, and counted in
+/// [`InboxReport::refused`](super::InboxReport): the answer would go to somebody who has sent nothing
+/// (docs/wire W18).
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -107,7 +108,9 @@ impl Network for UdpNetwork {
                     let Ok((_, source)) = received else {
                         continue;
                     };
-                    if is_from(source, &packet) && !delivery.deliver(packet) {
+                    if !is_from(source, &packet) {
+                        delivery.refuse();
+                    } else if !delivery.deliver(packet) {
                         return;
                     }
                 }

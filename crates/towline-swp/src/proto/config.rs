@@ -57,6 +57,7 @@ pub struct Config {
     pub(crate) termination: Option<(usize, Duration)>,
     pub(crate) extension: bool,
     pub(crate) inbox: Option<(usize, usize)>,
+    pub(crate) peers: Vec<Text>,
 }
 
 impl Config {
@@ -85,6 +86,7 @@ impl Config {
             termination: None,
             extension: true,
             inbox: None,
+            peers: Vec::new(),
         }
     }
 
@@ -129,7 +131,9 @@ impl Config {
         self
     }
 
-    /// The largest data of one packet that is accepted. Default: 1 MiB, what a NATS server carries.
+    /// The largest data of one packet, sent or received. A larger one that comes is dropped and counted
+    /// (docs/wire W7), so that its sender waits for an acknowledgement in vain. The original sends up to
+    /// 524,288 bytes. Default: 1 MiB, what a NATS server carries.
     #[must_use]
     pub fn max_data(mut self, bytes: usize) -> Self {
         self.max_data = bytes;
@@ -225,6 +229,16 @@ impl Config {
         self
     }
 
+    /// The only openers that are answered are those whose inbox begins with one of these. Where anybody can
+    /// send, an opener can name an inbox that is not its own, and the answer goes there: on a bus name the
+    /// subjects of your peers, with the dot behind the last word (`clients.`). Default: none, which lets
+    /// everybody in.
+    #[must_use]
+    pub fn peers_below<T: Into<Text>>(mut self, prefixes: impl IntoIterator<Item = T>) -> Self {
+        self.peers = prefixes.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The same settings for another remote inbox.
     #[must_use]
     pub fn with_remote(mut self, remote: impl Into<Text>) -> Self {
@@ -298,6 +312,12 @@ impl Config {
             return Err(ConfigError::NoTerminationLimit);
         }
         Ok(())
+    }
+
+    /// Whether an opener with this inbox is answered.
+    pub(crate) fn answers(&self, opener: &Text) -> bool {
+        let is_below = |prefix: &Text| opener.as_bytes().starts_with(prefix.as_bytes());
+        self.peers.is_empty() || self.peers.iter().any(is_below)
     }
 
     pub(crate) fn connect_limit(&self) -> Duration {

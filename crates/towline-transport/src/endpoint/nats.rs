@@ -21,6 +21,8 @@ pub(crate) struct Nats {
     pub(crate) subject: String,
     /// Where the client hears; a random subject without it.
     pub(crate) inbox: Option<String>,
+    /// Below which words a listener answers clients too that hear there.
+    pub(crate) peers: Option<String>,
     /// TLS over the session, from end to end.
     pub(crate) tls: Option<CipherSuite>,
     pub(crate) tls_to_broker: BrokerTls,
@@ -46,6 +48,7 @@ impl Nats {
     /// Whether its text has a query.
     pub(super) fn has_settings(&self) -> bool {
         self.inbox.is_some()
+            || self.peers.is_some()
             || self
                 .tls
                 .is_some_and(|suite| suite != CipherSuite::default())
@@ -70,6 +73,9 @@ impl fmt::Display for Nats {
         };
         if let Some(inbox) = &self.inbox {
             setting(f, format_args!("inbox={}", Strict(inbox)))?;
+        }
+        if let Some(peers) = &self.peers {
+            setting(f, format_args!("peers={}", Strict(peers)))?;
         }
         if let Some(cipher) = self.tls
             && cipher != CipherSuite::default()

@@ -39,6 +39,7 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
     let Settings {
         cipher,
         inbox,
+        peers,
         broker,
         psk,
     } = settings(query, known)?;
@@ -66,6 +67,7 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
             let tls_to_broker = broker.unwrap_or(BrokerTls::AsOffered);
             Address::Nats(Nats {
                 inbox,
+                peers,
                 tls,
                 tls_to_broker,
                 ..nats(rest)?
@@ -121,6 +123,7 @@ struct Known {
 struct Settings {
     cipher: Option<CipherSuite>,
     inbox: Option<String>,
+    peers: Option<String>,
     broker: Option<BrokerTls>,
     psk: Option<PathBuf>,
 }
@@ -143,6 +146,7 @@ fn settings(query: &str, known: Known) -> Result<Settings, EndpointProblem> {
                 ));
             }
             "inbox" if known.nats => settings.inbox.replace(subject(value)?).is_none(),
+            "peers" if known.nats => settings.peers.replace(subject(value)?).is_none(),
             "broker" if known.nats => match value {
                 "tls" => settings.broker.replace(BrokerTls::Required).is_none(),
                 _ => {
@@ -172,9 +176,11 @@ fn settings(query: &str, known: Known) -> Result<Settings, EndpointProblem> {
                 let there = match (known.cipher, known.nats) {
                     (false, false) => "; there is ?psk=",
                     (true, false) => "; there are ?cipher= and ?psk=",
-                    (false, true) => "; there are ?inbox=, ?broker=, ?broker_ca= and ?psk=",
+                    (false, true) => {
+                        "; there are ?inbox=, ?peers=, ?broker=, ?broker_ca= and ?psk="
+                    }
                     (true, true) => {
-                        "; there are ?inbox=, ?cipher=, ?broker=, ?broker_ca= and ?psk="
+                        "; there are ?inbox=, ?peers=, ?cipher=, ?broker=, ?broker_ca= and ?psk="
                     }
                 };
                 return Err(EndpointProblem::UnknownKey(
@@ -218,6 +224,7 @@ fn nats(text: &str) -> Result<Nats, EndpointProblem> {
         port,
         subject: subject(name)?,
         inbox: None,
+        peers: None,
         tls: None,
         tls_to_broker: BrokerTls::AsOffered,
     })

@@ -167,6 +167,7 @@ fn errors_name_what_is_wrong() {
 fn a_broker_and_its_subject_are_read_and_written_back() {
     for text in [
         "nats://h:4222/a.b",
+        "nats://h:4222/a.b?inbox=a.c&peers=my.clients",
         "tls+nats://[::1]:1/x?inbox=me.too&cipher=aes-128-gcm&broker=tls#dir/file",
         "yamux+nats://h:4222/x?broker_ca=/etc/ca%20file.pem",
         "muxado+tls+nats://h:4222/x",
@@ -214,6 +215,7 @@ fn a_broker_and_its_subject_are_read_and_written_back() {
     assert!(matches!(problem("nats://h/x?broker=no"), P::BadValue(_)));
     assert!(matches!(problem("nats://h/x?broker_ca="), P::BadValue(_)));
     assert!(matches!(problem("nats://h/x?inbox=*"), P::BadSubject(_)));
+    assert!(matches!(problem("nats://h/x?peers=a."), P::BadSubject(_)));
     assert!(matches!(
         problem("nats://h/x?cipher=aes-128-gcm"),
         P::UnknownKey(..)

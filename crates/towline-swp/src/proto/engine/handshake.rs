@@ -113,7 +113,11 @@ impl Engine {
 
     /// A packet came while waiting for an opener: only a SYN counts (docs/wire W18).
     pub(super) fn on_packet_in_listen(&mut self, now: Now, packet: &Packet) {
-        let is_expected = self.remote.is_empty() || packet.from == self.remote;
+        let is_expected = if self.remote.is_empty() {
+            self.config.answers(&packet.from)
+        } else {
+            packet.from == self.remote
+        };
         if packet.event != TcpEvent::SYN
             || !is_expected
             || packet.from.is_empty()
