@@ -6,6 +6,7 @@ mod clock;
 use std::{
     convert::Infallible,
     future::poll_fn,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -28,6 +29,10 @@ const BATCH: usize = 64;
 /// What a packet that was read takes in memory beside its data, of either format.
 const CLASSIC: usize = 640;
 const COMPACT: usize = 160;
+
+/// Who waits without a future that ends the wait when it is dropped: readers and writers of bytes, as a
+/// rule one of each. The oldest of more is woken, and finds its place again if it still waits.
+const MAX_POLLERS: usize = 16;
 
 /// Where a session's packets come from.
 pub(crate) enum Source {
@@ -130,15 +135,16 @@ impl Shared {
     ) -> Poll<T> {
         let mut state = self.lock();
         let polled = attempt(&mut state.engine, now());
-        let waker = cx.waker();
-        let waits = |other: &Waiting| other.number.is_none() && other.waker.will_wake(waker);
-        if polled.is_pending() && !state.waiting.iter().any(waits) {
-            state.waiting.push(Waiting {
-                number: None,
-                waker: waker.clone(),
-            });
-        }
+        let displaced = if polled.is_pending() {
+            state.wait_unnumbered(cx.waker())
+        } else {
+            None
+        };
+        // Nothing of a waker runs under the lock: it may use the session.
         drop(state);
+        if let Some(displaced) = displaced {
+            displaced.waker.wake();
+        }
         if polled.is_ready() {
             self.changed.notify_one();
         }
@@ -163,6 +169,16 @@ impl Shared {
         result
     }
 
+    /// What is not sent is lost, as on any network, and the engine sends it again; unless it can never be
+    /// sent.
+    fn not_sent(&self, error: &io::Error) {
+        let mut state = self.lock();
+        state.unsent += 1;
+        if error.kind() == io::ErrorKind::InvalidInput {
+            state.engine.fail_to_send(now(), &error.to_string());
+        }
+    }
+
     /// Waits for the end of the task: nothing is left then of the session but its handle.
     pub(crate) async fn task_ended(&self) {
         let mut place = Place::new(self);
@@ -177,6 +193,27 @@ impl Shared {
             Poll::Pending
         })
         .await;
+    }
+}
+
+impl State {
+    /// Has a waker woken with the next change; gives back the one that had to make room.
+    fn wait_unnumbered(&mut self, waker: &Waker) -> Option<Waiting> {
+        let pollers = || self.waiting.iter().filter(|other| other.number.is_none());
+        if pollers().any(|other| other.waker.will_wake(waker)) {
+            return None;
+        }
+        let displaced = if pollers().count() < MAX_POLLERS {
+            None
+        } else {
+            let oldest = self.waiting.iter().position(|other| other.number.is_none());
+            oldest.map(|index| self.waiting.remove(index))
+        };
+        self.waiting.push(Waiting {
+            number: None,
+            waker: waker.clone(),
+        });
+        displaced
     }
 }
 
@@ -197,6 +234,9 @@ impl<'a> Place<'a> {
         });
         let mut waiting = state.waiting.iter_mut();
         if let Some(own) = waiting.find(|other| other.number == Some(number)) {
+            if own.waker.will_wake(waker) {
+                return None;
+            }
             return Some(std::mem::replace(&mut own.waker, waker.clone()));
         }
         state.waiting.push(Waiting {
@@ -215,7 +255,7 @@ impl Drop for Place<'_> {
         let mut state = self.shared.lock();
         let place = |other: &Waiting| other.number == self.number;
         let own = state.waiting.iter().position(place);
-        let own = own.map(|index| state.waiting.swap_remove(index));
+        let own = own.map(|index| state.waiting.remove(index));
         drop(state);
         drop(own);
     }
@@ -243,9 +283,8 @@ pub(crate) async fn run(
         let (deadline, is_done) = task.turn(&mut connected);
         let is_idle = task.outgoing.is_empty();
         for packet in task.outgoing.drain(..) {
-            // What is not sent is lost, as on any network; the engine sends it again.
-            if network.send(&packet.dest, packet.bytes).await.is_err() {
-                task.shared.lock().unsent += 1;
+            if let Err(error) = network.send(&packet.dest, packet.bytes).await {
+                task.shared.not_sent(&error);
             }
         }
         if is_done {

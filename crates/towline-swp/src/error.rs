@@ -25,12 +25,12 @@ pub enum ConnectError {
 }
 
 /// How reading fails. Everything that came in order has been read before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("what the peer sent does not come whole: {0}")]
 pub struct ReadError(pub CloseReason);
 
 /// How pushing fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
     /// The message was not accepted.
@@ -42,7 +42,7 @@ pub enum PushError {
 }
 
 /// How writing with an acknowledgement fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// The time was up.
@@ -122,6 +122,7 @@ impl From<CloseReason> for io::Error {
             | CloseReason::Terminated(..) => io::ErrorKind::TimedOut,
             CloseReason::Reset => io::ErrorKind::ConnectionReset,
             CloseReason::Aborted => io::ErrorKind::ConnectionAborted,
+            CloseReason::Unsendable(_) => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::BrokenPipe,
         };
         Self::new(kind, reason)
@@ -139,7 +140,7 @@ impl From<SendError> for io::Error {
 
 impl From<ReadError> for io::Error {
     fn from(error: ReadError) -> Self {
-        let ReadError(reason) = error;
-        Self::new(Self::from(reason).kind(), error)
+        let kind = Self::from(error.0.clone()).kind();
+        Self::new(kind, error)
     }
 }

@@ -28,7 +28,10 @@ pub trait Network: Send + Sync + 'static {
     fn listen<'a>(&'a self, inbox: &'a Text, limits: InboxLimits) -> Pending<'a, Inbox>;
 
     /// Sends a packet to an inbox, as far as the network can. May wait for room at this end, but not
-    /// for a network that is gone: that is an error, and the packet is lost.
+    /// for a network that is gone: that is an error, and the packet is lost. An error of the kind
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) says that this packet can never be sent, and ends the
+    /// session with its text ([`CloseReason::Unsendable`](crate::proto::CloseReason::Unsendable)); after
+    /// any other the packet is sent again.
     fn send<'a>(&'a self, dest: &'a Text, packet: Bytes) -> Pending<'a, ()>;
 
     /// Waits until what was sent has left this end. Nothing by default.

@@ -409,45 +409,6 @@ async fn who_is_cut_off_by_the_broker_loses_nothing() {
     receiving.join().unwrap();
 }
 
-/// A subscription that the broker refuses is an error at once.
-#[tokio::test]
-async fn a_subject_that_is_not_allowed_is_refused() {
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("nats.conf");
-    let config = r#"
-        authorization {
-          users = [ { user: me, password: secret, permissions: {
-            publish: [">"], subscribe: ["mine.>", "_INBOX.>"] } } ]
-        }"#;
-    std::fs::write(&file, config).unwrap();
-    let Some(broker) = broker_with(&["-c", file.to_str().unwrap()]) else {
-        return;
-    };
-    let stranger = NatsNetwork::connect(&broker.url()).await.unwrap_err();
-    assert!(
-        stranger.to_string().contains("authorization violation"),
-        "{stranger}"
-    );
-    let wrong = broker.url().replace("//", "//me:wrong@");
-    assert!(NatsNetwork::connect(&wrong).await.is_err());
-    let named = broker.url().replace("//", "//me:se%63ret@");
-    NatsNetwork::connect(&named).await.unwrap();
-    let network = NatsConfig::new(wrong)
-        .credentials("me", "secret")
-        .connect()
-        .await
-        .unwrap();
-    let limits = InboxLimits::new(10, 1000);
-    network.listen(&"mine.a".into(), limits).await.unwrap();
-    let refused = network
-        .listen(&"theirs.a".into(), limits)
-        .await
-        .unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
-    let wrong = network.listen(&"mine.*".into(), limits).await.unwrap_err();
-    assert_eq!(wrong.kind(), std::io::ErrorKind::InvalidInput);
-}
-
 /// TLS to the broker, with the original's layout of files, and what is wrong with them.
 #[tokio::test]
 async fn the_way_to_the_broker_can_be_tls() {

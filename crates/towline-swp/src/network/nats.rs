@@ -1,6 +1,7 @@
 //! NATS: an inbox is a subject.
 
 mod config;
+mod permission;
 mod tls;
 
 use std::{
@@ -12,10 +13,14 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, Event, Subscriber, connection::State};
+use async_nats::{Client, Event, PublishError, PublishErrorKind, Subscriber, connection::State};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::{sync::broadcast, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    task::JoinHandle,
+    time::timeout,
+};
 use towline_codec::Text;
 
 pub use self::{
@@ -152,14 +157,22 @@ impl NatsNetwork {
 
     /// docs/wire W1: waits until the broker has worked through what was sent to it. It does that in
     /// order, so a message to oneself that comes back shows that the subscription before it is active.
-    async fn confirm(&self, inbox: &str) -> io::Result<()> {
+    async fn confirm(
+        &self,
+        inbox: &str,
+        events: &mut broadcast::Receiver<NatsEvent>,
+    ) -> io::Result<()> {
         let probe = self.client.new_inbox();
         let mut echo = self.client.subscribe(probe.clone()).await.map_err(other)?;
         for _ in 0..CONFIRM_TIMES {
             let asking = async {
                 let asked = self.client.publish(probe.clone(), Bytes::new()).await;
                 asked.map_err(other)?;
-                Ok::<_, io::Error>(echo.next().await.is_some())
+                tokio::select! {
+                    biased;
+                    refused = refusal(events, inbox, &probe) => Err(refused),
+                    echo = echo.next() => Ok(echo.is_some()),
+                }
             };
             if let Ok(asked) = timeout(CONFIRM_AGAIN, asking).await
                 && asked?
@@ -167,10 +180,7 @@ impl NatsNetwork {
                 return Ok(());
             }
         }
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("the broker did not confirm the subscription to {inbox}"),
-        ))
+        Err(permission::silence_error(inbox, &probe))
     }
 }
 
@@ -184,13 +194,13 @@ impl Network for NatsNetwork {
                 .subscribe(subject.to_owned())
                 .await
                 .map_err(other)?;
-            self.confirm(subject).await?;
+            self.confirm(subject, &mut events).await?;
             // Said before the confirmation, if it was said.
             while let Ok(event) = events.try_recv() {
                 if let NatsEvent::Error(text) = event
-                    && is_refusal(&text, subject)
+                    && permission::refused(&text, subject).is_some()
                 {
-                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+                    return Err(permission::inbox_error(subject, &text));
                 }
             }
             let (delivery, inbox) = Inbox::new(limits);
@@ -209,7 +219,7 @@ impl Network for NatsNetwork {
             }
             let publish = self.client.publish(subject(dest)?.to_owned(), packet);
             match timeout(SEND_LIMIT, publish).await {
-                Ok(published) => published.map_err(other),
+                Ok(published) => published.map_err(not_published),
                 Err(_) => Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "the broker takes nothing",
@@ -306,7 +316,40 @@ impl Events {
     }
 }
 
-/// An inbox as a subject: text without spaces, wildcards and empty parts.
+/// Waits until the broker says that one of the two is not allowed.
+async fn refusal(
+    events: &mut broadcast::Receiver<NatsEvent>,
+    inbox: &str,
+    probe: &str,
+) -> io::Error {
+    loop {
+        match events.recv().await {
+            Ok(NatsEvent::Error(text)) => {
+                if permission::refused(&text, inbox).is_some() {
+                    return permission::inbox_error(inbox, &text);
+                }
+                if let Some(right) = permission::refused(&text, probe) {
+                    return permission::probe_error(probe, right, &text);
+                }
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// What the client refuses to send it will refuse again.
+fn not_published(error: PublishError) -> io::Error {
+    match error.kind() {
+        PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => {
+            io::Error::new(io::ErrorKind::InvalidInput, error)
+        }
+        PublishErrorKind::Send => other(error),
+    }
+}
+
+/// An inbox as a subject: text without spaces, wildcards and empty parts, and none of the broker's own,
+/// which begin with a dollar sign: a stranger could name them as its inbox.
 fn subject(inbox: &Text) -> io::Result<&str> {
     let is_plain = |part: &str| {
         !part.is_empty()
@@ -315,19 +358,15 @@ fn subject(inbox: &Text) -> io::Result<&str> {
             && !part.contains(|c: char| c.is_whitespace() || c.is_control())
     };
     match inbox.to_str() {
-        Ok(text) if text.split('.').all(is_plain) => Ok(text),
+        Ok(text) if text.split('.').all(is_plain) && !text.starts_with('$') => Ok(text),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{inbox} is no subject: write words with dots between them, without wildcards"),
+            format!(
+                "{inbox} is no subject for a session: write words with dots between them, without \
+                 wildcards, the first one without a dollar sign"
+            ),
         )),
     }
-}
-
-/// What the broker says of a subscription that is not allowed.
-fn is_refusal(text: &str, subject: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    text.contains("permissions violation")
-        && text.contains(&format!("\"{}\"", subject.to_ascii_lowercase()))
 }
 
 fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -355,15 +394,9 @@ mod tests {
             "a.>",
             ">",
             "a\r\nPUB b 0",
+            "$JS.API.STREAM.DELETE.x",
         ] {
             assert!(subject(&Text::from(bad)).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn refusals_name_the_subject() {
-        let text = "nats: Permissions Violation for Subscription to \"My.inbox\"";
-        assert!(is_refusal(text, "My.inbox"));
-        assert!(!is_refusal(text, "inbox"));
     }
 }

@@ -20,7 +20,7 @@ const MAX_PACKET: usize = 1200;
 ///
 /// A packet that does not come from the address that it names as its sender's is dropped, and counted in
 /// [`InboxReport::refused`](super::InboxReport): the answer would go to somebody who has sent nothing
-/// (docs/wire W18).
+/// (docs/wire W18). An inbox is an address and no name: names are to be resolved before.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -58,8 +58,9 @@ impl UdpNetwork {
     ///
     /// # Errors
     ///
-    /// The system's: no way leads there.
+    /// The system's: no way leads there. `InvalidInput` if `remote` is nobody's address, as `0.0.0.0` is.
     pub async fn towards(remote: SocketAddr) -> io::Result<Self> {
+        can_be_sent_to(remote)?;
         let any: SocketAddr = match remote {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -121,23 +122,54 @@ impl Network for UdpNetwork {
 
     fn send<'a>(&'a self, dest: &'a Text, packet: Bytes) -> Pending<'a, ()> {
         Box::pin(async move {
-            let address: SocketAddr = dest
-                .to_str()
-                .ok()
-                .and_then(|text| text.parse().ok())
-                .ok_or_else(|| {
-                    io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        format!("{dest} is no address of a UDP socket: write 127.0.0.1:9000"),
-                    )
-                })?;
-            self.socket.send_to(&packet, address).await.map(|_| ())
+            let address = self.remote(dest)?;
+            let sent = self.socket.send_to(&packet, address).await;
+            sent.map(|_| ()).map_err(|error| {
+                let own = self.address;
+                io::Error::new(error.kind(), format!("from {own} to {address}: {error}"))
+            })
         })
     }
 
     fn max_packet(&self) -> usize {
         MAX_PACKET
     }
+}
+
+impl UdpNetwork {
+    /// The address that an inbox stands for, if datagrams can go there from this socket.
+    fn remote(&self, dest: &Text) -> io::Result<SocketAddr> {
+        let address = dest.to_str().ok().and_then(|text| text.parse().ok());
+        let address: SocketAddr = address.ok_or_else(|| {
+            never(format!(
+                "{dest} is no address of a UDP socket: write an IP address and a port, 127.0.0.1:9000; \
+                 names are resolved before a session is opened"
+            ))
+        })?;
+        can_be_sent_to(address)?;
+        if address.is_ipv4() != self.address.is_ipv4() {
+            return Err(never(format!(
+                "the socket at {} does not reach {address}: one is IPv4, the other IPv6",
+                self.address
+            )));
+        }
+        Ok(address)
+    }
+}
+
+/// The system takes `0.0.0.0` for this machine, whose answer comes from another address.
+fn can_be_sent_to(address: SocketAddr) -> io::Result<()> {
+    if address.ip().is_unspecified() || address.port() == 0 {
+        return Err(never(format!(
+            "{address} is nobody's address: name the address and the port at which the peer hears"
+        )));
+    }
+    Ok(())
+}
+
+/// What no repetition will change.
+fn never(problem: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, problem)
 }
 
 /// True unless the packet names another sender. Frames of the extension name nobody, and what cannot

@@ -39,7 +39,10 @@ pub enum CompactKind {
         is_close: bool,
     },
     /// The answer to a FIN.
-    FinAck,
+    FinAck {
+        /// Its sender has heard that the other end reads no more.
+        of_close: bool,
+    },
     /// The session is over at the sender.
     Reset,
 }
@@ -144,7 +147,9 @@ impl Compact {
                 packets: numbers.next().ok_or(MALFORMED)?,
                 is_close: numbers.next().ok_or(MALFORMED)? == 1,
             },
-            5 => CompactKind::FinAck,
+            5 => CompactKind::FinAck {
+                of_close: numbers.next().ok_or(MALFORMED)? == 1,
+            },
             6 => CompactKind::Reset,
             other => return Err(DecodeError::UnknownKind(other)),
         };
@@ -167,7 +172,7 @@ impl Compact {
             CompactKind::Ack => (2, &[]),
             CompactKind::KeepAlive { .. } => (3, &[]),
             CompactKind::Fin { .. } => (4, &[]),
-            CompactKind::FinAck => (5, &[]),
+            CompactKind::FinAck { .. } => (5, &[]),
             CompactKind::Reset => (6, &[]),
         };
         out.reserve(FIXED + 100 + 20 * self.ranges.len() + data.len());
@@ -201,7 +206,8 @@ impl Compact {
                 put(out, *packets);
                 put(out, u64::from(*is_close));
             }
-            CompactKind::Ack | CompactKind::FinAck | CompactKind::Reset => {}
+            CompactKind::FinAck { of_close } => put(out, u64::from(*of_close)),
+            CompactKind::Ack | CompactKind::Reset => {}
         }
         let frame = &mut out[start..];
         let (head, rest) = frame.split_at_mut(FIXED);
@@ -278,7 +284,7 @@ mod tests {
             any::<u64>().prop_map(|transmission| CompactKind::KeepAlive { transmission }),
             (any::<u64>(), any::<bool>())
                 .prop_map(|(packets, is_close)| CompactKind::Fin { packets, is_close }),
-            Just(CompactKind::FinAck),
+            any::<bool>().prop_map(|of_close| CompactKind::FinAck { of_close }),
             Just(CompactKind::Reset),
         ]
     }

@@ -296,7 +296,7 @@ impl Engine {
 
     /// Why the session is over; `None` while it is not.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.reason
+        self.reason.clone()
     }
 
     /// The state, in the original's words.

@@ -5,6 +5,7 @@
 
 mod closing;
 mod data;
+mod half_close;
 mod hostile;
 mod opening;
 
@@ -141,7 +142,7 @@ impl End {
         sent
     }
 
-    fn goes_to(&mut self, at: Instant) {
+    pub(crate) fn goes_to(&mut self, at: Instant) {
         let passed = at.saturating_duration_since(self.now.instant);
         self.now.instant += passed;
         self.now.wall = self.now.wall.saturating_add(passed);

@@ -14,7 +14,7 @@ impl Engine {
     /// [`SendError::Full`] says to wait for [`EngineEvent::Acknowledged`](super::EngineEvent::Acknowledged).
     pub fn send(&mut self, now: Now, payload: impl Into<Payload>) -> Result<u64, SendError> {
         let payload = payload.into();
-        if let Some(reason) = self.reason {
+        if let Some(reason) = self.reason.clone() {
             return Err(reason.into());
         }
         if self.peer.reads_no_more {
@@ -83,12 +83,12 @@ impl Engine {
     pub fn read_state(&self) -> ReadState {
         if self.receiver.has_ready() {
             ReadState::Open
-        } else if let Some(reason) = self.is_cut {
+        } else if let Some(reason) = self.is_cut.clone() {
             ReadState::Failed(reason)
         } else if self.peer.has_finished && (!self.is_compact || self.receiver.is_complete()) {
             ReadState::End
         } else {
-            match self.reason {
+            match self.reason.clone() {
                 None => ReadState::Open,
                 Some(CloseReason::Finished | CloseReason::RemoteClosed) => ReadState::End,
                 Some(reason) => ReadState::Failed(reason),

@@ -66,6 +66,12 @@ impl Engine {
         }
     }
 
+    /// The network can never carry a packet of this session: `problem` says why. Sending it again would
+    /// not help, so the session ends.
+    pub fn fail_to_send(&mut self, now: Now, problem: &str) {
+        self.end(now.instant, CloseReason::Unsendable(problem.into()));
+    }
+
     pub(super) fn tell_of_abort(&mut self) {
         if self.is_compact {
             self.due.reset = true;
@@ -190,8 +196,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_fin_ack(&mut self) {
-        if self.fins_sent > 0 && !self.fin_acked {
+    /// The peer has heard our end of data, and, if `of_close`, that nobody reads here either: an answer
+    /// that comes again, or late, is none to a close that followed (docs/wire W51).
+    pub(super) fn on_fin_ack(&mut self, of_close: bool) {
+        let is_answer = of_close
+            || self.finishing == Some(false)
+            // Who sends no more, and all of whose data is here, need not know who reads.
+            || (self.peer.has_finished && self.receiver.is_complete());
+        if self.fins_sent > 0 && !self.fin_acked && is_answer {
             self.fin_acked = true;
             self.timers.stop(Timer::Fin);
             // Who waits for the session to be finished may look.
@@ -207,6 +219,9 @@ impl Engine {
     /// A frame after the end, of a peer that has not heard of it: it is told again.
     pub(super) fn on_frame_after_end(&mut self, kind: &CompactKind) {
         self.stats.dropped.late += 1;
+        if let CompactKind::Fin { is_close: true, .. } = kind {
+            self.peer.reads_no_more = true;
+        }
         let wants_answer = matches!(
             kind,
             CompactKind::Fin { .. } | CompactKind::Data { .. } | CompactKind::KeepAlive { .. }
@@ -237,15 +252,14 @@ impl Engine {
         if self.reason.is_some() {
             return;
         }
+        let is_in_order = matches!(reason, CloseReason::Finished | CloseReason::RemoteClosed);
         self.reason = Some(reason);
         self.give_up_unacknowledged();
         self.timers.stop_all();
         self.due.syn = false;
         self.due.syn_ack = false;
         self.due.estab_ack = None;
-        if matches!(reason, CloseReason::Finished | CloseReason::RemoteClosed)
-            && self.established_at.is_some()
-        {
+        if is_in_order && self.established_at.is_some() {
             self.timers.set_after(Timer::TimeWait, now, TIME_WAIT);
             if self.is_compact && self.peer.has_finished {
                 // docs/wire W51: its end may have come before its last data, which no acknowledgement

@@ -39,7 +39,7 @@ impl Engine {
     ///
     /// [`OpenError::NoRemote`], [`OpenError::Closed`].
     pub fn open(&mut self, now: Now) -> Result<(), OpenError> {
-        if let Some(reason) = self.reason {
+        if let Some(reason) = self.reason.clone() {
             return Err(reason.into());
         }
         if self.remote.is_empty() {

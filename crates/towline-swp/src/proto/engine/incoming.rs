@@ -61,7 +61,7 @@ impl Incoming {
                 CompactKind::Ack => TcpEvent::DATA_ACK,
                 CompactKind::KeepAlive { .. } => TcpEvent::KEEP_ALIVE,
                 CompactKind::Fin { .. } | CompactKind::Reset => TcpEvent::FIN,
-                CompactKind::FinAck => TcpEvent::FIN_ACK,
+                CompactKind::FinAck { .. } => TcpEvent::FIN_ACK,
             },
         }
     }
@@ -116,7 +116,7 @@ impl Engine {
                 self.on_classic_fin(now.instant, classic_echo(&packet));
                 return;
             }
-            TcpEvent::FIN_ACK => self.on_fin_ack(),
+            TcpEvent::FIN_ACK => self.on_fin_ack(true),
             TcpEvent::NIL | TcpEvent::DATA_ACK => {}
             TcpEvent::KEEP_ALIVE => {
                 // docs/wire W41
@@ -277,7 +277,7 @@ impl Engine {
             }
             CompactKind::Ack => {}
             CompactKind::Fin { packets, is_close } => self.on_compact_fin(packets, is_close),
-            CompactKind::FinAck => self.on_fin_ack(),
+            CompactKind::FinAck { of_close } => self.on_fin_ack(of_close),
             CompactKind::Reset => self.on_reset(now.instant),
         }
     }

@@ -59,7 +59,8 @@ impl Engine {
         }
         if let Some(echo) = self.due.fin_ack.take() {
             return if self.is_compact {
-                self.frame(CompactKind::FinAck, Echo::Compact(0))
+                let of_close = self.peer.reads_no_more;
+                self.frame(CompactKind::FinAck { of_close }, Echo::Compact(0))
             } else {
                 Some(self.answer(now, TcpEvent::FIN_ACK, echo))
             };
@@ -277,7 +278,7 @@ impl Engine {
             CompactKind::Ack => TcpEvent::DATA_ACK,
             CompactKind::KeepAlive { .. } => TcpEvent::KEEP_ALIVE,
             CompactKind::Fin { .. } | CompactKind::Reset => TcpEvent::FIN,
-            CompactKind::FinAck => TcpEvent::FIN_ACK,
+            CompactKind::FinAck { .. } => TcpEvent::FIN_ACK,
         };
         // docs/wire W50: data leaves the ranges to acknowledgements.
         let ranges = match kind {

@@ -1,6 +1,6 @@
 //! How operations on a session fail, why it ends, and what its driver is told.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What the driver of an engine is told. Each stands once in the queue, however often it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum EngineEvent {
 }
 
 /// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// Both ends, or the other end for both, closed it in order.
@@ -49,10 +49,13 @@ pub enum CloseReason {
     /// Acknowledgements were overdue too often.
     #[error("Sender sees {0} ack fails in window of {1:?}, terminating session")]
     Terminated(usize, Duration),
+    /// The network can never carry what the session sends: the text says what is wrong with it.
+    #[error("the network cannot carry packets of this session: {0}")]
+    Unsendable(Arc<str>),
 }
 
 /// Why nothing can be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The send buffer has no room until the peer acknowledges.
@@ -75,7 +78,7 @@ pub enum SendError {
 }
 
 /// Why a session cannot be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no remote inbox to open to.
@@ -87,7 +90,7 @@ pub enum OpenError {
 }
 
 /// What a reader finds when there is nothing to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadState {
     /// More may come.
     Open,
