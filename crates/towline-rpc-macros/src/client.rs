@@ -16,7 +16,7 @@ pub(crate) fn client(service: &Service) -> TokenStream {
     let client = format_ident!("{ident}Client");
     let methods = service.methods.iter().map(|method| call(method, service));
     let text = format!(
-        " Calls the methods of [`{ident}`] over a connection. Cheap to clone, for any number of tasks at once."
+        " Calls the methods of [`{ident}`] over a connection or a pool of them. Cheap to clone, for any number of tasks at once."
     );
     quote! {
         #[doc = #text]
@@ -27,7 +27,7 @@ pub(crate) fn client(service: &Service) -> TokenStream {
 
         #[allow(dead_code, reason = "a program calls the methods that it needs")]
         impl #client {
-            /// Calls over this connection, or as a [`Caller`](#path::service::Caller) says.
+            /// Calls over this connection or pool, or as a [`Caller`](#path::service::Caller) says.
             #visibility fn new(caller: impl ::core::convert::Into<#path::service::Caller>) -> Self {
                 Self { caller: caller.into() }
             }
@@ -44,6 +44,12 @@ pub(crate) fn client(service: &Service) -> TokenStream {
                 limit: ::core::option::Option<::core::time::Duration>,
             ) -> Self {
                 Self { caller: self.caller.with_timeout(limit) }
+            }
+
+            /// How often a call over a pool is made at most.
+            #[must_use]
+            #visibility fn with_attempts(self, attempts: u32) -> Self {
+                Self { caller: self.caller.with_attempts(attempts) }
             }
 
             /// Says something beside the arguments with every call.
@@ -88,6 +94,7 @@ fn call(method: &Method, service: &Service) -> TokenStream {
         None => (quote!(), quote!()),
     };
     let (kind, returned) = match (&method.incoming, method.returns.is_stream) {
+        (None, false) if method.is_idempotent => (quote!(unary_idempotent), quote!(#value)),
         (None, false) => (quote!(unary), quote!(#value)),
         (Some(_), false) => (quote!(upload), quote!(#value)),
         (None, true) => (

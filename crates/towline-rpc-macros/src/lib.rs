@@ -13,7 +13,8 @@ use syn::{ItemTrait, parse_macro_input};
 /// `TraitMock`. See the module `towline_rpc::service`.
 ///
 /// `#[service(name = "Store.v2")]` names the service on the wire; by default it has the trait's name.
-/// Attributes of a method: `#[service(name = "Get")]`.
+/// Attributes of a method: `#[service(name = "Get")]`, its name on the wire; `#[idempotent]`, it does no harm if it is
+/// carried out more than once, so that a pool may call it again when a connection is lost.
 #[proc_macro_attribute]
 pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(attribute, item, quote!(::towline_rpc))

@@ -31,6 +31,8 @@ pub(crate) struct Method {
     /// The stream that the client sends: what it is called, and the type of its items.
     pub(crate) incoming: Option<(Ident, Type)>,
     pub(crate) returns: Returns,
+    /// It may be carried out more than once without harm.
+    pub(crate) is_idempotent: bool,
 }
 
 pub(crate) struct Returns {
@@ -43,9 +45,10 @@ pub(crate) struct Returns {
 }
 
 /// Methods that every client has.
-const TAKEN: [&str; 5] = [
+const TAKEN: [&str; 6] = [
     "new",
     "caller",
+    "with_attempts",
     "with_encoding",
     "with_metadata",
     "with_timeout",
@@ -188,6 +191,25 @@ impl Method {
         }
         let returns = errors.check(Returns::parse(function));
         let name = errors.check(name_of(&function.attrs)).flatten();
+        let idempotent = function
+            .attrs
+            .iter()
+            .find(|attribute| attribute.path().is_ident("idempotent"));
+        if let Some(attribute) = idempotent {
+            if !matches!(attribute.meta, Meta::Path(_)) {
+                errors.add(
+                    attribute.span(),
+                    "write `#[idempotent]`, with nothing behind it",
+                );
+            }
+            if incoming.is_some() || returns.as_ref().is_some_and(|returns| returns.is_stream) {
+                errors.add(
+                    attribute.span(),
+                    "a method with streams is never called again by itself: what was sent and taken would be lost; \
+                     take `#[idempotent]` off",
+                );
+            }
+        }
         let Some(returns) = returns else {
             return Err(errors.into_error(signature.ident.span()));
         };
@@ -195,7 +217,10 @@ impl Method {
             attributes: function
                 .attrs
                 .iter()
-                .filter(|attribute| !attribute.path().is_ident("service"))
+                .filter(|attribute| {
+                    !attribute.path().is_ident("service")
+                        && !attribute.path().is_ident("idempotent")
+                })
                 .cloned()
                 .collect(),
             name: name.unwrap_or_else(|| signature.ident.to_string()),
@@ -203,6 +228,7 @@ impl Method {
             arguments,
             incoming,
             returns,
+            is_idempotent: idempotent.is_some(),
         })
     }
 

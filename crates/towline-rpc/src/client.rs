@@ -7,6 +7,7 @@ mod call;
 mod download;
 mod listener;
 mod net_rpc;
+mod options;
 mod stream;
 mod upload;
 
@@ -25,15 +26,17 @@ use tokio::{
 use towline_codec::Text;
 use towline_identity::Peer;
 
+pub(crate) use self::call::{CallFailure, set_deadline};
 use self::{
     answer::{Answer, Filler, answer},
-    call::{CancelOnDrop, set_deadline, shorter},
+    call::{CancelOnDrop, shorter},
 };
 pub use self::{
     bistream::{BistreamReceiver, BistreamSender},
     builder::ClientBuilder,
     download::Download,
     listener::Listener,
+    options::CallOptions,
     upload::Upload,
 };
 use crate::{

@@ -40,6 +40,22 @@ impl CloseReason {
         )
     }
 
+    /// True if connecting again would end in the same way: the other end refuses this end's certificate, or speaks another
+    /// protocol, or another version of this one.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Violation(violation) => matches!(
+                violation,
+                Violation::WrongMagic
+                    | Violation::TlsHello
+                    | Violation::TlsAlert
+                    | Violation::UnknownCompression(_)
+                    | Violation::Decode(_)
+            ),
+            _ => self.is_refused_certificate(),
+        }
+    }
+
     /// True if the other end is gone without having closed the connection as it should: it was
     /// killed, its machine or the network failed.
     pub fn is_lost(&self) -> bool {

@@ -4,6 +4,7 @@ use towline_codec::{Text, greenpack::DecodeError};
 
 use crate::{
     close::CloseReason,
+    pool::NoConnection,
     proto::{CallType, OutOfSync, RemoteError, TooLarge},
 };
 
@@ -17,6 +18,27 @@ pub enum ConnectError {
     /// The way to the endpoint failed.
     #[error(transparent)]
     Transport(#[from] towline_transport::ConnectError),
+    /// A connection that the program makes itself
+    /// ([`PoolBuilder::connect_by`](crate::pool::PoolBuilder::connect_by)) failed.
+    #[error("cannot connect: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl ConnectError {
+    /// True if trying again would fail in the same way: the endpoint or the keys cannot be used, one end refuses the
+    /// other's key, or they speak different protocols.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Endpoint(_) => true,
+            Self::Transport(error) => error.is_permanent(),
+            Self::Io(error) => matches!(
+                error.kind(),
+                std::io::ErrorKind::PermissionDenied
+                    | std::io::ErrorKind::InvalidInput
+                    | std::io::ErrorKind::Unsupported
+            ),
+        }
+    }
 }
 
 /// How a call fails.
@@ -27,6 +49,13 @@ pub enum CallError {
     /// E4). The connection goes on.
     #[error("the server refused the call: {0}")]
     Refused(Text),
+    /// The server has too much to do, or is shutting down, and has not begun the call: its text (docs/wire E14). It may be
+    /// made again, elsewhere or later.
+    #[error("the server did not begin the call: {0}")]
+    Overloaded(Text),
+    /// There was no connection to make the call over. Nothing was sent.
+    #[error(transparent)]
+    NoConnection(#[from] NoConnection),
     /// No reply came in time. The server was told that nobody waits any more.
     #[error("time-out waiting for call to complete: no reply within {} s", .0.as_secs_f64())]
     TimedOut(std::time::Duration),
@@ -63,6 +92,9 @@ pub enum SendError {
     /// The other end has ended the stream already.
     #[error("the other end has ended the stream")]
     Ended,
+    /// There was no connection to begin on. Nothing was sent.
+    #[error(transparent)]
+    NoConnection(#[from] NoConnection),
     /// The message is too large; nothing was sent.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
@@ -133,6 +165,9 @@ pub enum StreamError {
     /// This end cancelled it, by dropping its other half.
     #[error("the stream was cancelled at this end")]
     Cancelled,
+    /// There was no connection to begin on. Nothing was sent.
+    #[error(transparent)]
+    NoConnection(#[from] NoConnection),
     /// The connection ended before the stream did.
     #[error(transparent)]
     Closed(#[from] CloseReason),
@@ -142,6 +177,7 @@ impl From<SendError> for StreamError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Ended => Self::Ended,
+            SendError::NoConnection(why) => Self::NoConnection(why),
             SendError::TooLarge(error) => Self::TooLarge(error),
             SendError::Closed(reason) => Self::Closed(reason),
         }

@@ -62,6 +62,8 @@ mod driver;
 #[cfg(feature = "tokio")]
 mod error;
 #[cfg(feature = "tokio")]
+pub mod pool;
+#[cfg(feature = "tokio")]
 pub mod server;
 #[cfg(feature = "tokio")]
 pub mod service;
@@ -74,6 +76,7 @@ pub use self::{
     error::{
         CallError, ConnectError, ListenerError, NetRpcError, PushError, SendError, StreamError,
     },
+    pool::Pool,
     server::{Context, Server},
 };
 pub use proto::{Compression, Message, RemoteError};

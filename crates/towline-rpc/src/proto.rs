@@ -56,6 +56,7 @@
 //! ```
 
 mod alive;
+mod backoff;
 mod call_id;
 mod call_type;
 mod client;
@@ -75,6 +76,7 @@ mod server;
 mod timeouts;
 mod violation;
 
+pub use backoff::{Backoff, ReconnectPolicy, ReconnectPolicyError};
 #[cfg(feature = "tokio")]
 pub(crate) use call_id::CallIds;
 pub use call_type::CallType;

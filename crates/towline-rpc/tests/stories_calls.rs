@@ -393,7 +393,7 @@ fn the_refusal_of_a_one_way_message_is_counted_and_disturbs_no_call() {
     assert_eq!((client.core.in_flight(), client.core.unclaimed()), (1, 1));
 }
 
-/// docs/wire C5, E7
+/// docs/wire C5, E7, E14
 #[test]
 fn calls_beyond_the_limit_wait_and_beyond_the_queue_are_refused() {
     let mut server = ServerPeer::with(
@@ -414,6 +414,7 @@ fn calls_beyond_the_limit_wait_and_beyond_the_queue_are_refused() {
             (CallType::REPLY, seqno)
         );
         assert_eq!(refusal.error, "too many calls on this connection");
+        assert_eq!(refusal.arg("towline.not-begun"), Some("1"));
     }
     // A one-way message that is dropped is counted, not answered.
     server.send(start(), &request(CallType::ONE_WAY, "id", 8));

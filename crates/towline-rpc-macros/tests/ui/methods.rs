@@ -23,6 +23,10 @@ trait Wrong {
     async fn twice(&self, cx: &Context) -> u32;
     #[service(rename = "x")]
     async fn unknown(&self, cx: &Context) -> u32;
+    #[idempotent]
+    fn again(&self, cx: &Context) -> impl Stream<Item = u32>;
+    #[idempotent = "often"]
+    async fn often(&self, cx: &Context) -> u32;
     const LIMIT: u32;
 }
 

@@ -20,7 +20,7 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     pub(super) compression: Compression,
     pub(super) limits: Limits,
-    pub(super) call_timeout: Option<Duration>,
+    pub(crate) call_timeout: Option<Duration>,
     pub(super) close_grace: Duration,
     pub(super) net_rpc_pipelining: bool,
     pub(super) seed: Option<[u8; 32]>,
@@ -136,6 +136,15 @@ impl ClientBuilder {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_endpoint(&self, endpoint: &Endpoint) -> Result<Client, ConnectError> {
+        Ok(self.over(self.dial_endpoint(endpoint).await?))
+    }
+
+    /// A connection on which nothing was said yet.
+    pub(crate) async fn dial(&self, endpoint: &str) -> Result<Connection, ConnectError> {
+        self.dial_endpoint(&endpoint.parse()?).await
+    }
+
+    async fn dial_endpoint(&self, endpoint: &Endpoint) -> Result<Connection, ConnectError> {
         let mut options = ConnectOptions::default()
             .trust(self.trust.clone())
             .connect_timeout(self.connect_timeout)
@@ -143,8 +152,7 @@ impl ClientBuilder {
         if let Some(identity) = &self.identity {
             options = options.identity(Arc::clone(identity));
         }
-        let connection = towline_transport::connect(endpoint, &options).await?;
-        Ok(self.over(connection))
+        Ok(towline_transport::connect(endpoint, &options).await?)
     }
 
     /// Speaks the protocol over a connection that is there already: a [`Connection`], or what becomes one, as a stream of

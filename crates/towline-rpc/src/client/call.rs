@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, time::Duration};
 
-use super::{Answer, Client, Core, Outcome, answer, cancel};
+use super::{Answer, CallOptions, Client, Core, Outcome, answer, cancel};
 use crate::{
     driver::{self, Shared},
     error::CallError,
@@ -47,22 +47,64 @@ impl Client {
         self.call_within(message, timeout).await
     }
 
+    /// As [`call`](Self::call), as the options say. A client of one connection makes the call once, whatever they say of
+    /// attempts: see [`Pool::call_with`](crate::Pool::call_with).
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_with(
+        &self,
+        message: Message,
+        options: CallOptions,
+    ) -> Result<Message, CallError> {
+        match options.timeout {
+            None => self.call(message).await,
+            Some(limit) => self.call_with_timeout(message, limit).await,
+        }
+    }
+
     async fn call_within(
         &self,
         message: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, CallError> {
+        let reply = self.try_call(message, timeout).await;
+        reply.map_err(|failure| failure.error)
+    }
+
+    /// A call, and if it fails whether the server may have begun it.
+    pub(crate) async fn try_call(
+        &self,
+        message: Message,
+        timeout: Option<Duration>,
+    ) -> Result<Message, CallFailure> {
         let limit = shorter(timeout, &message);
-        poll_fn(|cx| self.inner.shared.poll_room(cx)).await?;
-        let (mut guard, answer) = self.begin_call(message, timeout)?;
+        poll_fn(|cx| self.inner.shared.poll_room(cx))
+            .await
+            .map_err(CallFailure::before)?;
+        let (mut guard, answer) = self
+            .begin_call(message, timeout)
+            .map_err(CallFailure::before)?;
         let answer = answer.await;
         guard.seqno = None;
-        match answer {
-            Some(Ok(reply)) => Ok(reply),
-            Some(Err(Failed::Refused(text))) => Err(CallError::Refused(text)),
-            Some(Err(Failed::TimedOut)) => Err(CallError::TimedOut(limit)),
-            None => Err(CallError::Closed(self.close_reason())),
-        }
+        let error = match answer {
+            Some(Ok(reply)) => return Ok(reply),
+            Some(Err(Failed::Refused(text))) => CallError::Refused(text),
+            Some(Err(Failed::NotBegun(text))) => {
+                return Err(CallFailure::before(CallError::Overloaded(text)));
+            }
+            Some(Err(Failed::TimedOut)) => CallError::TimedOut(limit),
+            None => CallError::Closed(self.close_reason()),
+        };
+        Err(CallFailure {
+            error,
+            may_have_begun: true,
+        })
     }
 
     /// Registers and queues a call.
@@ -95,8 +137,25 @@ impl Client {
     }
 }
 
+/// How a call failed, and whether the server may have begun it.
+#[derive(Debug)]
+pub(crate) struct CallFailure {
+    pub(crate) error: CallError,
+    pub(crate) may_have_begun: bool,
+}
+
+impl CallFailure {
+    /// Nothing was begun.
+    fn before(error: impl Into<CallError>) -> Self {
+        Self {
+            error: error.into(),
+            may_have_begun: false,
+        }
+    }
+}
+
 /// docs/wire C11: a limit that was given for a call is told to the server.
-pub(super) fn set_deadline(message: &mut Message, limit: Option<Duration>) {
+pub(crate) fn set_deadline(message: &mut Message, limit: Option<Duration>) {
     if let Some(limit) = limit {
         let deadline = || driver::now().wall.saturating_add(limit);
         message.hdr.deadline.get_or_insert_with(deadline);

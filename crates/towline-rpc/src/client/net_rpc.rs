@@ -128,6 +128,7 @@ impl Client {
         let mut reply = match answer {
             Some(Ok(reply)) => reply.into_result()?,
             Some(Err(Failed::Refused(text))) => return Err(CallError::Refused(text).into()),
+            Some(Err(Failed::NotBegun(text))) => return Err(CallError::Overloaded(text).into()),
             Some(Err(Failed::TimedOut)) => {
                 return Err(CallError::TimedOut(timeout.unwrap_or_default()).into());
             }

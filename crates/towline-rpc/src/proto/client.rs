@@ -1,5 +1,6 @@
 //! The calling side of a connection.
 
+mod answers;
 mod listeners;
 mod streams;
 
@@ -28,6 +29,8 @@ pub use self::{
 pub enum Failed {
     /// The server refused it: its text (docs/wire E2, E4).
     Refused(Text),
+    /// The server has not begun it, and says why: it may be made again (docs/wire E14).
+    NotBegun(Text),
     /// The time limit passed (docs/wire C11).
     TimedOut,
 }
@@ -445,67 +448,6 @@ impl<W> Client<W> {
         // It repeats a header that was sent before, without a body: it fits.
         if self.link.enqueue(now, &cancel).is_err() {
             debug_assert!(false, "a cancel is smaller than its request");
-        }
-    }
-
-    /// docs/wire C8: sequence number, CallID and type must agree; anything else completes nothing.
-    fn handle_reply(&mut self, message: Message) {
-        self.note_net_rpc_answer(&message.hdr);
-        self.note_answer(message.hdr.seqno);
-        let seqno = message.hdr.seqno;
-        let Some(call) = self
-            .calls
-            .get_mut(&seqno)
-            .filter(|call| call.hdr.call_id == message.hdr.call_id)
-        else {
-            self.deliver(message);
-            return;
-        };
-        match &mut call.kind {
-            Kind::Unary { .. } => self.end_unary(seqno, Ok(message)),
-            Kind::Stream(_) => self.end_stream(seqno, StreamEnd::Reply(message)),
-        }
-    }
-
-    /// docs/wire X16
-    fn note_net_rpc_answer(&mut self, hdr: &Hdr) {
-        let is_answer =
-            |(seqno, call_id): &mut (u64, Text)| *seqno == hdr.seqno && *call_id == hdr.call_id;
-        if self.net_rpc.take_if(is_answer).is_some() {
-            self.events.push_back(ClientEvent::NetRpcAnswered);
-        }
-    }
-
-    /// docs/wire E4
-    fn handle_refusal(&mut self, message: Message) {
-        self.note_net_rpc_answer(&message.hdr);
-        self.note_answer(message.hdr.seqno);
-        let seqno = message.hdr.seqno;
-        let text = message.hdr.subject.clone();
-        match self
-            .calls
-            .get(&seqno)
-            .filter(|call| call.hdr.call_id == message.hdr.call_id)
-        {
-            None => self.deliver(message),
-            Some(Call {
-                kind: Kind::Unary { .. },
-                ..
-            }) => self.end_unary(seqno, Err(Failed::Refused(text))),
-            Some(Call {
-                kind: Kind::Stream(_),
-                ..
-            }) => self.end_stream(seqno, StreamEnd::Refused(text)),
-        }
-    }
-
-    fn end_unary(&mut self, seqno: u64, result: Result<Message, Failed>) {
-        if let Some(Call {
-            kind: Kind::Unary { waiter },
-            ..
-        }) = self.remove(seqno)
-        {
-            self.events.push_back(ClientEvent::Ended { waiter, result });
         }
     }
 

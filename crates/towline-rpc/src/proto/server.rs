@@ -1,5 +1,6 @@
 //! The serving side of a connection.
 
+mod admission;
 mod concurrency;
 mod streams;
 
@@ -17,11 +18,10 @@ use super::{
     Now, Received, TooLarge, Violation,
     credit::{Owed, Spending},
     link::Link,
-    net_rpc::original_words,
     refusal,
 };
 
-use self::streams::Upload;
+use self::{admission::Begun, streams::Upload};
 pub use self::{concurrency::Concurrency, streams::PartTaken};
 
 /// Names a call while it is served. Never used twice on a connection.
@@ -265,9 +265,21 @@ impl Server {
         let text = refusal::unknown_service(call.kind, request);
         if call.kind == ServiceKind::NetRpc {
             // docs/wire E13, X8: a CallError would disable a client of the original.
-            self.reply_error(now, call, text);
+            self.reply_error(now, call, text, Begun::Perhaps);
         } else {
             self.send_refusal(now, request, text);
+        }
+    }
+
+    /// Ends a call that has not begun, because the server has too much to do: queues a reply with this text that says so
+    /// (docs/wire E7, E14). A one-way call ends without a word.
+    pub fn refuse_not_begun(&mut self, now: Now, key: CallKey, text: &'static str) {
+        let Some(call) = self.remove(key) else {
+            return;
+        };
+        self.refused += 1;
+        if call.kind != ServiceKind::OneWay {
+            self.reply_error(now, call, Text::from_static(text), Begun::No);
         }
     }
 
@@ -390,68 +402,6 @@ impl Server {
         self.refused
     }
 
-    fn admit(&mut self, now: Now, kind: ServiceKind, request: Message) {
-        self.admit_call(now, Call::new(kind, &request), request);
-    }
-
-    /// docs/wire C23
-    fn admit_net_rpc(&mut self, now: Now, mut request: Message) {
-        let split = NetRpcRequest::split(&request.body);
-        let mut call = Call::new(ServiceKind::NetRpc, &request);
-        match split {
-            Ok((header, argument)) => {
-                request.body = argument;
-                // Whoever judges the request judges what will be called.
-                request.hdr.service_name = header.method.clone();
-                call.net_rpc = Some(Box::new(header));
-                self.admit_call(now, call, request);
-            }
-            Err(error) => {
-                let method = request.hdr.service_name.clone();
-                call.net_rpc = Some(Box::new(NetRpcRequest { method, seq: 0 }));
-                self.reply_error(now, call, original_words(error));
-            }
-        }
-    }
-
-    /// Starts a call, lets it wait, or refuses it (docs/wire C5, E7).
-    fn admit_call(&mut self, now: Now, call: Call, request: Message) {
-        self.last_key += 1;
-        let key = CallKey(self.last_key);
-        let kind = call.kind;
-        if self.draining {
-            if kind != ServiceKind::OneWay {
-                self.reply_error(now, call, Text::from_static(refusal::SHUTTING_DOWN));
-            }
-        } else if self.running < self.concurrency.running {
-            self.insert(key, call);
-            self.start(key, request);
-        } else if self.waiting.len() < self.concurrency.waiting
-            && self.waiting_bytes + request.body.len() <= self.concurrency.waiting_bytes
-        {
-            self.insert(key, call);
-            self.waiting_bytes += request.body.len();
-            self.waiting.push_back((key, request));
-        } else {
-            self.refused += 1;
-            if kind != ServiceKind::OneWay {
-                self.reply_error(now, call, Text::from_static(refusal::TOO_MANY_CALLS));
-            }
-        }
-    }
-
-    /// Answers a call that never got a handler.
-    fn reply_error(&mut self, now: Now, call: Call, error: Text) {
-        let mut reply = Message {
-            error,
-            ..Message::new()
-        };
-        call.dress(&mut reply);
-        reply.hdr.typ = CallType::REPLY;
-        Self::stamp_answer(&mut self.link, now, call.repeated, &mut reply);
-        self.enqueue_small(now, &reply);
-    }
-
     fn insert(&mut self, key: CallKey, mut call: Call) {
         if call.kind.is_stream() {
             self.begin_credit(&mut call);
@@ -475,38 +425,6 @@ impl Server {
             .push_back(ServerEvent::Start { key, kind, request });
         if cancelled {
             self.events.push_back(ServerEvent::Cancelled { key });
-        }
-    }
-
-    /// docs/wire C13, C14, C20: cancels every call of this connection with this CallID.
-    fn handle_cancel(&mut self, now: Now, hdr: &Hdr) {
-        let mut hit: Vec<CallKey> = self
-            .calls
-            .iter()
-            .filter(|(_, call)| call.repeated.call_id == hdr.call_id && !call.cancelled)
-            .map(|(&key, _)| key)
-            .collect();
-        hit.sort_unstable();
-        for key in hit {
-            let Some(call) = self.calls.get_mut(&key) else {
-                continue;
-            };
-            call.cancelled = true;
-            if let Some(upload) = &mut call.upload {
-                // The handler is to end: what it has not taken must not hold up the connection.
-                self.link.discard_parts(&mut upload.queue);
-                upload.forget_parts();
-                self.link.resume_reading(now);
-            }
-            if self.streams.get(&call.repeated.call_id) == Some(&key) {
-                self.streams.remove(&call.repeated.call_id);
-            }
-            if call.started {
-                self.events.push_back(ServerEvent::Cancelled { key });
-                if !call.spending.may_send() {
-                    self.events.push_back(ServerEvent::MaySend { key });
-                }
-            }
         }
     }
 

@@ -8,33 +8,51 @@ use towline_codec::{Text, greenpack::Greenpack};
 
 use super::{Arguments, Encoding, Items, LISTING, ServiceError, ServiceInfo, streams::Receiver};
 use crate::{
-    client::Client,
+    client::{CallOptions, Client},
     driver,
-    error::SendError,
+    error::{CallError, SendError},
+    pool::Pool,
     proto::{Args, Message},
 };
 
 /// What generated clients call through: a connection, and what is said with every call. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    client: Client,
+    target: Target,
     encoding: Encoding,
-    timeout: Option<Option<Duration>>,
+    options: CallOptions,
     metadata: Args,
+}
+
+/// What carries the calls.
+#[derive(Debug, Clone)]
+enum Target {
+    Client(Client),
+    Pool(Pool),
 }
 
 impl From<Client> for Caller {
     fn from(client: Client) -> Self {
-        Self {
-            client,
-            encoding: Encoding::default(),
-            timeout: None,
-            metadata: Args::new(),
-        }
+        Self::of(Target::Client(client))
+    }
+}
+
+impl From<Pool> for Caller {
+    fn from(pool: Pool) -> Self {
+        Self::of(Target::Pool(pool))
     }
 }
 
 impl Caller {
+    fn of(target: Target) -> Self {
+        Self {
+            target,
+            encoding: Encoding::default(),
+            options: CallOptions::new(),
+            metadata: Args::new(),
+        }
+    }
+
     /// How values become bodies. Default: greenpack.
     #[must_use]
     pub const fn with_encoding(mut self, encoding: Encoding) -> Self {
@@ -47,7 +65,14 @@ impl Caller {
     /// for ever.
     #[must_use]
     pub const fn with_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.timeout = Some(limit);
+        self.options = self.options.timeout(limit);
+        self
+    }
+
+    /// How often a call is made at most, the first time included, over a [`Pool`]. Default: 3.
+    #[must_use]
+    pub const fn with_attempts(mut self, attempts: u32) -> Self {
+        self.options = self.options.attempts(attempts);
         self
     }
 
@@ -59,9 +84,20 @@ impl Caller {
         self
     }
 
-    /// The connection.
-    pub const fn client(&self) -> &Client {
-        &self.client
+    /// The connection; of a pool the one with the least to do, for which it waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::connection`]; none for a client.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping it changes nothing.
+    pub async fn client(&self) -> Result<Client, CallError> {
+        match &self.target {
+            Target::Client(client) => Ok(client.clone()),
+            Target::Pool(pool) => pool.connection().await,
+        }
     }
 
     /// The typed services that the server has (docs/wire V8).
@@ -91,10 +127,38 @@ impl Caller {
         method: &str,
         arguments: &A,
     ) -> Result<R, ServiceError<E>> {
+        self.unary_with(method, arguments, self.options).await
+    }
+
+    /// As [`unary`](Self::unary), of a method that may be carried out more than once without harm: a [`Pool`] makes
+    /// the call again when its connection is lost. It is what `#[idempotent]` on a method makes of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call at the server.
+    pub async fn unary_idempotent<A: Arguments, R: Greenpack, E: Greenpack>(
+        &self,
+        method: &str,
+        arguments: &A,
+    ) -> Result<R, ServiceError<E>> {
+        let options = self.options.idempotent();
+        self.unary_with(method, arguments, options).await
+    }
+
+    async fn unary_with<A: Arguments, R: Greenpack, E: Greenpack>(
+        &self,
+        method: &str,
+        arguments: &A,
+        options: CallOptions,
+    ) -> Result<R, ServiceError<E>> {
         let request = self.request(method, arguments);
-        let reply = match self.timeout {
-            None => self.client.call(request).await?,
-            Some(limit) => self.client.call_with_timeout(request, limit).await?,
+        let reply = match &self.target {
+            Target::Client(client) => client.call_with(request, options).await?,
+            Target::Pool(pool) => pool.call_with(request, options).await?,
         };
         self.value(reply)
     }
@@ -114,7 +178,8 @@ impl Caller {
         arguments: &A,
         items: impl Stream<Item = T> + Send,
     ) -> Result<R, ServiceError<E>> {
-        let mut upload = self.client.upload(self.stream(method, arguments)).await?;
+        let client = self.client().await?;
+        let mut upload = client.upload(self.stream(method, arguments)).await?;
         let mut items = pin!(items);
         while let Some(item) = items.next().await {
             match upload.send(self.item(&item)).await {
@@ -141,7 +206,8 @@ impl Caller {
         method: &str,
         arguments: &A,
     ) -> Result<Items<T, E>, ServiceError<E>> {
-        let download = self.client.download(self.stream(method, arguments)).await?;
+        let client = self.client().await?;
+        let download = client.download(self.stream(method, arguments)).await?;
         Ok(Items::new(
             Receiver::Download(download),
             None,
@@ -171,7 +237,8 @@ impl Caller {
         U: Greenpack,
         E: Greenpack,
     {
-        let (mut sender, receiver) = self.client.bistream(self.stream(method, arguments)).await?;
+        let client = self.client().await?;
+        let (mut sender, receiver) = client.bistream(self.stream(method, arguments)).await?;
         let encoding = self.encoding;
         let sending: BoxFuture<'static, Result<(), SendError>> = Box::pin(async move {
             let mut items = pin!(items);
@@ -199,7 +266,7 @@ impl Caller {
     /// The first message of a stream: its deadline is that of all of it.
     fn stream<A: Arguments>(&self, method: &str, arguments: &A) -> Message {
         let request = self.request(method, arguments);
-        match self.timeout.flatten() {
+        match self.options.timeout.flatten() {
             None => request,
             Some(limit) => request.with_deadline(driver::now().wall.saturating_add(limit)),
         }

@@ -137,7 +137,7 @@ impl<T: Greenpack, E: Greenpack + Display> Outgoing<T, E> {
             match self.sink.send(Message::from_body(body)).await {
                 Ok(()) => {}
                 // Nobody listens any more: the handler is about to be dropped.
-                Err(SendError::Ended | SendError::Closed(_)) => break,
+                Err(SendError::Ended | SendError::Closed(_) | SendError::NoConnection(_)) => break,
                 Err(error @ SendError::TooLarge(_)) => {
                     tracing::warn!(%error, "an item of a stream was left out");
                 }

@@ -102,15 +102,17 @@ async fn shutdown_answers_what_runs_and_refuses_what_is_new() {
     started.notified().await;
     shutdown.cancel();
     let refused = loop {
-        let reply = client
-            .call(Message::request("echo", "x"))
-            .await
-            .expect("a reply");
-        if !reply.error.is_empty() {
-            break reply;
+        match client.call(Message::request("echo", "x")).await {
+            Ok(reply) => assert_eq!(reply.body, "x"),
+            Err(error) => break error,
         }
     };
-    assert_eq!(refused.error, "the server is shutting down");
+    // docs/wire C19, E14
+    assert_eq!(
+        refused.to_string(),
+        "the server did not begin the call: the server is shutting down"
+    );
+    assert!(matches!(refused, CallError::Overloaded(_)));
     go.notify_one();
     assert_eq!(
         call.await.expect("no panic").expect("answered").body,

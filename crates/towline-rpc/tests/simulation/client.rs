@@ -210,6 +210,10 @@ impl ClientNode {
                 assert!(operation.timeout.is_some());
                 "timed out"
             }
+            Err(Failed::NotBegun(text)) => {
+                assert_eq!(text, TOO_MANY);
+                "too many"
+            }
             Err(Failed::Refused(text)) => {
                 assert_eq!(operation.service, "nosuch", "{text}");
                 "refused"
@@ -221,7 +225,6 @@ impl ClientNode {
                     (operation.service.into(), "".into())
                 );
                 match &*header.error.to_string_lossy() {
-                    TOO_MANY => "too many",
                     "" => {
                         assert_eq!(value, content(index, 0, operation.sizes[0]));
                         "net/rpc answered"
@@ -232,7 +235,6 @@ impl ClientNode {
                     }
                 }
             }
-            Ok(reply) if reply.error == TOO_MANY => "too many",
             Ok(reply) if operation.service == "fail" => {
                 assert_eq!(reply.error, *format!("failed {index}"));
                 "failed"
@@ -274,11 +276,11 @@ impl ClientNode {
                 assert!(operation.timeout.is_some());
                 "timed out"
             }
+            StreamEnd::Refused(text) if text == TOO_MANY => "too many",
             StreamEnd::Refused(text) => {
                 assert_eq!(operation.service, "nosuch", "{text}");
                 "refused"
             }
-            StreamEnd::Reply(reply) if reply.error == TOO_MANY => "too many",
             StreamEnd::Reply(reply) => {
                 let (error, body) = match operation.service {
                     "early" => ("enough", String::new()),

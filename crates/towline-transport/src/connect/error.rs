@@ -125,6 +125,8 @@ pub enum ConnectError {
         endpoint: String,
         /// How.
         why: String,
+        /// Whether the next attempt would fail in the same way: the two ends have nothing in common.
+        lasting: bool,
     },
     /// The file of the pre-shared key cannot be used. Nothing was dialled.
     #[error("{endpoint} needs a pre-shared key: {source}")]
@@ -141,6 +143,8 @@ pub enum ConnectError {
         endpoint: String,
         /// How.
         why: String,
+        /// Whether the next attempt would fail in the same way: the two ends have different keys.
+        lasting: bool,
     },
     /// This system has no such transport.
     #[error("{endpoint}: this system has no Unix sockets")]
@@ -235,6 +239,31 @@ impl ConnectError {
         }
     }
 
+    /// True if trying again would fail in the same way, until somebody changes something: an endpoint or keys that cannot
+    /// be used, an end that refuses the other's key, another pre-shared key, another protocol. False where time may mend
+    /// it: nobody listens, the network is down, the server is busy.
+    pub const fn is_permanent(&self) -> bool {
+        match self {
+            Self::Multiplexed { .. }
+            | Self::NotMultiplexed { .. }
+            | Self::MissingIdentity { .. }
+            | Self::Identity { .. }
+            | Self::KnownKeys { .. }
+            | Self::RefusedByPeer { .. }
+            | Self::PeerCertificate { .. }
+            | Self::UntrustedKey { .. }
+            | Self::NotTls { .. }
+            | Self::PreSharedKey { .. }
+            | Self::Unsupported { .. } => true,
+            Self::Tls { lasting, .. } | Self::Sealing { lasting, .. } => *lasting,
+            Self::Resolve { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Closed { .. } => false,
+        }
+    }
+
     pub(super) fn from_handshake(endpoint: String, error: HandshakeError) -> Self {
         let error = match error {
             HandshakeError::Config(TlsConfigError::KnownKeys(source)) => {
@@ -245,7 +274,11 @@ impl ConnectError {
             HandshakeError::Io(error) => error,
             stopping @ HandshakeError::Stopping => {
                 let why = stopping.to_string();
-                return Self::Tls { endpoint, why };
+                return Self::Tls {
+                    endpoint,
+                    why,
+                    lasting: false,
+                };
             }
         };
         match TlsProblem::from_io_error(&error) {
@@ -255,6 +288,10 @@ impl ConnectError {
             Some(problem) => Self::Tls {
                 endpoint,
                 why: problem.to_string(),
+                lasting: matches!(
+                    problem,
+                    TlsProblem::Incompatible(_) | TlsProblem::NoCertificate
+                ),
             },
             None => match error.kind() {
                 io::ErrorKind::UnexpectedEof
@@ -264,6 +301,7 @@ impl ConnectError {
                 _ => Self::Tls {
                     endpoint,
                     why: error.to_string(),
+                    lasting: false,
                 },
             },
         }
@@ -279,6 +317,7 @@ impl ConnectError {
             problem => Self::Sealing {
                 endpoint,
                 why: problem.to_string(),
+                lasting: matches!(problem, psk::Problem::Handshake(_)),
             },
         }
     }

@@ -2,7 +2,7 @@
 
 use towline_codec::Text;
 
-use super::{Call, CallKey, Server, ServerEvent, ServiceKind};
+use super::{Call, CallKey, Server, ServerEvent, ServiceKind, admission::Begun};
 use crate::proto::{
     CallType, Hdr, Message, Now, OutOfSync, Violation,
     credit::{self, Spending, Terms},
@@ -161,7 +161,12 @@ impl Server {
                 got: message.hdr.stream_part,
             };
             let call = Call::new(kind, &message);
-            self.reply_error(now, call, Text::from(out_of_sync.to_string()));
+            self.reply_error(
+                now,
+                call,
+                Text::from(out_of_sync.to_string()),
+                Begun::Perhaps,
+            );
             return;
         }
         self.admit(now, kind, message);
@@ -212,7 +217,8 @@ impl Server {
         }
         if let Some(call) = self.remove(key) {
             self.refused += 1;
-            self.reply_error(now, call, Text::from_static(refusal::TOO_MANY_CALLS));
+            let text = Text::from_static(refusal::TOO_MANY_CALLS);
+            self.reply_error(now, call, text, Begun::No);
         }
     }
 }

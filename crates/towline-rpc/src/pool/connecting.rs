@@ -1,0 +1,77 @@
+//! Keeping one connection of a pool.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use towline_transport::Connection;
+
+use super::{events::Cause, table::Table};
+use crate::{
+    client::{Client, ClientBuilder},
+    driver,
+    error::ConnectError,
+    proto::Backoff,
+};
+
+/// How an address becomes a connection.
+pub(super) type Dial = dyn Fn(Arc<str>) -> Dialling + Send + Sync;
+
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
+
+/// Keeps one connection of a pool.
+pub(super) struct Connecting {
+    pub(super) table: Arc<Table>,
+    /// Which.
+    pub(super) connection: usize,
+    /// The one to try first is in front.
+    pub(super) addresses: Vec<Arc<str>>,
+    pub(super) dial: Arc<Dial>,
+    pub(super) client: ClientBuilder,
+    pub(super) backoff: Backoff,
+}
+
+impl Connecting {
+    /// Connects, and connects again whenever the connection is lost, until there is no use in it.
+    pub(super) async fn run(mut self) {
+        while let Some(address) = self.addresses.first().cloned() {
+            let (cause, is_permanent, wait) = match (self.dial)(Arc::clone(&address)).await {
+                Ok(connection) => {
+                    let client = self
+                        .client
+                        .clone()
+                        .seed(self.backoff.seed())
+                        .over(connection);
+                    self.backoff.connected(driver::now().instant);
+                    if !self.table.connected(self.connection, &address, &client) {
+                        return client.close().await;
+                    }
+                    self.watch(client).await
+                }
+                Err(error) => {
+                    let is_permanent = error.is_permanent();
+                    let wait = self.backoff.failed();
+                    (Cause::Connect(Arc::new(error)), is_permanent, wait)
+                }
+            };
+            // The next attempt is for another address, if there is one.
+            self.addresses.rotate_left(1);
+            if is_permanent {
+                tracing::warn!(%address, %cause, "will not connect there again");
+                self.addresses.retain(|other| *other != address);
+            }
+            let wait = wait.filter(|_| !self.addresses.is_empty());
+            self.table.gone(self.connection, &address, cause, wait);
+            let Some(wait) = wait else { return };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Waits for the end of a connection. The pool's own handle must not keep it.
+    async fn watch(&mut self, client: Client) -> (Cause, bool, Option<std::time::Duration>) {
+        let reason = client.closed().await;
+        drop(client);
+        let now = driver::now().instant;
+        // What spoke our language for a while is no other protocol.
+        let is_permanent = reason.is_permanent() && !self.backoff.is_healthy(now);
+        (Cause::Ended(reason), is_permanent, self.backoff.lost(now))
+    }
+}

@@ -1,0 +1,127 @@
+//! Which calls are started, which wait, which are refused, and which are cancelled.
+
+use towline_codec::Text;
+
+use super::{Call, CallKey, Server, ServerEvent, ServiceKind};
+use crate::proto::{CallType, Hdr, Message, NetRpcRequest, Now, net_rpc::original_words, refusal};
+
+/// Whether a call that is answered by an error may have had an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    Perhaps,
+    /// The client may make it again, and is told so (docs/wire E14).
+    No,
+}
+
+impl Server {
+    pub(super) fn admit(&mut self, now: Now, kind: ServiceKind, request: Message) {
+        self.admit_call(now, Call::new(kind, &request), request);
+    }
+
+    /// docs/wire C23
+    pub(super) fn admit_net_rpc(&mut self, now: Now, mut request: Message) {
+        let split = NetRpcRequest::split(&request.body);
+        let mut call = Call::new(ServiceKind::NetRpc, &request);
+        match split {
+            Ok((header, argument)) => {
+                request.body = argument;
+                // Whoever judges the request judges what will be called.
+                request.hdr.service_name = header.method.clone();
+                call.net_rpc = Some(Box::new(header));
+                self.admit_call(now, call, request);
+            }
+            Err(error) => {
+                let method = request.hdr.service_name.clone();
+                call.net_rpc = Some(Box::new(NetRpcRequest { method, seq: 0 }));
+                self.reply_error(now, call, original_words(error), Begun::Perhaps);
+            }
+        }
+    }
+
+    /// Starts a call, lets it wait, or refuses it (docs/wire C5, E7).
+    pub(super) fn admit_call(&mut self, now: Now, call: Call, request: Message) {
+        self.last_key += 1;
+        let key = CallKey(self.last_key);
+        let kind = call.kind;
+        if self.draining {
+            if kind != ServiceKind::OneWay {
+                self.reply_error(
+                    now,
+                    call,
+                    Text::from_static(refusal::SHUTTING_DOWN),
+                    Begun::No,
+                );
+            }
+        } else if self.running < self.concurrency.running {
+            self.insert(key, call);
+            self.start(key, request);
+        } else if self.waiting.len() < self.concurrency.waiting
+            && self.waiting_bytes + request.body.len() <= self.concurrency.waiting_bytes
+        {
+            self.insert(key, call);
+            self.waiting_bytes += request.body.len();
+            self.waiting.push_back((key, request));
+        } else {
+            self.refused += 1;
+            if kind != ServiceKind::OneWay {
+                self.reply_error(
+                    now,
+                    call,
+                    Text::from_static(refusal::TOO_MANY_CALLS),
+                    Begun::No,
+                );
+            }
+        }
+    }
+
+    /// Answers a call that never got a handler.
+    pub(super) fn reply_error(&mut self, now: Now, call: Call, error: Text, begun: Begun) {
+        let mut reply = Message {
+            error,
+            ..Message::new()
+        };
+        call.dress(&mut reply);
+        reply.hdr.typ = CallType::REPLY;
+        if begun == Begun::No {
+            let (name, value) = (refusal::NOT_BEGUN, refusal::YES);
+            reply
+                .hdr
+                .args
+                .insert(Text::from_static(name), Text::from_static(value));
+        }
+        Self::stamp_answer(&mut self.link, now, call.repeated, &mut reply);
+        self.enqueue_small(now, &reply);
+    }
+
+    /// docs/wire C13, C14, C20: cancels every call of this connection with this CallID.
+    pub(super) fn handle_cancel(&mut self, now: Now, hdr: &Hdr) {
+        let mut hit: Vec<CallKey> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.repeated.call_id == hdr.call_id && !call.cancelled)
+            .map(|(&key, _)| key)
+            .collect();
+        hit.sort_unstable();
+        for key in hit {
+            let Some(call) = self.calls.get_mut(&key) else {
+                continue;
+            };
+            call.cancelled = true;
+            if let Some(upload) = &mut call.upload {
+                // The handler is to end: what it has not taken must not hold up the connection.
+                self.link.discard_parts(&mut upload.queue);
+                upload.forget_parts();
+                self.link.resume_reading(now);
+            }
+            if self.streams.get(&call.repeated.call_id) == Some(&key) {
+                self.streams.remove(&call.repeated.call_id);
+            }
+            if call.started {
+                self.events.push_back(ServerEvent::Cancelled { key });
+                if !call.spending.may_send() {
+                    self.events.push_back(ServerEvent::MaySend { key });
+                }
+            }
+        }
+    }
+}
