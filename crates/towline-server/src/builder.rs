@@ -210,8 +210,9 @@ impl Builder {
         self
     }
 
-    /// How long a connection whose handler has returned may take to send what waits: 5 seconds unless
-    /// told otherwise.
+    /// How long a connection whose handler has returned may take to send what waits, and then to hear that its
+    /// peer has ended as well: 5 seconds unless told otherwise. A connection that is cut off before may cost its
+    /// peer the end of what it was sent. A server that stops does not wait for silent peers.
     pub fn linger(mut self, limit: Duration) -> Self {
         self.settings.linger = limit;
         self

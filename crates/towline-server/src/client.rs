@@ -1,6 +1,7 @@
 //! The other end: a socket of the same kind, dialled.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -97,9 +98,7 @@ impl Client {
     ///
     /// Dropping the future closes the connection.
     pub async fn connect(&self) -> Result<SocketStream, ConnectError> {
-        let connection = connect(&self.endpoint, &self.options).await?;
-        let established = Established::from(connection);
-        let stream = SocketStream::new(Arc::clone(&self.registry), established, None);
+        let stream = self.dial().await?;
         let socket = Arc::clone(&stream.socket().0);
         // Ends with the socket, which ends when its stream is dropped.
         drop(tokio::spawn(poll_fn(move |cx| {
@@ -117,6 +116,9 @@ impl Client {
     /// that grows with each failure; until [`stop`](Self::stop). A connection that has lasted longer than
     /// the longest pause makes the pauses short again.
     ///
+    /// As at a server, what waits is written when the handler returns, and a handler that panics ends its
+    /// connection and nothing else.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future ends the connection.
@@ -126,27 +128,55 @@ impl Client {
         F: Future<Output = ()>,
     {
         let mut pause = self.first_pause;
-        let keep = async {
-            loop {
-                let since = now();
-                match self.connect().await {
-                    Ok(stream) => handler(stream).await,
-                    Err(error) => tracing::debug!(%error, ?pause, "not connected; trying again"),
+        while !self.stop.is_cancelled() {
+            let since = now();
+            match self.stop.run_until_cancelled(self.dial()).await {
+                None => return,
+                Some(Ok(stream)) => self.serve(stream, &handler).await,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, ?pause, "not connected; trying again");
                 }
-                if now().duration_since(since) > self.longest_pause {
-                    pause = self.first_pause;
-                }
-                sleep(shortened(pause, random())).await;
-                pause = (pause * 2).min(self.longest_pause);
             }
-        };
-        self.stop.run_until_cancelled(keep).await;
+            if now().duration_since(since) > self.longest_pause {
+                pause = self.first_pause;
+            }
+            let pausing = sleep(shortened(pause, random()));
+            if self.stop.run_until_cancelled(pausing).await.is_none() {
+                return;
+            }
+            pause = (pause * 2).min(self.longest_pause);
+        }
     }
 
-    /// Ends [`keep_connected`](Self::keep_connected) of this client and its clones, and the connection it
-    /// has.
+    async fn serve<H, F>(&self, stream: SocketStream, handler: &H)
+    where
+        H: Fn(SocketStream) -> F,
+        F: Future<Output = ()>,
+    {
+        let mut task = pin!(stream.run(handler));
+        if self.stop.run_until_cancelled(task.as_mut()).await.is_none() {
+            task.as_mut().end_handler();
+            task.await;
+        }
+    }
+
+    /// A connection that nobody drives yet.
+    async fn dial(&self) -> Result<SocketStream, ConnectError> {
+        let connection = connect(&self.endpoint, &self.options).await?;
+        let established = Established::from(connection);
+        Ok(SocketStream::new(
+            Arc::clone(&self.registry),
+            established,
+            None,
+        ))
+    }
+
+    /// Ends [`keep_connected`](Self::keep_connected) of this client and its clones: its handler is dropped, what
+    /// waits is written, for 5 seconds at most, and the connection ends.
     pub fn stop(&self) {
         self.stop.cancel();
+        // Silent peers are not waited for.
+        self.registry.begin_stop();
     }
 
     /// Bytes read and written over all connections of this client and its clones.

@@ -29,7 +29,7 @@ pin_project! {
             #[pin]
             handler: F,
         },
-        // What waits is written, and the peer gets so much time to take it.
+        // What waits is written, and the peer gets so much time to take it and to end its side.
         Ending {
             limit: Option<Pin<Box<Sleep>>>,
         },
@@ -67,6 +67,14 @@ impl SocketStream {
             }
         };
         ConnectionTask { stage, held }
+    }
+}
+
+impl<F> ConnectionTask<F> {
+    /// Drops the handler; what is left is to write what waits, and to end the connection.
+    pub(crate) fn end_handler(self: Pin<&mut Self>) {
+        let this = self.project();
+        drop_handler(this.stage, &this.held.socket);
     }
 }
 

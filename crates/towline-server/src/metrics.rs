@@ -92,6 +92,8 @@ impl Rates {
 
 impl ServerMetrics {
     pub(crate) fn view(registry: &Arc<Registry>, rates: (u64, u64)) -> Self {
+        // What has left is counted a moment later, under the lock of its socket.
+        registry.for_each(|socket| socket.0.settle());
         let (total_read, total_written) = registry.totals();
         let (connections, max_connections) = registry.connections();
         let (goroutines, max_goroutines) = registry.tasks();

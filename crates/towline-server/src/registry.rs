@@ -241,8 +241,8 @@ impl Registry {
         for guard in &guards {
             for socket in guard.values() {
                 if let Some(socket) = socket.upgrade() {
-                    read += socket.total_read();
-                    written += socket.total_written();
+                    read += socket.0.traffic.read();
+                    written += socket.0.traffic.written();
                     sockets.push(socket);
                 }
             }

@@ -1,6 +1,7 @@
 //! One connection, as everybody sees it: who, since when, how much, and a queue to send through.
 
 mod closing;
+mod halves;
 mod output;
 mod queue;
 mod shared;
@@ -68,8 +69,9 @@ impl Socket {
         self.0.traffic.read()
     }
 
-    /// Bytes written so far: before encryption, behind any wrapper.
+    /// Bytes written so far: before encryption, behind any wrapper. Whatever the peer can have read is counted.
     pub fn total_written(&self) -> u64 {
+        self.0.settle();
         self.0.traffic.written()
     }
 

@@ -36,6 +36,7 @@ impl Clock {
         let mut interval_ends = start + self.interval;
         let mut rates = Rates::default();
         let mut told = false;
+        let mut known = self.registry.time_limits();
         loop {
             tokio::select! {
                 () = sleep_until(next) => {}
@@ -53,9 +54,14 @@ impl Clock {
             let ms = since(start, moment);
             let ends = moment >= interval_ends;
             let limits = self.registry.time_limits();
+            // Other limits count from now on, as for a socket that is given its own.
+            let others = limits != std::mem::replace(&mut known, limits);
             let mut shortest = None;
             self.registry.forget_shortest();
             self.registry.for_each(|socket| {
+                if others && socket.0.own_limits().is_none() {
+                    socket.0.forget_silence();
+                }
                 look(socket, &limits, ms, moment, ends);
                 if let Some(own) = socket.0.own_limits().and_then(|own| own.shortest()) {
                     shortest = Some(shortest.map_or(own, |least: Duration| least.min(own)));

@@ -137,6 +137,15 @@ impl Output {
         self.clogged
     }
 
+    /// Whatever waits has not waited before.
+    pub(super) fn forget_silence(&mut self) {
+        if let Some(queue) = &mut self.queue
+            && let Some(since) = &mut queue.stuck_since
+        {
+            *since = now();
+        }
+    }
+
     pub(super) fn stuck_since(&self) -> Option<Instant> {
         let queue = self.queue.as_ref().filter(|_| self.has_work())?;
         queue.stuck_since
@@ -156,8 +165,9 @@ impl Output {
     }
 
     /// Says goodbye. A connection that is closed over unread bytes is reset, and its peer may lose what
-    /// it was sent: what it had on its way is taken first, up to a limit.
-    pub(super) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// it was sent: what comes until its side has ended as well is taken first, up to a limit. Only what was on its way
+    /// already, and what follows, if nobody is to be waited for (`patient`).
+    pub(super) fn poll_goodbye(&mut self, cx: &mut Context<'_>, patient: bool) -> Poll<()> {
         let Some(writer) = &mut self.writer else {
             return Poll::Ready(());
         };
@@ -174,7 +184,7 @@ impl Output {
             let mut buffer = ReadBuf::new(&mut bytes);
             match reader.poll_read(cx, &mut buffer) {
                 // Nothing was on its way.
-                Poll::Pending if *discarded == 0 => break,
+                Poll::Pending if *discarded == 0 && !patient => break,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     *discarded += buffer.filled().len();
@@ -185,7 +195,7 @@ impl Output {
         Poll::Ready(())
     }
 
-    /// Forgets everything, wakes whoever waits, and gives the transport away: to be dropped without a
+    /// Forgets everything, wakes whoever waits, and gives the transport away: to be closed without a
     /// lock, for its destructor may do anything.
     pub(super) fn end(&mut self) -> (Option<Writer>, Option<Box<(Reader, usize)>>) {
         if let Some(writer) = self.queue.take().and_then(|queue| queue.writer) {

@@ -170,6 +170,11 @@ impl Inner {
         self.out().queued()
     }
 
+    /// Behind this, all that had left before is counted: bytes are counted under the lock under which they leave.
+    pub(crate) fn settle(&self) {
+        drop(self.out());
+    }
+
     pub(super) fn push(self: &Arc<Self>, bytes: Bytes, shed: Shed) -> Result<Pushed, SendError> {
         let max = self.registry.max_queued();
         self.push_message(Message::Owned(bytes), shed, max)
@@ -252,18 +257,21 @@ impl Inner {
         if !self.note_end(reason) {
             return false;
         }
-        let (writer, _left, admitted) = {
+        let (writer, left, admitted, was_said) = {
             let mut out = self.out();
             let (writer, left) = out.end();
-            (writer, left, out.admitted.take())
+            let was_said = out.has_said_goodbye();
+            (writer, left, out.admitted.take(), was_said)
         };
         // Counted before the peer can know, and its place free.
         drop(admitted);
         self.registry.left(reason);
         match writer {
             Some(writer) if reason == CloseReason::Shutdown => writer.reset(),
-            other => drop(other),
+            Some(writer) => writer.close(was_said),
+            None => {}
         }
+        drop(left);
         self.work.store(false, Ordering::Release);
         self.task.wake();
         // Behind the lock above, as whoever makes them knows.
@@ -401,7 +409,15 @@ impl Inner {
 
     pub(super) fn set_limits(&self, limits: TimeLimits) {
         self.watch().limits = Some(Box::new(limits));
+        self.forget_silence();
         self.registry.has_limits(limits.shortest());
+    }
+
+    /// Time limits begin to count now.
+    pub(crate) fn forget_silence(&self) {
+        // With the next look at it.
+        self.watch().moved_at = 0;
+        self.out().forget_silence();
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {
@@ -494,7 +510,10 @@ impl Inner {
     pub(crate) fn poll_finish(self: &Arc<Self>) -> Poll<()> {
         ready!(self.poll_output());
         let waker = Waker::from(Arc::clone(self));
-        self.out().poll_goodbye(&mut Context::from_waker(&waker))
+        // Who was sent nothing has nothing to lose, and a server that stops has no time to lose.
+        let patient = self.traffic.written() > 0 && !self.registry.is_stopping();
+        self.out()
+            .poll_goodbye(&mut Context::from_waker(&waker), patient)
     }
 
     /// Why a connection ends that has not finished in time.
@@ -558,10 +577,10 @@ impl Inner {
                 Poll::Pending
             }
             Ok(count) => {
+                self.count_written(count);
                 self.work.store(out.has_work(), Ordering::Release);
                 let caught_up = owed && !out.owes();
                 drop(out);
-                self.count_written(count);
                 if caught_up {
                     self.tell_room();
                 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp;
 #[cfg(unix)]
 use tokio::net::unix;
 use towline_transport::{BoxIo, Connection, Established, Remote, Stream};
 
 use super::closing::CloseReason;
+use super::halves::{ReadHalf, halves};
 use super::shared::Inner;
 use super::writer::Writer;
 use super::{SendError, Socket};
@@ -43,7 +44,7 @@ pub(super) enum Reader {
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
     Other {
-        half: ReadHalf<BoxIo>,
+        half: ReadHalf,
         /// Several slices leave together.
         vectored: bool,
     },
@@ -231,7 +232,7 @@ impl SocketStream {
                 Stream::Unix(reader.reunite(writer).map_err(|_| UnwrapError::Closed)?)
             }
             (Reader::Other { half, .. }, Writer::Other(writer)) => {
-                Stream::Other(half.unsplit(writer))
+                Stream::Other(half.unsplit(&writer).ok_or(UnwrapError::Closed)?)
             }
             _ => return Err(UnwrapError::Closed),
         }))
@@ -298,7 +299,7 @@ fn split(stream: Stream) -> (Reader, Writer) {
 
 fn split_any(io: BoxIo) -> (Reader, Writer) {
     let vectored = io.is_write_vectored();
-    let (half, writer) = tokio::io::split(io);
+    let (half, writer) = halves(io);
     (Reader::Other { half, vectored }, Writer::Other(writer))
 }
 

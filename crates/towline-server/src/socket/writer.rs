@@ -6,26 +6,41 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncWrite, WriteHalf};
+use tokio::io::AsyncWrite;
 use tokio::net::tcp;
 #[cfg(unix)]
 use tokio::net::unix;
-use towline_transport::BoxIo;
+
+use super::halves::WriteHalf;
 
 /// Where bytes leave.
 pub(super) enum Writer {
     Tcp(tcp::OwnedWriteHalf),
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),
-    Other(WriteHalf<BoxIo>),
+    Other(WriteHalf),
     /// Being wrapped; it comes back.
     Away,
 }
 
 impl Writer {
+    /// Ends the connection, whoever is reading from it. The peer hears the goodbye of its transport, unless that
+    /// `was_said`.
+    pub(super) fn close(self, was_said: bool) {
+        match self {
+            Self::Other(half) => half.close(!was_said),
+            // Half of a socket says goodbye when it is dropped.
+            other => drop(other),
+        }
+    }
+
     /// Ends the connection so that the peer is told at once, and what is on its way is lost.
     pub(super) fn reset(self) {
-        let Self::Tcp(half) = self else { return };
+        let half = match self {
+            Self::Tcp(half) => half,
+            Self::Other(half) => return half.close(false),
+            _ => return,
+        };
         if let Err(error) = SockRef::from(half.as_ref()).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(%error, "a connection could not be set to be reset");
         }

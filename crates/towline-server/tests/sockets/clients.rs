@@ -115,6 +115,43 @@ async fn a_client_comes_back_until_it_is_stopped() {
     assert_eq!(socket.closed().await, CloseReason::Client);
 }
 
+/// docs/wire L36, L39, L49: as at a server, what waits is written when the handler returns or is dropped, and a panic
+/// ends its own connection.
+#[tokio::test(start_paused = true)]
+async fn what_a_kept_connection_has_sent_arrives_however_its_handler_ends() {
+    let (strategy, mut sockets) = collect();
+    let (_server, endpoint) = start_in_memory(Server::builder(), strategy).await;
+    let client = Client::new(endpoint).pauses(LONG / 60, LONG);
+    let kept = tokio::spawn({
+        let (client, turn) = (client.clone(), AtomicUsize::new(0));
+        async move {
+            let handler = |stream: SocketStream| {
+                // More than is on its way in memory.
+                stream.send(vec![7; 1 << 20]).unwrap();
+                let turn = turn.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    match turn {
+                        0 => {}
+                        1 => panic!("as asked"),
+                        _ => std::future::pending().await,
+                    }
+                }
+            };
+            client.keep_connected(handler).await;
+        }
+    });
+    let first = next(&mut sockets).await;
+    assert_eq!(first.closed().await, CloseReason::Client);
+    assert_eq!(first.total_read(), 1 << 20);
+    let panicked = next(&mut sockets).await;
+    assert_eq!(panicked.closed().await, CloseReason::Client);
+    let stopped = next(&mut sockets).await;
+    client.stop();
+    kept.await.unwrap();
+    assert_eq!(stopped.closed().await, CloseReason::Client);
+    assert_eq!(stopped.total_read(), 1 << 20);
+}
+
 /// docs/wire L49.
 #[tokio::test]
 async fn shutting_down_writes_what_waits_and_says_goodbye() {

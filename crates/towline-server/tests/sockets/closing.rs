@@ -1,12 +1,20 @@
 //! Ends of sockets: reasons, hooks, queues.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 use towline_server::{CloseReason, SendError, Server, SocketStream, TaskPerConnection};
+use towline_transport::connect;
 
-use crate::support::{collect, dial, dial_narrow, hangs_up, next, start, until};
+use crate::support::{
+    LONG, collect, dial, dial_narrow, hangs_up, join, next, start, start_in_memory, tls_listener,
+    until,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// docs/wire L39.
 #[tokio::test]
@@ -90,7 +98,7 @@ async fn a_write_that_fails_ends_the_socket() {
     let client = dial(&server).await;
     let socket = next(&mut sockets).await;
     socket2::SockRef::from(&client)
-        .set_linger(Some(std::time::Duration::ZERO))
+        .set_linger(Some(Duration::ZERO))
         .unwrap();
     drop(client);
     until(|| socket.send("x").is_err()).await;
@@ -230,4 +238,82 @@ async fn numbers_are_unique_and_addresses_plain() {
     drop(clients);
     until(|| server.sockets().is_empty() && weak.upgrade().is_none_or(|socket| socket.is_closed()))
         .await;
+}
+
+/// docs/wire L39: the same for what is on its way when the answer leaves: a peer is waited for until it ends its side.
+#[tokio::test]
+async fn an_answer_arrives_although_its_client_says_more_while_it_is_on_its_way() {
+    let strategy = TaskPerConnection::new(|mut stream: SocketStream| async move {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        stream.send("no, thank you").unwrap();
+    });
+    let server = start(Server::builder(), strategy).await;
+    let mut client = dial(&server).await;
+    client.write_all(b"x").await.unwrap();
+    until(|| server.metrics().total_written == 13).await;
+    // A reset would make the second one fail, and on other systems than Linux take the answer away.
+    for _ in 0..10 {
+        client.write_all(&[7; 10_000]).await.unwrap();
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "no, thank you");
+    drop(client);
+    until(|| server.metrics().connections == 0).await;
+    assert_eq!(server.metrics().closed.by(CloseReason::Server), 1);
+}
+
+/// docs/wire L39: and no longer than it may linger; not at all if it was told nothing, or the server stops.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_end_is_waited_for_as_long_as_it_may_linger() {
+    let tells = |text: &'static str| {
+        TaskPerConnection::new(move |stream: SocketStream| async move {
+            stream.send(text).unwrap();
+        })
+    };
+    for (text, stops) in [("bye", false), ("", false), ("bye", true)] {
+        let builder = Server::builder().linger(7 * SECOND);
+        let (server, endpoint) = start_in_memory(builder, tells(text)).await;
+        let mut client = join(&endpoint).await;
+        let start = sleep(Duration::ZERO).deadline();
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, text);
+        if stops {
+            assert_eq!(server.metrics().connections, 1);
+            assert_eq!(server.shutdown(LONG).await.cut_off, 0);
+        } else {
+            until(|| server.metrics().closed.by(CloseReason::Server) == 1).await;
+        }
+        let took = sleep(Duration::ZERO).deadline() - start;
+        let expected = if stops || text.is_empty() { 0 } else { 7 };
+        assert_eq!(took.as_secs(), expected);
+    }
+}
+
+/// docs/wire L39: over whatever a connection is carried, and though the handler keeps its stream.
+#[tokio::test]
+async fn a_peer_hears_of_a_close_at_once() {
+    let (listener, options) = tls_listener(LONG).await;
+    let secret = listener.local_endpoint().clone();
+    let keep = || {
+        TaskPerConnection::new(|stream: SocketStream| async move {
+            stream.socket().closed().await;
+            std::future::pending::<()>().await;
+            drop(stream);
+        })
+    };
+    let tls = Server::builder().start([listener], keep()).unwrap();
+    let (memory, name) = start_in_memory(Server::builder(), keep()).await;
+    let tcp = start(Server::builder(), keep()).await;
+    let open = tcp.handle().local()[0].parse().unwrap();
+    for (server, endpoint) in [(tls, secret), (memory, name), (tcp, open)] {
+        let mut client = connect(&endpoint, &options).await.unwrap();
+        until(|| server.sockets().len() == 1).await;
+        server.sockets()[0].close(CloseReason::Server);
+        let read = timeout(LONG, client.read(&mut [0])).await;
+        // With the goodbye of TLS, or it would be an error.
+        assert_eq!(read.unwrap().unwrap(), 0, "{endpoint}");
+    }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use towline_server::{
-    Accept, Broadcaster, CloseReason, ConfigError, Handshake, Outcome, Pushed, SendError, Server,
-    SlowConsumer, SocketStream, TaskPerConnection, TimeLimits, WorkerPool,
+    Accept, Broadcaster, CloseReason, ConfigError, Handshake, Outcome, Packets, Pushed, SendError,
+    Server, SlowConsumer, SocketStream, Strategy, TaskPerConnection, TimeLimits, WorkerPool,
+    packet_fn,
 };
 use towline_transport::{AcceptError, Connection, Peer};
 
 use crate::support::{
-    collect, dial, dial_narrow, echo, echo_reads, echoes, hangs_up, join, next, start,
+    collect, dial, dial_narrow, echo, echo_reads, echoes, hangs_up, join, lines, next, start,
     start_in_memory, until,
 };
 
@@ -61,6 +62,69 @@ async fn a_socket_can_have_time_limits_of_its_own() {
     assert!(later >= 99 * SECOND && later <= 130 * SECOND, "{later:?}");
     tokio::time::sleep(1000 * SECOND).await;
     assert!(!patient.is_closed());
+}
+
+/// docs/wire L42: silence from before a limit does not count, whoever sets it, for whatever it is.
+#[tokio::test(start_paused = true)]
+async fn a_time_limit_counts_from_when_it_is_set() {
+    let took = |socket: &towline_server::Socket| {
+        let (socket, start) = (
+            socket.clone(),
+            tokio::time::sleep(Duration::ZERO).deadline(),
+        );
+        async move {
+            let reason = socket.closed().await;
+            let end = tokio::time::sleep(Duration::ZERO).deadline();
+            (reason, (end - start).as_secs())
+        }
+    };
+    let none = TimeLimits::none;
+    let limit = 10 * SECOND;
+    for (own, reason) in [
+        (none().idle(limit), CloseReason::IdleTimeout),
+        (none().first_byte(limit), CloseReason::FirstByteTimeout),
+        (none().write(limit), CloseReason::WriteTimeout),
+        (none().packet(limit), CloseReason::PacketTimeout),
+    ] {
+        for of_all in [false, true] {
+            let (sender, mut sockets) = mpsc::unbounded_channel();
+            let hold = packet_fn(|_, _| async {});
+            let packets = TaskPerConnection::reading(Packets::new(lines(), 80, hold));
+            let strategy = Telling(packets, sender);
+            let builder = Server::builder().time_limits(none());
+            let (server, endpoint) = start_in_memory(builder, strategy).await;
+            let mut client = join(&endpoint).await;
+            let socket = next(&mut sockets).await;
+            // Half a packet, and more than is on its way in memory.
+            if reason != CloseReason::FirstByteTimeout {
+                client.write_all(b"half").await.unwrap();
+            }
+            socket.send(vec![0; 1 << 20]).unwrap();
+            tokio::time::sleep(1000 * SECOND).await;
+            if of_all {
+                let settings = Server::builder().time_limits(own);
+                server.handle().reconfigure(&settings).unwrap();
+            } else {
+                socket.set_time_limits(own);
+            }
+            let (ended, seconds) = took(&socket).await;
+            assert_eq!(ended, reason);
+            assert!((9..=13).contains(&seconds), "{reason}: {seconds}");
+        }
+    }
+}
+
+/// Tells of the sockets that it hands on.
+struct Telling(
+    TaskPerConnection,
+    mpsc::UnboundedSender<towline_server::Socket>,
+);
+
+impl Strategy for Telling {
+    fn on_accept(&self, stream: SocketStream) {
+        self.1.send(stream.socket().clone()).unwrap();
+        self.0.on_accept(stream);
+    }
 }
 
 /// docs/wire L46: what waits between the marks.

@@ -1,6 +1,7 @@
 //! Servers on TCP and in memory, and clients that wait for what they should see.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use towline_codec::framing::Framing;
+use towline_identity::{Authority, AuthorityOptions, LeafOptions};
 use towline_server::{
     Builder, ReadHandler, Server, Socket, SocketStream, Strategy, TaskPerConnection, read_fn,
 };
@@ -27,6 +29,19 @@ pub(crate) async fn tcp() -> Listener {
     Listener::bind(&endpoint, &ListenOptions::new())
         .await
         .unwrap()
+}
+
+/// A listener for TLS with such a time limit for handshakes, and who is let in.
+pub(crate) async fn tls_listener(limit: Duration) -> (Listener, ConnectOptions) {
+    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let identity = |name| authority.issue(&LeafOptions::new(name)).unwrap();
+    let options = ListenOptions::new()
+        .identity(Arc::new(identity("server")))
+        .handshake_timeout(limit);
+    let endpoint = "tls://127.0.0.1:0".parse().unwrap();
+    let listener = Listener::bind(&endpoint, &options).await.unwrap();
+    let client = ConnectOptions::new().identity(Arc::new(identity("client")));
+    (listener, client)
 }
 
 /// A server on TCP.

@@ -3,23 +3,10 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use towline_identity::{Authority, AuthorityOptions, LeafOptions};
 use towline_server::{CloseReason, Server, SocketStream, TaskPerConnection, WorkerPool};
 use towline_transport::{ConnectOptions, Connection, ListenOptions, Listener, Stream, connect};
 
-use crate::support::{dial, echo_reads, hangs_up, start, until};
-
-async fn listener(limit: Duration) -> (Listener, ConnectOptions) {
-    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
-    let identity = |name| authority.issue(&LeafOptions::new(name)).unwrap();
-    let options = ListenOptions::new()
-        .identity(std::sync::Arc::new(identity("server")))
-        .handshake_timeout(limit);
-    let endpoint = "tls://127.0.0.1:0".parse().unwrap();
-    let listener = Listener::bind(&endpoint, &options).await.unwrap();
-    let client = ConnectOptions::new().identity(std::sync::Arc::new(identity("client")));
-    (listener, client)
-}
+use crate::support::{dial, echo_reads, hangs_up, start, tls_listener as listener, until};
 
 async fn echoes(client: &mut Connection, bytes: &[u8]) -> bool {
     client.write_all(bytes).await.unwrap();
