@@ -5,7 +5,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use crate::outcome::Outcome;
 use crate::preamble::{Preamble, turn_away};
 use crate::server::Drained;
 use crate::target::Target;
-use crate::turn::InTurn;
+use crate::turn::{InTurn, Turns};
 
 /// The first wait after a failed accept; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -30,8 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct AcceptLoop<T> {
     pub(crate) admission: Arc<Admission>,
     pub(crate) preamble: Arc<Preamble>,
-    /// For handshakes, if their number is limited.
-    pub(crate) turns: Option<Arc<Semaphore>>,
+    /// For handshakes.
+    pub(crate) turns: Arc<Turns>,
     pub(crate) counters: Arc<Shared>,
     /// A shutdown has begun.
     pub(crate) stopping: CancellationToken,
@@ -81,10 +80,9 @@ impl<T: Target> AcceptLoop<T> {
 
     /// The next connection; not before there is a place for it, if that is to be waited for.
     async fn accept<L: Accept>(&self, listener: &mut L) -> io::Result<L::Incoming> {
-        if self.preamble.waits_for_a_place() {
-            // Not taken: a listener that nobody connects to must not keep it from the others.
-            self.admission.places.free().await;
-        }
+        let waits = || self.preamble.waits_for_a_place();
+        // Not taken: a listener that nobody connects to must not keep it from the others.
+        self.admission.places.free_while(waits).await;
         listener.accept().await
     }
 
@@ -123,7 +121,7 @@ impl<T: Target> AcceptLoop<T> {
         let preamble = Arc::clone(&self.preamble);
         let admission = Arc::clone(&self.admission);
         let target = self.target.clone();
-        let turns = self.turns.clone().filter(|_| !incoming.is_immediate());
+        let turns = Arc::clone(&self.turns);
         tasks.spawn(async move {
             if is_proxy {
                 let told = tokio::select! {
@@ -139,7 +137,7 @@ impl<T: Target> AcceptLoop<T> {
                     ));
                 }
             }
-            let incoming = InTurn::new(incoming, turns);
+            let incoming = InTurn::new(incoming, &turns);
             target.serve(incoming, admitted, stopping).await
         });
     }

@@ -24,6 +24,7 @@ use crate::strategy::Strategy;
 use crate::target::{Handler, Sockets, Target};
 use crate::time_limits::TimeLimits;
 use crate::timing::{Clock, MetricsHook};
+use crate::turn::Turns;
 
 /// Settings that cannot be served with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +82,6 @@ pub enum ConfigError {
 #[derive(Clone)]
 pub struct Builder {
     max_connections: usize,
-    drain_deadline: Duration,
     authorisation: Authorisation,
     rules: Rules,
     max_handshakes: Option<usize>,
@@ -95,7 +95,6 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             max_connections: 10_240,
-            drain_deadline: Duration::from_secs(10),
             authorisation: Authorisation::default(),
             rules: Rules::default(),
             max_handshakes: None,
@@ -108,6 +107,7 @@ impl Default for Builder {
                 max_queued: 1024 * 1024,
                 marks: (32 * 1024, 64 * 1024),
                 linger: Duration::from_secs(5),
+                drain_deadline: Duration::from_secs(10),
                 limits: TimeLimits::default(),
             },
             interval: Duration::from_secs(1),
@@ -258,7 +258,7 @@ impl Builder {
     /// How long [`Server::drain`] waits for handlers: 10 seconds unless told otherwise. Less cuts
     /// off transfers that would have finished, more makes stopping slow.
     pub fn drain_deadline(mut self, limit: Duration) -> Self {
-        self.drain_deadline = limit;
+        self.settings.drain_deadline = limit;
         self
     }
 
@@ -317,6 +317,7 @@ impl Builder {
                 address_rate.is_some_and(|rate| rate.burst == 0),
             ),
             ("max_handshakes", self.max_handshakes == Some(0)),
+            ("proxy_timeout", self.manners.limit.is_zero()),
             ("metrics_interval", self.interval.is_zero()),
             ("first_byte_timeout", is_zero(limits.first_byte)),
             ("idle_timeout", is_zero(limits.idle)),
@@ -387,10 +388,12 @@ impl Builder {
     /// Changes a running server ([`ServerHandle::reconfigure`]).
     pub(crate) fn apply(&self, handle: &ServerHandle) -> Result<(), ConfigError> {
         self.validate()?;
+        // Before the places: whoever waits for one looks at the manners then.
+        handle.preamble.change(self.manners.clone());
         handle
             .admission
             .change(self.rules.clone(), self.max_connections);
-        handle.preamble.change(self.manners.clone());
+        handle.turns.set_most(self.max_handshakes);
         handle.registry.change(self.settings);
         Ok(())
     }
@@ -424,9 +427,7 @@ impl Builder {
             Arc::clone(&counters),
         ));
         let preamble = Arc::new(Preamble::new(self.manners));
-        let turns = self
-            .max_handshakes
-            .map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))));
+        let turns = Arc::new(Turns::new(self.max_handshakes));
         let (publish, published) = watch::channel(ServerMetrics::default());
         let mut helpers = JoinSet::new();
         if let Some(strategy) = &strategy {
@@ -446,7 +447,7 @@ impl Builder {
             let accept_loop = AcceptLoop {
                 admission: Arc::clone(&admission),
                 preamble: Arc::clone(&preamble),
-                turns: turns.clone(),
+                turns: Arc::clone(&turns),
                 counters: Arc::clone(&counters),
                 stopping: registry.stop().clone(),
                 cut_off: cut_off.clone(),
@@ -458,18 +459,12 @@ impl Builder {
             registry,
             admission,
             preamble,
+            turns,
             published,
             failure: Arc::new(Mutex::new(None)),
             addresses,
         };
-        Ok(Server::new(
-            handle,
-            cut_off,
-            loops,
-            helpers,
-            strategy,
-            self.drain_deadline,
-        ))
+        Ok(Server::new(handle, cut_off, loops, helpers, strategy))
     }
 }
 
@@ -481,7 +476,6 @@ impl fmt::Debug for Builder {
             .field("rules", &self.rules)
             .field("manners", &self.manners)
             .field("settings", &self.settings)
-            .field("drain_deadline", &self.drain_deadline)
             .finish_non_exhaustive()
     }
 }

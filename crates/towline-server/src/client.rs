@@ -64,6 +64,8 @@ impl Client {
                     max_queued: 1024 * 1024,
                     marks: (32 * 1024, 64 * 1024),
                     linger: Duration::from_secs(5),
+                    // Nobody drains it.
+                    drain_deadline: Duration::ZERO,
                     limits: TimeLimits::none(),
                 },
                 stop.clone(),

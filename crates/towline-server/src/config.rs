@@ -48,7 +48,9 @@ pub struct ServerConfig {
     pub max_connections: Option<usize>,
     /// [`Builder::max_handshakes`].
     pub max_handshakes: Option<usize>,
-    /// What connections beyond that are told ([`AtLimit::Respond`]).
+    /// [`ListenOptions::handshake_timeout`]. It belongs to the listener: for one that is bound it stays.
+    pub handshake_timeout: Option<u64>,
+    /// What connections beyond `max_connections` are told ([`AtLimit::Respond`]).
     pub busy: Option<String>,
     /// [`Builder::max_per_address`].
     pub max_per_address: Option<usize>,
@@ -66,6 +68,8 @@ pub struct ServerConfig {
     pub deny: Vec<String>,
     /// Networks whose connections begin with a PROXY header ([`ProxyProtocol::from_networks`]).
     pub proxy_from: Vec<String>,
+    /// [`Builder::proxy_timeout`].
+    pub proxy_timeout: Option<u64>,
     /// [`Builder::max_queued`].
     pub max_queued: Option<usize>,
     /// [`Builder::water_marks`], the low one and the high one.
@@ -78,6 +82,8 @@ pub struct ServerConfig {
     pub packet_timeout: Option<u64>,
     /// [`Builder::write_timeout`]; 0 for never.
     pub write_timeout: Option<u64>,
+    /// [`Builder::linger`].
+    pub linger: Option<u64>,
     /// [`Builder::drain_deadline`].
     pub drain_deadline: Option<u64>,
 }
@@ -196,17 +202,20 @@ impl ServerConfig {
         })
     }
 
-    /// How to listen there: `options`, and what the mode and the certificate say. To exchange the certificate
+    /// How to listen there: `options`, and what the mode, the certificate and the time limit for handshakes say. To exchange the certificate
     /// later, keep the [`TlsConfig`](Self::tls_config) instead and give it its files again.
     ///
     /// # Errors
     ///
-    /// As [`tls_config`](Self::tls_config).
+    /// As [`tls_config`](Self::tls_config), and [`ServerConfigError::Limits`] for a `handshake_timeout` of 0.
     pub fn listen_options(
         &self,
         options: ListenOptions,
     ) -> Result<ListenOptions, ServerConfigError> {
-        let options = options.ipv6_only(self.mode == Mode::Ipv6Only);
+        let mut options = options.ipv6_only(self.mode == Mode::Ipv6Only);
+        if let Some(limit) = self.handshake_limit()? {
+            options = options.handshake_timeout(limit);
+        }
         Ok(match self.tls_config()? {
             Some(tls) => options.tls_config(tls),
             None => options,
@@ -223,6 +232,16 @@ impl ServerConfig {
             return Ok(None);
         };
         Ok(Some(TlsConfig::from_pem_files(cert, key)?))
+    }
+
+    /// How long a handshake may take, if that is said.
+    fn handshake_limit(&self) -> Result<Option<Duration>, ConfigError> {
+        match self.handshake_timeout {
+            Some(0) => Err(ConfigError::Zero {
+                setting: "handshake_timeout",
+            }),
+            limit => Ok(limit.map(Duration::from_secs)),
+        }
     }
 
     fn tls_files(&self) -> Result<Option<(&Path, &Path)>, ServerConfigError> {
@@ -247,6 +266,7 @@ impl ServerConfig {
                 "proxy_from",
                 &self.proxy_from,
             )?));
+        self.handshake_limit()?;
         let seconds = Duration::from_secs;
         if let Some(most) = self.max_connections {
             builder = builder.max_connections(most);
@@ -284,6 +304,12 @@ impl ServerConfig {
         }
         if let Some(limit) = self.write_timeout {
             builder = builder.write_timeout((limit > 0).then(|| seconds(limit)));
+        }
+        if let Some(limit) = self.proxy_timeout {
+            builder = builder.proxy_timeout(seconds(limit));
+        }
+        if let Some(limit) = self.linger {
+            builder = builder.linger(seconds(limit));
         }
         if let Some(limit) = self.drain_deadline {
             builder = builder.drain_deadline(seconds(limit));
@@ -373,6 +399,8 @@ mod tests {
                 "accept_rate_per_address is 0",
             ),
             (r#"{"max_handshakes": 0}"#, "max_handshakes is 0"),
+            (r#"{"handshake_timeout": 0}"#, "handshake_timeout is 0"),
+            (r#"{"proxy_timeout": 0}"#, "proxy_timeout is 0"),
             (r#"{"water_marks": [9, 3]}"#, "water_marks are 9 and 3"),
         ] {
             let error = config(text).builder().unwrap_err().to_string();
@@ -418,7 +446,7 @@ mod tests {
             "accept_burst_per_address": 6, "water_marks": [100, 200], "busy": "later", "max_per_address": 3, "accept_rate": 5,
             "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"], "proxy_from": ["10.2.0.1"],
             "max_queued": 1000, "first_byte_timeout": 1, "idle_timeout": 2, "packet_timeout": 0,
-            "write_timeout": 4, "drain_deadline": 5 }"#;
+            "write_timeout": 4, "drain_deadline": 5, "linger": 6, "proxy_timeout": 7, "handshake_timeout": 8 }"#;
         let built = config(text).builder().unwrap();
         let second = Duration::from_secs(1);
         let network = |text: &str| text.parse::<Network>().unwrap();
@@ -438,7 +466,9 @@ mod tests {
             .idle_timeout(2 * second)
             .packet_timeout(None)
             .write_timeout(4 * second)
-            .drain_deadline(5 * second);
+            .drain_deadline(5 * second)
+            .linger(6 * second)
+            .proxy_timeout(7 * second);
         assert_eq!(format!("{built:?}"), format!("{by_hand:?}"));
         let again: ServerConfig =
             serde_json::from_str(&serde_json::to_string(&config(text)).unwrap()).unwrap();

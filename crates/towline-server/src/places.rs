@@ -42,18 +42,20 @@ impl Places {
         self.freed.notify_waiters();
     }
 
-    /// Waits until there is one, which somebody else may take first.
-    pub(crate) async fn free(&self) {
+    /// Waits until there is one, which somebody else may take first; and no longer than it `matters`, as is asked at
+    /// every change.
+    pub(crate) async fn free_while(&self, matters: impl Fn() -> bool) {
         loop {
             let freed = self.freed.notified();
-            if self.taken.load(Ordering::Acquire) < self.most.load(Ordering::Acquire) {
+            if !matters() || self.taken.load(Ordering::Acquire) < self.most.load(Ordering::Acquire)
+            {
                 return;
             }
             freed.await;
         }
     }
 
-    /// Changes how many there are. Those that are taken beyond that stay so until they are given back.
+    /// Changes how many there are, and has whoever waits look again. Those that are taken beyond that stay so until they are given back.
     pub(crate) fn set_most(&self, most: usize) {
         self.most.store(most, Ordering::Release);
         self.freed.notify_waiters();

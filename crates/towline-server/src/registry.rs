@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) marks: (usize, usize),
     /// How long a connection whose handler has returned may take to send what waits.
     pub(crate) linger: Duration,
+    /// How long a server that ends waits for its handlers.
+    pub(crate) drain_deadline: Duration,
     pub(crate) limits: TimeLimits,
 }
 
@@ -154,6 +156,10 @@ impl Registry {
 
     pub(crate) fn linger(&self) -> Duration {
         self.settings().linger
+    }
+
+    pub(crate) fn drain_deadline(&self) -> Duration {
+        self.settings().drain_deadline
     }
 
     pub(crate) fn time_limits(&self) -> TimeLimits {

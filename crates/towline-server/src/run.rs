@@ -23,7 +23,8 @@ pub enum RunError {
 
 /// Serves until SIGINT or SIGTERM comes (Ctrl-C where there are no signals), or one of the servers is
 /// asked to end; then ends all of them at the same time, waiting for their handlers until
-/// `drain_deadline`. A second signal cuts everything off at once.
+/// `drain_deadline`, or each until its own ([`Builder::drain_deadline`](crate::Builder::drain_deadline)) if that is
+/// `None`. A second signal cuts everything off at once.
 ///
 /// # Errors
 ///
@@ -42,14 +43,14 @@ pub enum RunError {
 /// ```
 pub async fn run_until_signal(
     servers: impl IntoIterator<Item = Server>,
-    drain_deadline: Duration,
+    drain_deadline: impl Into<Option<Duration>>,
 ) -> Result<Drained, RunError> {
     let mut signals = Signals::new().map_err(RunError::Signals)?;
     let servers = servers.into_iter().collect();
     let ends = async || signals.next().await;
     run_until(
         servers,
-        drain_deadline,
+        drain_deadline.into(),
         ends,
         async || pending().await,
         async || {},
@@ -59,7 +60,8 @@ pub async fn run_until_signal(
 
 /// As [`run_until_signal`], and calls `reload` each time SIGHUP comes, where there are signals: to read
 /// certificates and settings again, and hand them to [`TlsConfig`](towline_transport::TlsConfig),
-/// `LiveIdentity` and [`ServerHandle::reconfigure`](crate::ServerHandle::reconfigure). Connections are left
+/// `LiveIdentity` and [`ServerHandle::reconfigure`](crate::ServerHandle::reconfigure), which also changes the deadline of
+/// each server that counts if `drain_deadline` is `None`. Connections are left
 /// alone. Signals that come while it runs are one more reload when it is done.
 ///
 /// ```no_run
@@ -67,7 +69,7 @@ pub async fn run_until_signal(
 /// use towline_server::{Server, run_until_signal_reloading};
 ///
 /// let handle = server.handle();
-/// let drained = run_until_signal_reloading([server], std::time::Duration::from_secs(10), async || {
+/// let drained = run_until_signal_reloading([server], None, async || {
 ///     let most = std::fs::read_to_string("max_connections").ok();
 ///     let Some(most) = most.and_then(|text| text.trim().parse().ok()) else { return };
 ///     if let Err(error) = handle.reconfigure(&Server::builder().max_connections(most)) {
@@ -89,7 +91,7 @@ pub async fn run_until_signal(
 /// As [`run_until_signal`].
 pub async fn run_until_signal_reloading(
     servers: impl IntoIterator<Item = Server>,
-    drain_deadline: Duration,
+    drain_deadline: impl Into<Option<Duration>>,
     reload: impl AsyncFnMut(),
 ) -> Result<Drained, RunError> {
     let mut signals = Signals::new().map_err(RunError::Signals)?;
@@ -98,7 +100,7 @@ pub async fn run_until_signal_reloading(
     let ends = async || signals.next().await;
     run_until(
         servers,
-        drain_deadline,
+        drain_deadline.into(),
         ends,
         async || hangups.next().await,
         reload,
@@ -109,7 +111,7 @@ pub async fn run_until_signal_reloading(
 /// The same for any signal.
 async fn run_until(
     servers: Vec<Server>,
-    drain_deadline: Duration,
+    drain_deadline: Option<Duration>,
     mut signal: impl AsyncFnMut(),
     mut hangup: impl AsyncFnMut(),
     mut reload: impl AsyncFnMut(),
@@ -132,7 +134,12 @@ async fn run_until(
     }
     let mut ends = JoinSet::new();
     for server in servers {
-        ends.spawn(server.shutdown(drain_deadline));
+        ends.spawn(async move {
+            match drain_deadline {
+                Some(deadline) => server.shutdown(deadline).await,
+                None => server.drain().await,
+            }
+        });
     }
     let mut total = Drained::default();
     let ended = async {
@@ -268,7 +275,7 @@ mod tests {
         let ends = async move || {
             signal.recv().await;
         };
-        let run = run_until(vec![server], LONG, ends, pending, async || {});
+        let run = run_until(vec![server], Some(LONG), ends, pending, async || {});
         let run = tokio::spawn(run);
         signals.send(()).unwrap();
         tokio::time::sleep(LONG / 2).await;
@@ -284,7 +291,13 @@ mod tests {
     async fn the_first_server_that_is_aborted_ends_all_with_its_reason() {
         let ((first, _), (second, _)) = (server("first").await, server("second").await);
         let handle = second.handle();
-        let run = run_until(vec![first, second], LONG, pending, pending, async || {});
+        let run = run_until(
+            vec![first, second],
+            Some(LONG),
+            pending,
+            pending,
+            async || {},
+        );
         let run = tokio::spawn(run);
         handle.abort("the disk is full");
         let error = run.await.unwrap().unwrap_err();
@@ -305,7 +318,7 @@ mod tests {
         let changing = handle.clone();
         let run = run_until(
             vec![server],
-            LONG,
+            None,
             pending,
             async move || {
                 hangup.recv().await.unwrap();
@@ -328,5 +341,24 @@ mod tests {
         assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
         client.write_all(b"still here").await.unwrap();
         run.abort();
+    }
+
+    /// docs/wire L53: the deadline by which handlers end can be changed as well.
+    #[tokio::test(start_paused = true)]
+    async fn each_server_drains_until_its_own_deadline_as_it_is_by_then() {
+        let (server, endpoint) = server("deadline").await;
+        let handle = server.handle();
+        let _client = connect(&endpoint, &ConnectOptions::new()).await.unwrap();
+        while handle.metrics().connections == 0 {
+            tokio::task::yield_now().await;
+        }
+        let settings = Server::builder().drain_deadline(LONG);
+        handle.reconfigure(&settings).unwrap();
+        let run = run_until(vec![server], None, pending, pending, async || {});
+        let run = tokio::spawn(run);
+        handle.stop();
+        tokio::time::sleep(LONG / 2).await;
+        assert!(!run.is_finished());
+        assert_eq!(run.await.unwrap().unwrap().cut_off, 1);
     }
 }

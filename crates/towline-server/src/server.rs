@@ -20,6 +20,7 @@ use crate::preamble::Preamble;
 use crate::registry::Registry;
 use crate::socket::Socket;
 use crate::strategy::Strategy;
+use crate::turn::Turns;
 
 /// How long handlers that were dropped may take to be gone: one that blocks its thread cannot be.
 const GONE: Duration = Duration::from_secs(1);
@@ -42,7 +43,6 @@ pub struct Server {
     /// The clock; gone with the server.
     _helpers: JoinSet<()>,
     strategy: Option<Arc<dyn Strategy>>,
-    drain_deadline: Duration,
 }
 
 /// A server seen from elsewhere: from its handlers, its hooks, other tasks. Cheap to clone; it does not
@@ -52,6 +52,7 @@ pub struct ServerHandle {
     pub(crate) registry: Arc<Registry>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) preamble: Arc<Preamble>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) published: watch::Receiver<ServerMetrics>,
     pub(crate) failure: Arc<Mutex<Option<Failure>>>,
     pub(crate) addresses: Arc<[String]>,
@@ -92,10 +93,10 @@ impl ServerHandle {
         self.registry.stop().is_cancelled()
     }
 
-    /// Goes by other settings from now on: limits for connections and rates, networks, PROXY headers, queues,
-    /// water marks and time limits. Who is connected stays, below new limits or not; time limits and queues
-    /// are theirs as well. What makes the server what it is stays: listeners, strategy, authorisation,
-    /// handshakes at a time, intervals and hooks. For a program that reads its configuration again
+    /// Goes by other settings from now on: limits for connections, rates and handshakes, networks, PROXY headers,
+    /// queues, water marks, time limits and deadlines. Who is connected stays, below new limits or not; queues and
+    /// time limits are theirs as well, which count from now on if they are others. What makes the server what it is
+    /// stays: listeners, strategy, authorisation, intervals and hooks. For a program that reads its configuration again
     /// ([`run_until_signal_reloading`](crate::run_until_signal_reloading)).
     ///
     /// # Errors
@@ -164,7 +165,6 @@ impl Server {
         loops: JoinSet<Drained>,
         helpers: JoinSet<()>,
         strategy: Option<Arc<dyn Strategy>>,
-        drain_deadline: Duration,
     ) -> Self {
         Self {
             handle,
@@ -172,7 +172,6 @@ impl Server {
             loops,
             _helpers: helpers,
             strategy,
-            drain_deadline,
         }
     }
 
@@ -272,7 +271,7 @@ impl Server {
     ///
     /// As [`shutdown`](Self::shutdown).
     pub async fn drain(self) -> Drained {
-        let deadline = self.drain_deadline;
+        let deadline = self.handle.registry.drain_deadline();
         self.shutdown(deadline).await
     }
 

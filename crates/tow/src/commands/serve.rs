@@ -11,7 +11,7 @@ use towline::{
         proto::{Concurrency, Limits},
         server::ListenConfig,
     },
-    server::{Builder, ServerConfig, ServerHandle},
+    server::{ServerConfig, ServerHandle},
     sync::{Durability, Root, RootError, ServeOptions, part::PART_SIZE, serve_echo, serve_files},
 };
 
@@ -30,8 +30,6 @@ const STALLED: Duration = Duration::from_secs(120);
 const CALL_BYTES: usize = 8 << 20;
 /// Smallest limit of a message that lets a full part of a file and its header pass.
 const LEAST_FOR_FILES: usize = PART_SIZE + (64 << 10);
-/// How long running transfers may take after the first interrupt.
-const DRAIN: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let listen = endpoint_without_path(&args.listen)?;
@@ -56,10 +54,13 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
         .concurrency(Concurrency::default().body_bytes(CALL_BYTES))
         .limits(limits);
     let server = serve_echo(serve_files(builder, root.clone(), options)).build();
-    let settings = settings(&args)?;
+    let limits = read_limits(&args)?;
     let mut config = ListenConfig::new()
-        .server(settings)
+        .server(limits.builder().map_err(failed)?)
         .inherited(args.inherited);
+    if let Some(seconds) = limits.handshake_timeout {
+        config = config.handshake_timeout(Duration::from_secs(seconds));
+    }
     let reloading = match identity(&listen, &args.keys, "node").await? {
         Some(loaded) => {
             let trust = trust(
@@ -124,7 +125,7 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     let counters = listening.counters();
     tokio::select! {
         biased;
-        drained = listening.shutdown(DRAIN) => {
+        drained = listening.drain() => {
             let fields = json!({ "accepted": counters.accepted, "cut_off": drained.cut_off });
             let line = format!("stopped: {} connections served, {} cut off", counters.accepted, drained.cut_off);
             output.note("stopped", fields, &line);
@@ -139,7 +140,7 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
 }
 
 /// How connections are let in: by the options, and by the file of limits if there is one.
-fn settings(args: &Serve) -> Result<Builder, Failure> {
+fn read_limits(args: &Serve) -> Result<ServerConfig, Failure> {
     let mut config = ServerConfig::default();
     if let Some(file) = &args.limits {
         let problem =
@@ -160,7 +161,7 @@ fn settings(args: &Serve) -> Result<Builder, Failure> {
     }
     let most = args.max_connections as usize;
     config.max_connections.get_or_insert(most);
-    config.builder().map_err(failed)
+    Ok(config)
 }
 
 /// SIGHUP, where it means to read the limits again. With a terminal it keeps its meaning.
@@ -189,7 +190,9 @@ impl Hangups {
         #[cfg(unix)]
         if let Some(mut signal) = self.signal {
             while signal.recv().await.is_some() {
-                let read = settings(args).and_then(|new| server.reconfigure(&new).map_err(failed));
+                let read = read_limits(args)
+                    .and_then(|new| new.builder().map_err(failed))
+                    .and_then(|new| server.reconfigure(&new).map_err(failed));
                 match read {
                     Ok(()) => tracing::info!("the limits were read again"),
                     Err(failure) => {

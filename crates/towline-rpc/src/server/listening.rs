@@ -154,6 +154,16 @@ impl Listening {
     pub async fn shutdown(self, deadline: Duration) -> Drained {
         self.server.shutdown(deadline).await
     }
+
+    /// [`shutdown`](Self::shutdown) with the deadline of the server beneath, as it is by then
+    /// (`towline_server::Builder::drain_deadline`; 10 s unless told otherwise).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub async fn drain(self) -> Drained {
+        self.server.drain().await
+    }
 }
 
 impl Server {

@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+#[cfg(feature = "serde")]
+use towline_identity::LeafOptions;
 use towline_server::{
-    Accept, Broadcaster, CloseReason, ConfigError, Handshake, Outcome, Packets, Pushed, SendError,
-    Server, SlowConsumer, SocketStream, Strategy, TaskPerConnection, TimeLimits, WorkerPool,
-    packet_fn,
+    Accept, AtLimit, Broadcaster, CloseReason, ConfigError, Handshake, Outcome, Packets, Pushed,
+    SendError, Server, SlowConsumer, SocketStream, Strategy, TaskPerConnection, TimeLimits,
+    WorkerPool, packet_fn,
 };
 use towline_transport::{AcceptError, Connection, Peer};
+#[cfg(feature = "serde")]
+use towline_transport::{ListenOptions, Listener};
 
 use crate::support::{
-    collect, dial, dial_narrow, echo, echo_reads, echoes, hangs_up, join, lines, next, start,
+    LONG, collect, dial, dial_narrow, echo, echo_reads, echoes, hangs_up, join, lines, next, start,
     start_in_memory, until,
 };
 
@@ -238,6 +243,46 @@ async fn a_running_server_goes_by_other_settings_and_keeps_who_is_there() {
     assert_eq!(server.metrics().closed.by(CloseReason::IdleTimeout), 1);
 }
 
+/// docs/wire L33, L53: a server that has let those beyond its limit wait does something else with them from now on.
+#[tokio::test]
+async fn those_who_wait_for_a_place_hear_of_other_settings() {
+    let full = || Server::builder().max_connections(1);
+    let server = start(full().at_limit(AtLimit::Wait), echo()).await;
+    let mut first = dial(&server).await;
+    assert!(echoes(&mut first, "hello").await);
+    let mut waits = dial(&server).await;
+    let busy = full().at_limit(AtLimit::Respond("busy".into()));
+    server.handle().reconfigure(&busy).unwrap();
+    let mut told = String::new();
+    let read = timeout(LONG, waits.read_to_string(&mut told)).await;
+    read.unwrap().unwrap();
+    assert_eq!(told, "busy");
+}
+
+/// docs/wire L37: the time limit of a configuration is the listener's.
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn a_configuration_limits_the_time_of_handshakes() {
+    let config = r#"{ "address": "tls://127.0.0.1:0", "handshake_timeout": 7 }"#;
+    let config: towline_server::ServerConfig = serde_json::from_str(config).unwrap();
+    let authority = towline_identity::Authority::generate(&Default::default()).unwrap();
+    let identity = authority.issue(&LeafOptions::new("server")).unwrap();
+    let options = ListenOptions::new().identity(Arc::new(identity));
+    let options = config.listen_options(options).unwrap();
+    let listener = Listener::bind(&config.endpoint().unwrap(), &options)
+        .await
+        .unwrap();
+    let server = config.builder().unwrap().start([listener], echo()).unwrap();
+    let start = tokio::time::sleep(Duration::ZERO).deadline();
+    let mut silent = dial(&server).await;
+    assert!(hangs_up(&mut silent).await);
+    let took = tokio::time::sleep(Duration::ZERO).deadline() - start;
+    assert_eq!(took.as_secs(), 7);
+    let none = r#"{ "address": "tls://127.0.0.1:0", "handshake_timeout": 0 }"#;
+    let none: towline_server::ServerConfig = serde_json::from_str(none).unwrap();
+    assert!(none.listen_options(ListenOptions::new()).is_err());
+}
+
 /// docs/wire L36: what a handler says of a bad end, told and not only counted.
 #[tokio::test]
 async fn a_token_tells_of_the_end_and_handlers_end_badly() {
@@ -305,9 +350,16 @@ impl Handshake for Shaking {
     }
 }
 
-/// docs/wire L54: a turn is for those who have begun.
-#[tokio::test(start_paused = true)]
-async fn so_many_shake_hands_at_once_and_silent_ones_have_no_turn() {
+/// A server at which five clients are about to shake hands, two at a time.
+struct FiveShaking {
+    server: Server,
+    begins: Arc<Semaphore>,
+    goes_on: Arc<Semaphore>,
+    at_once: Arc<AtomicUsize>,
+    _ends: (Vec<tokio::io::DuplexStream>, mpsc::UnboundedSender<Shaking>),
+}
+
+fn five_shaking() -> FiveShaking {
     let (feed, clients) = mpsc::unbounded_channel();
     let server = Server::builder()
         .max_handshakes(2)
@@ -319,16 +371,58 @@ async fn so_many_shake_hands_at_once_and_silent_ones_have_no_turn() {
     for _ in 0..5 {
         let (io, end) = tokio::io::duplex(64);
         ends.push(end);
-        let (begins, goes_on) = (Arc::clone(&begins), Arc::clone(&goes_on));
-        let at_once = Arc::clone(&at_once);
         let shaking = Shaking {
             io,
-            begins,
-            goes_on,
-            at_once,
+            begins: Arc::clone(&begins),
+            goes_on: Arc::clone(&goes_on),
+            at_once: Arc::clone(&at_once),
         };
         assert!(feed.send(shaking).is_ok());
     }
+    FiveShaking {
+        server,
+        begins,
+        goes_on,
+        at_once,
+        _ends: (ends, feed),
+    }
+}
+
+/// docs/wire L53, L54: more turns count at once, fewer when those who have theirs are done.
+#[tokio::test(start_paused = true)]
+async fn a_running_server_takes_another_number_of_handshakes() {
+    let five = five_shaking();
+    five.begins.add_permits(5);
+    tokio::time::sleep(SECOND).await;
+    for (most, expected) in [(Some(4), 4), (Some(1), 4), (Some(3), 4)] {
+        let settings = Server::builder().max_handshakes(most.unwrap());
+        five.server.handle().reconfigure(&settings).unwrap();
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(five.at_once.load(Ordering::SeqCst), expected);
+    }
+    // One of four ends, and three are as many as there may be.
+    five.goes_on.add_permits(1);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(five.at_once.load(Ordering::SeqCst), 3);
+    five.server
+        .handle()
+        .reconfigure(&Server::builder())
+        .unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(five.at_once.load(Ordering::SeqCst), 4);
+}
+
+/// docs/wire L54: a turn is for those who have begun.
+#[tokio::test(start_paused = true)]
+async fn so_many_shake_hands_at_once_and_silent_ones_have_no_turn() {
+    let five = five_shaking();
+    let FiveShaking {
+        server,
+        begins,
+        goes_on,
+        at_once,
+        ..
+    } = &five;
     tokio::time::sleep(SECOND).await;
     assert_eq!(at_once.load(Ordering::SeqCst), 0);
     begins.add_permits(4);
