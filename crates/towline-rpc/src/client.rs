@@ -5,6 +5,7 @@ mod bistream;
 mod builder;
 mod call;
 mod download;
+mod in_flight;
 mod listener;
 mod net_rpc;
 mod options;
@@ -35,6 +36,7 @@ pub use self::{
     bistream::{BistreamReceiver, BistreamSender},
     builder::ClientBuilder,
     download::Download,
+    in_flight::InFlight,
     listener::Listener,
     options::CallOptions,
     upload::Upload,
@@ -104,6 +106,7 @@ struct Inner {
     net_rpc_pipelining: bool,
     /// Whoever has the one permit may make a net/rpc call; its answer gives it back (docs/wire X16).
     net_rpc_turn: Arc<Semaphore>,
+    places: Option<Arc<in_flight::Places>>,
     driver: OnceLock<JoinHandle<CloseReason>>,
 }
 
@@ -134,11 +137,13 @@ impl Client {
         );
         let shared = Shared::new(core);
         let net_rpc_turn = Arc::new(Semaphore::new(1));
+        let places = builder.in_flight.map(in_flight::Places::new);
         let driver = tokio::spawn(Driver::new(
             Arc::clone(&shared),
             io,
             Answers {
                 net_rpc_turn: Arc::clone(&net_rpc_turn),
+                places: places.clone(),
             },
             builder.limits.max_message,
         ));
@@ -151,6 +156,7 @@ impl Client {
             close_grace: builder.close_grace,
             net_rpc_pipelining: builder.net_rpc_pipelining,
             net_rpc_turn,
+            places,
             driver: OnceLock::from(driver),
         };
         Self {
@@ -309,6 +315,11 @@ impl Client {
         self.inner.shared.lock().core.unsent()
     }
 
+    /// True once the server has said anything.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.inner.shared.lock().core.has_heard()
+    }
+
     /// True once the connection is over.
     pub fn is_closed(&self) -> bool {
         self.inner.shared.lock().closed.is_some()
@@ -365,12 +376,23 @@ fn cancel(shared: &Shared<Core>, seqno: u64) {
 /// Passes answers to those who wait for them.
 struct Answers {
     net_rpc_turn: Arc<Semaphore>,
+    places: Option<Arc<in_flight::Places>>,
+}
+
+impl Answers {
+    /// Nobody need wait for a turn or a place any more.
+    fn close(&self) {
+        self.net_rpc_turn.close();
+        if let Some(places) = &self.places {
+            places.close();
+        }
+    }
 }
 
 impl Drop for Answers {
     /// The driver has ended, by itself or by force.
     fn drop(&mut self) {
-        self.net_rpc_turn.close();
+        self.close();
     }
 }
 
@@ -410,7 +432,7 @@ impl Owner<Core> for Answers {
     }
 
     fn handle_close(&mut self, shared: &Arc<Shared<Core>>, _: &CloseReason) {
-        self.net_rpc_turn.close();
+        self.close();
         // Dropping a waiter tells its caller; outside the lock, as it wakes a task.
         let waiters = shared.lock().core.close();
         drop(waiters);

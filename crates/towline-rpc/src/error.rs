@@ -56,6 +56,17 @@ pub enum CallError {
     /// There was no connection to make the call over. Nothing was sent.
     #[error(transparent)]
     NoConnection(#[from] NoConnection),
+    /// As many calls as were allowed are in flight on the connection, and as many wait
+    /// ([`InFlight`](crate::client::InFlight)). Nothing was sent.
+    #[error(
+        "{in_flight} calls are in flight and {waiting} wait, as many as were allowed: make fewer at once, or allow more"
+    )]
+    TooManyInFlight {
+        /// The limit of calls in flight.
+        in_flight: usize,
+        /// The limit of calls that wait.
+        waiting: usize,
+    },
     /// No reply came in time. The server was told that nobody waits any more.
     #[error("time-out waiting for call to complete: no reply within {} s", .0.as_secs_f64())]
     TimedOut(std::time::Duration),

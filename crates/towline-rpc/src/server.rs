@@ -5,6 +5,7 @@ mod builder;
 mod connection;
 mod connections;
 mod handlers;
+mod limits;
 mod listening;
 mod net_rpc;
 mod pace;
@@ -92,6 +93,7 @@ struct Settings {
     compression: Compression,
     mirror: bool,
     authorise: Option<Authorise>,
+    handler_limits: limits::HandlerLimits,
     connections: Connections,
     activity: Arc<activity::Counters>,
 }

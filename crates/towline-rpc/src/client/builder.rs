@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use towline_identity::{Identity, Peer, Trust};
 use towline_transport::{ConnectOptions, Connection, Endpoint, Records};
 
-use super::Client;
+use super::{Client, InFlight};
 use crate::{
     error::ConnectError,
     proto::{Compression, Limits},
@@ -24,6 +24,7 @@ pub struct ClientBuilder {
     pub(super) close_grace: Duration,
     pub(super) net_rpc_pipelining: bool,
     pub(super) seed: Option<[u8; 32]>,
+    pub(super) in_flight: Option<InFlight>,
 }
 
 impl Default for ClientBuilder {
@@ -38,6 +39,7 @@ impl Default for ClientBuilder {
             close_grace: Duration::from_secs(2),
             net_rpc_pipelining: false,
             seed: None,
+            in_flight: None,
         }
     }
 }
@@ -99,6 +101,14 @@ impl ClientBuilder {
     #[must_use]
     pub const fn close_grace(mut self, limit: Duration) -> Self {
         self.close_grace = limit;
+        self
+    }
+
+    /// How many calls the connection has in flight at once. Default: no limit; the server has one of its own, 1,024 running and
+    /// 1,024 waiting if it is towline.
+    #[must_use]
+    pub const fn in_flight(mut self, limit: InFlight) -> Self {
+        self.in_flight = Some(limit);
         self
     }
 

@@ -2,6 +2,8 @@
 
 use std::{future::poll_fn, time::Duration};
 
+use tokio::sync::SemaphorePermit;
+
 use super::{Answer, CallOptions, Client, Core, Outcome, answer, cancel};
 use crate::{
     driver::{self, Shared},
@@ -84,6 +86,10 @@ impl Client {
         timeout: Option<Duration>,
     ) -> Result<Message, CallFailure> {
         let limit = shorter(timeout, &message);
+        let (_place, timeout) = self
+            .place(timeout, &message)
+            .await
+            .map_err(CallFailure::before)?;
         poll_fn(|cx| self.inner.shared.poll_room(cx))
             .await
             .map_err(CallFailure::before)?;
@@ -105,6 +111,26 @@ impl Client {
             error,
             may_have_begun: true,
         })
+    }
+
+    /// A place among the calls in flight, for which it waits within the time of the call, and what is left of that.
+    pub(super) async fn place(
+        &self,
+        timeout: Option<Duration>,
+        message: &Message,
+    ) -> Result<(Option<SemaphorePermit<'_>>, Option<Duration>), CallError> {
+        let Some(places) = &self.inner.places else {
+            return Ok((None, timeout));
+        };
+        let has_limit = timeout.is_some() || message.hdr.deadline.is_some();
+        let limit = has_limit.then(|| shorter(timeout, message));
+        let begun = driver::now().instant;
+        let Some(place) = places.take(limit).await? else {
+            return Err(CallError::Closed(self.close_reason()));
+        };
+        let waited = driver::now().instant.saturating_duration_since(begun);
+        let left = timeout.map(|limit| limit.saturating_sub(waited));
+        Ok((Some(place), left))
     }
 
     /// Registers and queues a call.

@@ -98,6 +98,7 @@ impl Client {
         let timeout = has_limit.then(|| shorter(timeout, &request));
         let begun = driver::now().instant;
         let method = request.hdr.service_name.clone();
+        let (_place, _) = self.place(timeout, &request).await?;
         let turn = match self.inner.net_rpc_pipelining {
             true => None,
             false => {

@@ -202,6 +202,7 @@ impl PoolBuilder {
                 dial: Arc::clone(&dial),
                 client: client.clone(),
                 backoff: Backoff::new(policy.clone(), seeds.seed()),
+                hung_up: 0,
             };
             connecting.spawn(task.run());
         }

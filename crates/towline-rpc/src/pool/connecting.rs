@@ -1,8 +1,8 @@
 //! Keeping one connection of a pool.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use towline_transport::Connection;
+use towline_transport::{Connection, Endpoint};
 
 use super::{events::Cause, table::Table};
 use crate::{
@@ -27,7 +27,13 @@ pub(super) struct Connecting {
     pub(super) dial: Arc<Dial>,
     pub(super) client: ClientBuilder,
     pub(super) backoff: Backoff,
+    /// How often in a row the other end of a pre-shared-key layer has hung up without a word.
+    pub(super) hung_up: u32,
 }
+
+/// An end with another pre-shared key hangs up without a word; so does one that is stopping, or has no room. After so many
+/// times in a row it is taken to be the key.
+const HUNG_UP: u32 = 3;
 
 impl Connecting {
     /// Connects, and connects again whenever the connection is lost, until there is no use in it.
@@ -44,10 +50,14 @@ impl Connecting {
                     if !self.table.connected(self.connection, &address, &client) {
                         return client.close().await;
                     }
-                    self.watch(client).await
+                    self.watch(client, &address).await
                 }
                 Err(error) => {
-                    let is_permanent = error.is_permanent();
+                    let has_hung_up = matches!(
+                        error,
+                        ConnectError::Transport(towline_transport::ConnectError::Sealing { .. })
+                    );
+                    let is_permanent = self.is_another_key(has_hung_up) || error.is_permanent();
                     let wait = self.backoff.failed();
                     (Cause::Connect(Arc::new(error)), is_permanent, wait)
                 }
@@ -65,13 +75,26 @@ impl Connecting {
         }
     }
 
+    /// Counts what another pre-shared key looks like.
+    fn is_another_key(&mut self, has_hung_up: bool) -> bool {
+        self.hung_up = if has_hung_up { self.hung_up + 1 } else { 0 };
+        self.hung_up >= HUNG_UP
+    }
+
     /// Waits for the end of a connection. The pool's own handle must not keep it.
-    async fn watch(&mut self, client: Client) -> (Cause, bool, Option<std::time::Duration>) {
+    async fn watch(&mut self, client: Client, address: &str) -> (Cause, bool, Option<Duration>) {
         let reason = client.closed().await;
-        drop(client);
         let now = driver::now().instant;
         // What spoke our language for a while is no other protocol.
-        let is_permanent = reason.is_permanent() && !self.backoff.is_healthy(now);
+        let is_new = !self.backoff.is_healthy(now);
+        let has_hung_up = is_new && !client.has_heard() && has_psk(address);
+        let is_permanent = (is_new && reason.is_permanent()) || self.is_another_key(has_hung_up);
         (Cause::Ended(reason), is_permanent, self.backoff.lost(now))
     }
+}
+
+fn has_psk(address: &str) -> bool {
+    address
+        .parse::<Endpoint>()
+        .is_ok_and(|endpoint| endpoint.psk().is_some())
 }

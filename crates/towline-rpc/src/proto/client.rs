@@ -92,6 +92,7 @@ pub struct Client<W> {
     net_rpc: Option<(u64, Text)>,
     unclaimed: u64,
     owed_credit: Owed<u64>,
+    heard: bool,
 }
 
 #[derive(Debug)]
@@ -129,6 +130,7 @@ impl<W> Client<W> {
             net_rpc: None,
             unclaimed: 0,
             owed_credit: Owed::default(),
+            heard: false,
         }
     }
 
@@ -257,6 +259,7 @@ impl<W> Client<W> {
     /// A [`Violation`] ends the connection.
     pub fn handle_message(&mut self, now: Now, received: Received) -> Result<(), Violation> {
         self.link.received(now, false);
+        self.heard = true;
         let mut message = received.message;
         let typ = message.hdr.typ;
         if typ == CallType::REPLY || typ.is_download_part() {
@@ -370,6 +373,11 @@ impl<W> Client<W> {
                 Kind::Stream(_) => None,
             })
             .collect()
+    }
+
+    /// True once a message has come.
+    pub const fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Calls and streams that have not ended.

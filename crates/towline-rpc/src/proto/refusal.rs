@@ -9,6 +9,18 @@ pub(crate) const NOT_BEGUN: &str = "towline.not-begun";
 pub(crate) const YES: &str = "1";
 /// docs/wire E7
 pub(crate) const TOO_MANY_CALLS: &str = "too many calls on this connection";
+/// docs/wire E15
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "handlers are counted in the driver")
+)]
+pub(crate) const TOO_MANY_ON_SERVER: &str = "too many calls on this server";
+/// docs/wire E15
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "handlers are counted in the driver")
+)]
+pub(crate) const TOO_MANY_OF_SERVICE: &str = "too many calls of this service";
 /// docs/wire C19
 pub(crate) const SHUTTING_DOWN: &str = "the server is shutting down";
 /// docs/wire E6

@@ -8,6 +8,7 @@ use towline_identity::{Peer, Verdict};
 use super::{
     Authorise, Connections, Context, DownloadSink, NetRpcService, RegisterError, Server, Settings,
     UploadParts,
+    limits::HandlerLimits,
     services::{
         BistreamService, CallService, DownloadService, Entry, OneWayService, Services,
         UploadService,
@@ -30,6 +31,7 @@ pub struct ServerBuilder {
     compression: Compression,
     mirror: bool,
     authorise: Option<Authorise>,
+    handler_limits: HandlerLimits,
     typed: Vec<ServiceInfo>,
 }
 
@@ -42,6 +44,7 @@ impl Default for ServerBuilder {
             compression: Compression::default(),
             mirror: true,
             authorise: None,
+            handler_limits: HandlerLimits::default(),
             typed: Vec::new(),
         }
     }
@@ -224,6 +227,32 @@ impl ServerBuilder {
         self
     }
 
+    /// How many handlers run at once for all connections together. Default: no limit but those of the connections
+    /// ([`concurrency`](Self::concurrency)). A call beyond it does not wait: it is refused, with a word that it was not
+    /// begun, which a client tells by [`CallError::Overloaded`](crate::CallError::Overloaded) and a
+    /// [`Pool`](crate::Pool) answers by trying elsewhere or later (docs/wire E14, E15). Streams count while they are open.
+    #[must_use]
+    pub fn max_running(mut self, handlers: usize) -> Self {
+        self.handler_limits.limit_server(handlers);
+        self
+    }
+
+    /// How many handlers of one service run at once, for all connections together; as
+    /// [`max_running`](Self::max_running) otherwise. `name` is that of a service as it is called, or of a typed or net/rpc
+    /// service, for all methods together that have no limit of their own. A name that no service has limits nothing.
+    ///
+    /// ```
+    /// use towline_rpc::Server;
+    ///
+    /// let server = Server::builder().max_running(5_000).max_running_of("Inventory.rebuild", 2);
+    /// # drop(server);
+    /// ```
+    #[must_use]
+    pub fn max_running_of(mut self, name: impl Into<Text>, handlers: usize) -> Self {
+        self.handler_limits.limit_service(name.into(), handlers);
+        self
+    }
+
     /// The server. It serves nobody yet: see [`Server::serve_io`] and [`Server::listen`].
     pub fn build(mut self) -> Server {
         if !self.typed.is_empty() {
@@ -240,6 +269,7 @@ impl ServerBuilder {
                 compression: self.compression,
                 mirror: self.mirror,
                 authorise: self.authorise,
+                handler_limits: self.handler_limits,
                 connections: Connections::new(),
                 activity: Arc::default(),
             }),

@@ -85,6 +85,16 @@ impl Handlers {
                 return;
             }
         };
+        let places = match self.settings.handler_limits.take(&request.hdr.service_name) {
+            Ok(places) => places,
+            Err(text) => {
+                self.settings.activity.refused();
+                let mut state = shared.lock();
+                state.core.refuse_not_begun(driver::now(), key, text);
+                shared.wake_driver(state);
+                return;
+            }
+        };
         let open = self.settings.activity.started(kind);
         let job = Job {
             call: OpenCall {
@@ -107,13 +117,17 @@ impl Handlers {
             }
             self.returned = now;
             match rest {
-                Some(rest) => rest,
+                Some(rest) if places.is_empty() => rest,
+                Some(rest) => Box::pin(async move {
+                    let _places = places;
+                    rest.await
+                }),
                 None => return,
             }
         } else {
             let handler = entry.service.run(job);
             Box::pin(async move {
-                let _open = open;
+                let _held = (open, places);
                 handler.await
             })
         };

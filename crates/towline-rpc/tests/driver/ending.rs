@@ -179,3 +179,41 @@ async fn a_message_over_the_limit_of_this_end_closes_its_connection() {
         );
     }
 }
+
+/// docs/wire C19
+#[tokio::test(start_paused = true)]
+async fn a_listening_server_answers_until_its_deadline_and_cuts_off_the_rest() {
+    let server = echo_server()
+        .call("nap", |_: Context, _: Message| async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Ok::<_, Infallible>(Message::from_body("rested"))
+        })
+        .call("hang", |_: Context, _: Message| {
+            std::future::pending::<Result<Message, Infallible>>()
+        })
+        .build();
+    let config = towline_rpc::server::ListenConfig::new();
+    let listening = server
+        .listen("mem://deadline", config)
+        .await
+        .expect("listens");
+    let mut calls = Vec::new();
+    for service in ["nap", "hang"] {
+        let client = Client::builder()
+            .connect("mem://deadline")
+            .await
+            .expect("connected");
+        calls.push(tokio::spawn(async move {
+            client.call(Message::request(service, "")).await
+        }));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let start = tokio::time::Instant::now();
+    let drained = listening.shutdown(Duration::from_secs(5)).await;
+    assert_eq!((drained.finished, drained.cut_off), (1, 1));
+    assert_eq!(start.elapsed().as_secs(), 5);
+    let [nap, hang] = [calls.remove(0).await, calls.remove(0).await];
+    assert_eq!(nap.expect("no panic").expect("answered").body, "rested");
+    let hang = hang.expect("no panic");
+    assert!(matches!(hang, Err(CallError::Closed(_))), "{hang:?}");
+}

@@ -7,6 +7,7 @@
 
 mod calls;
 mod ending;
+mod limits;
 mod net_rpc;
 mod pushes;
 mod streams;
