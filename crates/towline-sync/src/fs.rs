@@ -107,6 +107,13 @@ pub trait Store: Send + Sync + 'static {
     /// Creates a file that must not be there, with this mode, and locks it.
     fn create(&self, path: &RelPath, mode: u32) -> io::Result<Self::File>;
 
+    /// Creates a file on the file system of this directory that has no name yet: if the process is killed,
+    /// nothing is left of it. `None` where there are no such files.
+    fn create_unnamed(&self, dir: &RelPath, mode: u32) -> io::Result<Option<Self::File>>;
+
+    /// Gives a file without a name its first one. [`io::ErrorKind::AlreadyExists`] if something is there.
+    fn link_unnamed(&self, file: &Self::File, path: &RelPath) -> io::Result<()>;
+
     /// What is known of an open file.
     fn stat_file(&self, file: &Self::File) -> io::Result<Stat>;
 

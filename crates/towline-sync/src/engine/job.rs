@@ -180,6 +180,8 @@ pub struct SmallFile {
     pub bytes: Bytes,
     /// What its hash begins with.
     pub hash: Hash16,
+    /// Nothing was in its place when the directory was listed.
+    pub new: bool,
 }
 
 /// A small file that was read.

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ pub struct Disk {
     root: Arc<OwnedFd>,
     dirs: Mutex<HashMap<RelPath, Arc<OwnedFd>>>,
     boot: [u8; 16],
+    /// Whether files without names can be had, as far as is known.
+    unnamed: AtomicBool,
 }
 
 impl Disk {
@@ -77,6 +80,7 @@ impl Disk {
             root: Arc::new(root),
             dirs: Mutex::default(),
             boot: boot(),
+            unnamed: AtomicBool::new(true),
         }
     }
 
@@ -281,6 +285,50 @@ impl Store for Disk {
         let file = self.open_file(path, flags, Mode::from_raw_mode(mode))?;
         lock(&file)?;
         Ok(file)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn create_unnamed(&self, dir: &RelPath, mode: u32) -> io::Result<Option<Self::File>> {
+        if !self.unnamed.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let dir = self.dir(dir)?;
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match rustix::fs::openat(&*dir, ".", flags, Mode::from_raw_mode(mode)) {
+            Ok(file) => Ok(Some(file)),
+            // A file system, or a kernel, without such files.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                self.unnamed.store(false, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn link_unnamed(&self, file: &Self::File, path: &RelPath) -> io::Result<()> {
+        use std::os::fd::AsRawFd as _;
+
+        let dir = self.parent(path)?;
+        // By its descriptor alone it could be linked only with a capability.
+        let old = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let flags = AtFlags::SYMLINK_FOLLOW;
+        let linked = rustix::fs::linkat(rustix::fs::CWD, old, &*dir, path.name(), flags);
+        if linked == Err(Errno::NOENT) {
+            // No /proc here.
+            self.unnamed.store(false, Ordering::Relaxed);
+        }
+        Ok(linked?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn create_unnamed(&self, _: &RelPath, _: u32) -> io::Result<Option<Self::File>> {
+        Ok(None)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn link_unnamed(&self, _: &Self::File, _: &RelPath) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn stat_file(&self, file: &Self::File) -> io::Result<Stat> {

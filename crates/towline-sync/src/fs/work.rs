@@ -201,3 +201,72 @@ fn failed(path: &RelPath, what: &str, error: &io::Error) -> Failed {
         full,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::engine::SmallFile;
+    use crate::fs::{Memory, manifest};
+    use crate::wire::{FileTime, Meta};
+
+    fn small(path: &str, bytes: &'static [u8]) -> SmallFile {
+        SmallFile {
+            id: 1,
+            path: RelPath::new(path.as_bytes()).unwrap(),
+            meta: Meta {
+                size: bytes.len() as u64,
+                mode: 0o640,
+                mtime: FileTime {
+                    seconds: 5,
+                    nanos: 0,
+                },
+            },
+            bytes: Bytes::from_static(bytes),
+            hash: manifest::short(blake3::hash(bytes).as_bytes()),
+            new: true,
+        }
+    }
+
+    fn store(worker: &Worker<Memory>, file: SmallFile) {
+        let files = vec![file];
+        let done = worker.run(Job::StoreSmall {
+            files,
+            durable: false,
+        });
+        assert!(
+            matches!(&done, Done::Stored(stored) if matches!(stored[..], [(1, Ok(()))])),
+            "{done:?}"
+        );
+    }
+
+    /// docs/wire D20.
+    #[test]
+    fn a_new_small_file_replaces_what_has_come_into_its_place() {
+        let memory = Memory::new();
+        let worker = Worker::new(memory.clone(), 1);
+        store(&worker, small("file", b"first"));
+        let first = memory.changes();
+        assert_eq!(first, 4, "made, written, dated, named");
+        store(&worker, small("file", b"second"));
+        let found = memory.snapshot();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((&found[0].2[..], found[0].3), (&b"second"[..], 0o640));
+    }
+
+    /// docs/wire D20.
+    #[test]
+    fn nothing_is_left_of_a_new_small_file_wherever_the_process_is_killed() {
+        for changes in 0..4 {
+            let memory = Memory::new();
+            memory.kill_after(changes);
+            let files = vec![small("file", b"content")];
+            Worker::new(memory.clone(), 1).run(Job::StoreSmall {
+                files,
+                durable: false,
+            });
+            assert_eq!(memory.snapshot(), [], "after {changes} changes");
+        }
+    }
+}

@@ -219,7 +219,13 @@ impl Running {
         while body.len() < GATHER {
             match self.engine.poll_message(now()) {
                 Output::Message(message) => {
-                    body.reserve(message.payload() + 256);
+                    let length = message.payload() + 256;
+                    // Small files come one behind the other: room for all of them at once.
+                    let room = match (body.is_empty(), message.payload()) {
+                        (true, 1..GATHER) => GATHER + length,
+                        _ => length,
+                    };
+                    body.reserve(room);
                     message.encode(&mut body);
                 }
                 Output::Wait(then) => {

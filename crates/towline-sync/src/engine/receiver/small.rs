@@ -64,6 +64,7 @@ impl Receiver {
             meta,
             bytes,
             hash,
+            new: target.old.is_none(),
         });
         self.small_storing.insert(id, target);
         Ok(())

@@ -30,6 +30,22 @@ pub(super) struct Part<F> {
     written: AtomicU64,
 }
 
+/// A small file whose content is written.
+enum Written<F> {
+    /// Under a temporary name, locked.
+    Temporary(RelPath, F),
+    /// Without a name.
+    Unnamed(F),
+}
+
+impl<F> Written<F> {
+    const fn file(&self) -> &F {
+        match self {
+            Self::Temporary(_, file) | Self::Unnamed(file) => file,
+        }
+    }
+}
+
 impl<S: Store> Worker<S> {
     pub(super) fn store_small(
         &self,
@@ -41,7 +57,7 @@ impl<S: Store> Worker<S> {
         let mut written = Vec::with_capacity(files.len());
         for file in files {
             match self.write_small(&file, durable && !together) {
-                Ok((temporary, open)) => written.push((file, temporary, open)),
+                Ok(open) => written.push((file, open)),
                 Err(error) => results.push((file.id, Err(cannot_store(&file.path, &error)))),
             }
         }
@@ -51,23 +67,22 @@ impl<S: Store> Worker<S> {
         } else {
             Ok(())
         };
-        for (file, temporary, open) in written {
+        for (file, open) in written {
             let done = match &flushed {
-                Ok(()) => self.store.rename(&temporary, &file.path),
-                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                Ok(()) => self.name_small(&file, open, durable),
+                Err(error) => {
+                    self.discard(&open);
+                    Err(io::Error::new(error.kind(), error.to_string()))
+                }
             };
-            drop(open);
-            let result = done.map_err(|error| {
-                // What could not get its name is of no use.
-                drop(self.store.remove_file(&temporary));
-                cannot_store(&file.path, &error)
-            });
+            let result = done.map_err(|error| cannot_store(&file.path, &error));
             results.push((file.id, result));
         }
         results
     }
 
-    fn write_small(&self, file: &SmallFile, durable: bool) -> io::Result<(RelPath, S::File)> {
+    /// Writes a file, without its name.
+    fn write_small(&self, file: &SmallFile, durable: bool) -> io::Result<Written<S::File>> {
         // docs/wire D19: a file is its hash, or is not stored.
         if short(blake3::hash(&file.bytes).as_bytes()) != file.hash {
             return Err(io::Error::new(
@@ -75,23 +90,66 @@ impl<S: Store> Worker<S> {
                 "what came is not what was announced",
             ));
         }
-        let temporary = self.temporary(&file.path);
-        let open = self.store.create(&temporary, file.meta.mode & 0o700)?;
-        let write = || {
-            self.store.write_at(&open, &file.bytes, 0)?;
-            self.store.set_meta(&open, &file.meta)?;
-            if durable {
-                self.store.sync(&open)
-            } else {
-                Ok(())
+        let mode = file.meta.mode & 0o700;
+        // Where nothing is to be replaced, no temporary name is needed: one change of the directory, not two.
+        if file.new
+            && let Some(open) = self.store.create_unnamed(&file.path.parent(), mode)?
+        {
+            self.fill(&open, file, durable)?;
+            return Ok(Written::Unnamed(open));
+        }
+        self.write_temporary(file, durable)
+    }
+
+    fn write_temporary(&self, file: &SmallFile, durable: bool) -> io::Result<Written<S::File>> {
+        let path = self.temporary(&file.path);
+        let open = self.store.create(&path, file.meta.mode & 0o700)?;
+        let written = Written::Temporary(path, open);
+        if let Err(error) = self.fill(written.file(), file, durable) {
+            self.discard(&written);
+            return Err(error);
+        }
+        Ok(written)
+    }
+
+    fn fill(&self, open: &S::File, file: &SmallFile, durable: bool) -> io::Result<()> {
+        self.store.write_at(open, &file.bytes, 0)?;
+        self.store.set_meta(open, &file.meta)?;
+        if durable {
+            self.store.sync(open)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a file that was written its name.
+    fn name_small(
+        &self,
+        file: &SmallFile,
+        written: Written<S::File>,
+        durable: bool,
+    ) -> io::Result<()> {
+        let written = match written {
+            Written::Unnamed(open) if self.store.link_unnamed(&open, &file.path).is_ok() => {
+                return Ok(());
             }
+            // Something has come into its place meanwhile, or it cannot be done here.
+            Written::Unnamed(_) => self.write_temporary(file, durable)?,
+            Written::Temporary(..) => written,
         };
-        match write() {
-            Ok(()) => Ok((temporary, open)),
-            Err(error) => {
-                drop(self.store.remove_file(&temporary));
-                Err(error)
-            }
+        let Written::Temporary(path, _) = &written else {
+            return Ok(());
+        };
+        let renamed = self.store.rename(path, &file.path);
+        if renamed.is_err() {
+            self.discard(&written);
+        }
+        renamed
+    }
+
+    /// What gets no name is of no use.
+    fn discard(&self, written: &Written<S::File>) {
+        if let Written::Temporary(path, _) = written {
+            drop(self.store.remove_file(path));
         }
     }
 
