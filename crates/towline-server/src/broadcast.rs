@@ -1,6 +1,7 @@
 //! The same message to many sockets.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -302,7 +303,19 @@ impl Broadcaster {
         };
         loop {
             let message = Message::Owned(message.clone());
-            match socket.0.push_message(message, shed, self.max_queued) {
+            // A layer that panics ends its own connection and not the broadcast.
+            let pushed = catch_unwind(AssertUnwindSafe(|| {
+                socket.0.push_message(message, shed, self.max_queued)
+            }));
+            let pushed = pushed.unwrap_or_else(|payload| {
+                socket
+                    .0
+                    .registry
+                    .panicked("a layer of a connection", payload);
+                socket.close(CloseReason::Panicked);
+                Err(SendError::Closed)
+            });
+            match pushed {
                 Ok(Pushed::Written) => report.written += 1,
                 Ok(Pushed::Queued) => report.queued += 1,
                 Ok(Pushed::Replaced) => {

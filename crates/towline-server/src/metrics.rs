@@ -79,9 +79,10 @@ pub(crate) struct Rates {
 impl Rates {
     /// Ends an interval in which the totals have become these.
     pub(crate) fn end_interval(&mut self, (read, written): (u64, u64)) {
-        self.traffic.add_read((read - self.traffic.read()) as usize);
+        let more = |now: u64, before: u64| now.saturating_sub(before) as usize;
+        self.traffic.add_read(more(read, self.traffic.read()));
         self.traffic
-            .add_written((written - self.traffic.written()) as usize);
+            .add_written(more(written, self.traffic.written()));
         self.traffic.rate(&mut self.watch);
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -17,6 +18,8 @@ use crate::time_limits::TimeLimits;
 
 /// Sockets are spread over so many locks.
 const SHARDS: usize = 16;
+/// How often totals are looked at again because a socket was just leaving.
+const LOOKS: usize = 100;
 
 /// What the sockets of one server, or one client, share.
 pub(crate) struct Registry {
@@ -239,24 +242,40 @@ impl Registry {
 
     /// Bytes read and written by all sockets that ever were.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        let (mut read, mut written) = (0, 0);
+        let mut looks = 0;
+        loop {
+            let (totals, complete) = self.look_at_totals();
+            looks += 1;
+            if complete || looks == LOOKS {
+                return totals;
+            }
+            // Whoever is leaving waits for the locks.
+            thread::yield_now();
+        }
+    }
+
+    /// The same, and whether nobody was in the middle of leaving: a socket in its destructor is not among those that
+    /// live any more, nor yet among those that have departed.
+    fn look_at_totals(&self) -> ((u64, u64), bool) {
+        let (mut read, mut written, mut complete) = (0, 0, true);
         let mut sockets = Vec::new();
         // A socket that departs is taken off the map and added to the departed under its shard's lock:
         // with all locks held it is counted once.
         let guards: Vec<_> = self.sockets.iter().map(lock).collect();
-        for guard in &guards {
-            for socket in guard.values() {
-                if let Some(socket) = socket.upgrade() {
-                    read += socket.0.traffic.read();
-                    written += socket.0.traffic.written();
-                    sockets.push(socket);
-                }
-            }
+        for socket in guards.iter().flat_map(|guard| guard.values()) {
+            let Some(socket) = socket.upgrade() else {
+                complete = false;
+                continue;
+            };
+            read += socket.0.traffic.read();
+            written += socket.0.traffic.written();
+            sockets.push(socket);
         }
         read += self.departed_read.load(Ordering::Relaxed);
         written += self.departed_written.load(Ordering::Relaxed);
+        // Before the sockets, the last clones of which may be these.
         drop(guards);
-        (read, written)
+        ((read, written), complete)
     }
 
     pub(crate) fn connections(&self) -> (u64, u64) {

@@ -14,6 +14,7 @@ mod numbers;
 mod packets;
 mod patience;
 mod proxied;
+mod read_of;
 mod settings;
 mod stalls;
 mod strategies;
