@@ -1,6 +1,7 @@
 //! NATS: an inbox is a subject.
 
 mod config;
+mod heap;
 mod permission;
 mod tls;
 
