@@ -15,9 +15,9 @@ pub(crate) fn run() -> Result<()> {
     let mut command = process::cargo([
         "test",
         "--workspace",
-        // Sessions are tested over networks that are features.
+        // Sessions are tested over networks that are features, and so are layers and metrics.
         "--features",
-        "towline/sim,towline/nats,towline/broker",
+        "towline/sim,towline/nats,towline/broker,towline/tower,towline/metrics",
         "--no-fail-fast",
     ]);
     let mut child = command

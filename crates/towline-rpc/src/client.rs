@@ -49,6 +49,7 @@ use crate::{
         self, ClientEvent, Compression, EncodedFrame, Failed, ListenerKey, Message, Now, Received,
         TooLarge, Violation, WhenFull,
     },
+    trace::TraceIds,
 };
 
 type Outcome = Result<Message, Failed>;
@@ -107,6 +108,7 @@ struct Inner {
     /// Whoever has the one permit may make a net/rpc call; its answer gives it back (docs/wire X16).
     net_rpc_turn: Arc<Semaphore>,
     places: Option<Arc<in_flight::Places>>,
+    traces: TraceIds,
     driver: OnceLock<JoinHandle<CloseReason>>,
 }
 
@@ -127,12 +129,13 @@ impl Client {
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (local, remote) = (Text::from(local), Text::from(remote));
+        let seed = builder.seed.unwrap_or_else(driver::seed);
         let core = Core::new(
             builder.limits.clone(),
             builder.compression,
             local.clone(),
             remote.clone(),
-            builder.seed.unwrap_or_else(driver::seed),
+            seed,
             driver::now(),
         );
         let shared = Shared::new(core);
@@ -157,6 +160,7 @@ impl Client {
             net_rpc_pipelining: builder.net_rpc_pipelining,
             net_rpc_turn,
             places,
+            traces: TraceIds::new(seed),
             driver: OnceLock::from(driver),
         };
         Self {
@@ -177,6 +181,7 @@ impl Client {
     pub async fn send_one_way(&self, mut message: Message) -> Result<(), SendError> {
         let shared = &*self.inner.shared;
         poll_fn(|cx| shared.poll_room(cx)).await?;
+        self.inner.traces.begin_call(&mut message);
         let now = driver::now();
         let mut state = shared.lock();
         if let Some(reason) = &state.closed {
@@ -195,7 +200,8 @@ impl Client {
     /// # Cancel safety
     ///
     /// Dropped before it returns, nothing was sent.
-    pub async fn upload(&self, first: Message) -> Result<Upload, SendError> {
+    pub async fn upload(&self, mut first: Message) -> Result<Upload, SendError> {
+        self.inner.traces.begin_call(&mut first);
         Upload::begin(Arc::clone(&self.inner), first).await
     }
 
@@ -210,7 +216,8 @@ impl Client {
     /// # Cancel safety
     ///
     /// Dropped before it returns, nothing was sent.
-    pub async fn download(&self, request: Message) -> Result<Download, SendError> {
+    pub async fn download(&self, mut request: Message) -> Result<Download, SendError> {
+        self.inner.traces.begin_call(&mut request);
         Download::begin(Arc::clone(&self.inner), request).await
     }
 
@@ -242,8 +249,9 @@ impl Client {
     /// Dropped before it returns, nothing was sent.
     pub async fn bistream(
         &self,
-        first: Message,
+        mut first: Message,
     ) -> Result<(BistreamSender, BistreamReceiver), SendError> {
+        self.inner.traces.begin_call(&mut first);
         bistream::begin(Arc::clone(&self.inner), first).await
     }
 

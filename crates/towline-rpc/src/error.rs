@@ -76,6 +76,23 @@ pub enum CallError {
     /// The connection ended before the reply came.
     #[error(transparent)]
     Closed(#[from] CloseReason),
+    /// A layer of this program ended the call: its error.
+    #[cfg(feature = "tower")]
+    #[error("{0}")]
+    Layer(std::sync::Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl CallError {
+    /// The outcome for metrics.
+    pub(crate) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Overloaded(_) => "not_begun",
+            Self::TimedOut(_) => "timed_out",
+            Self::Closed(_) => "closed",
+            _ => "other",
+        }
+    }
 }
 
 /// How a net/rpc call fails.

@@ -49,7 +49,27 @@
 //!
 //! * `json` (default): messages, headers and the bodies of typed calls as JSON.
 //! * `macros` (default): `#[service]`, for typed services.
+//! * `metrics`: numbers for the recorder of the `metrics` facade, see below.
+//! * `tower`: middleware as `tower` services and layers, see the module `layers`.
 //! * `tokio` (default): clients and servers. Without it only [`proto`] is built, which does no I/O.
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`. Times are in seconds. A service is what the caller named; at a server only names that it has.
+//!
+//! | name | kind | labels |
+//! | --- | --- | --- |
+//! | `towline_rpc_client_calls_total` | counter | `service`; `outcome`: `ok`, `failed` (by the function), `refused`, `not_begun`, `timed_out`, `closed`, `cancelled`, `other` |
+//! | `towline_rpc_client_call_seconds` | histogram | `service` |
+//! | `towline_rpc_client_in_flight` | gauge | |
+//! | `towline_rpc_server_calls_total` | counter | `service`; `outcome`: `ok`, `failed`, `panicked`, `timed_out`, `cancelled` |
+//! | `towline_rpc_server_call_seconds` | histogram | `service` |
+//! | `towline_rpc_server_running` | gauge | |
+//! | `towline_rpc_server_refused_total` | counter | `reason`: `unknown`, `not_authorised`, `busy` |
+//! | `towline_rpc_pool_events_total` | counter | `event`: `connected`, `gone`, `given_up` |
+//!
+//! Streams count at the server as calls do, from their beginning to their reply; at the client only calls are counted. Each attempt
+//! of a pool is a call.
 
 pub mod proto;
 
@@ -61,12 +81,18 @@ mod close;
 mod driver;
 #[cfg(feature = "tokio")]
 mod error;
+#[cfg(feature = "tower")]
+pub mod layers;
+#[cfg(feature = "tokio")]
+mod measure;
 #[cfg(feature = "tokio")]
 pub mod pool;
 #[cfg(feature = "tokio")]
 pub mod server;
 #[cfg(feature = "tokio")]
 pub mod service;
+#[cfg(feature = "tokio")]
+mod trace;
 
 #[cfg(feature = "tokio")]
 pub use self::{
@@ -78,6 +104,7 @@ pub use self::{
     },
     pool::Pool,
     server::{Context, Server},
+    trace::{NoTraceContext, TraceContext},
 };
 pub use proto::{Compression, Message, RemoteError};
 #[cfg(feature = "macros")]

@@ -44,6 +44,7 @@ use crate::{
         self, Compression, Concurrency, EncodedFrame, Hdr, Limits, Message, Now, Received,
         ServerEvent, TooLarge, Violation,
     },
+    trace::TraceIds,
 };
 
 /// Bytes on their way between the two ends of one process.
@@ -96,6 +97,7 @@ struct Settings {
     handler_limits: limits::HandlerLimits,
     connections: Connections,
     activity: Arc<activity::Counters>,
+    traces: TraceIds,
 }
 
 impl Settings {

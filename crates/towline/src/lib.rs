@@ -33,10 +33,12 @@
 //!   peers that have it too.
 //! * `json` (default): messages, headers and values of [`Greenpack`] types as JSON.
 //! * `macros` (default): `#[derive(Greenpack)]` and `#[towline::service]`.
+//! * `metrics`: numbers of calls and servers for the recorder of the `metrics` facade.
 //! * `nats`: sessions through a NATS broker, `nats://` and `tls+nats://`; `broker` starts one, for tests and
 //!   demonstrations; `sim` has seeded networks in virtual
 //!   time.
 //! * `serde`: settings of servers from a file.
+//! * `tower`: middleware around calls as services and layers of `tower`.
 //! * `tokio` (default): everything that does I/O. Without it the pure protocol cores remain:
 //!   [`codec`], `mux::proto`, `rpc::proto` and `swp::proto`.
 

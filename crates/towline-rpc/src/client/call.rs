@@ -3,11 +3,13 @@
 use std::{future::poll_fn, time::Duration};
 
 use tokio::sync::SemaphorePermit;
+use tracing::Instrument as _;
 
 use super::{Answer, CallOptions, Client, Core, Outcome, answer, cancel};
 use crate::{
     driver::{self, Shared},
     error::CallError,
+    measure::{End, Measured},
     proto::{Failed, Message},
 };
 
@@ -81,6 +83,22 @@ impl Client {
 
     /// A call, and if it fails whether the server may have begun it.
     pub(crate) async fn try_call(
+        &self,
+        mut message: Message,
+        timeout: Option<Duration>,
+    ) -> Result<Message, CallFailure> {
+        let span = self.inner.traces.begin_call(&mut message);
+        let mut measured = Measured::begin(End::Client, &message.hdr.service_name);
+        let result = self.run_call(message, timeout).instrument(span).await;
+        measured.ends(match &result {
+            Ok(reply) if reply.error.is_empty() => "ok",
+            Ok(_) => "failed",
+            Err(failure) => failure.error.outcome(),
+        });
+        result
+    }
+
+    async fn run_call(
         &self,
         message: Message,
         timeout: Option<Duration>,

@@ -7,11 +7,13 @@ use towline_codec::{
     Text,
     greenpack::{Greenpack, Reader},
 };
+use tracing::Instrument as _;
 
 use super::{CancelOnDrop, Client, answer::answer, set_deadline, shorter};
 use crate::{
     driver,
     error::{CallError, NetRpcError},
+    measure::{End, Measured},
     proto::{Failed, Message, NetRpcResponse, RemoteError},
 };
 
@@ -90,6 +92,22 @@ impl Client {
     }
 
     async fn net_rpc_within(
+        &self,
+        mut request: Message,
+        timeout: Option<Duration>,
+    ) -> Result<Message, NetRpcError> {
+        let span = self.inner.traces.begin_call(&mut request);
+        let mut measured = Measured::begin(End::Client, &request.hdr.service_name);
+        let result = self.run_net_rpc(request, timeout).instrument(span).await;
+        measured.ends(match &result {
+            Ok(_) => "ok",
+            Err(NetRpcError::Call(error)) => error.outcome(),
+            Err(_) => "failed",
+        });
+        result
+    }
+
+    async fn run_net_rpc(
         &self,
         request: Message,
         timeout: Option<Duration>,

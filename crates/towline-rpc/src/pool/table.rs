@@ -243,6 +243,11 @@ impl Table {
     }
 
     fn tell(&self, event: PoolEvent) {
+        crate::measure::pool_event(match &event {
+            PoolEvent::Connected { .. } => "connected",
+            PoolEvent::Gone { retry_in: None, .. } => "given_up",
+            _ => "gone",
+        });
         // Nobody need listen.
         drop(self.events.send(event));
         self.changed.send_replace(());

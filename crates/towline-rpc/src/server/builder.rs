@@ -14,10 +14,25 @@ use super::{
         UploadService,
     },
 };
+#[cfg(feature = "tower")]
+use crate::layers::{CallHandler, CallRequest, ServerLayer, server_layer};
 use crate::{
+    driver,
     proto::{Compression, Concurrency, Limits, Message},
     service::{LISTING, MethodInfo, NoError, Registry, ServiceInfo, TypedService},
+    trace::TraceIds,
 };
+
+/// A layer around the handlers of calls.
+#[cfg(feature = "tower")]
+pub(super) struct Layer(pub(super) ServerLayer);
+
+#[cfg(feature = "tower")]
+impl std::fmt::Debug for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Layer")
+    }
+}
 
 /// Services and settings of a server.
 ///
@@ -32,6 +47,8 @@ pub struct ServerBuilder {
     mirror: bool,
     authorise: Option<Authorise>,
     handler_limits: HandlerLimits,
+    #[cfg(feature = "tower")]
+    layers: Vec<Layer>,
     typed: Vec<ServiceInfo>,
 }
 
@@ -45,6 +62,8 @@ impl Default for ServerBuilder {
             mirror: true,
             authorise: None,
             handler_limits: HandlerLimits::default(),
+            #[cfg(feature = "tower")]
+            layers: Vec::new(),
             typed: Vec::new(),
         }
     }
@@ -253,6 +272,24 @@ impl ServerBuilder {
         self
     }
 
+    /// Puts a layer of `tower` around the handlers of all calls without streams, those of typed services included (net/rpc's are
+    /// not). Of several the first is the outermost, as with `tower::ServiceBuilder`. What a layer fails with is the error
+    /// text of the call. See [`layers`](crate::layers).
+    #[cfg(feature = "tower")]
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: tower_layer::Layer<CallHandler> + Send + Sync + 'static,
+        L::Service:
+            tower_service::Service<CallRequest, Response = Message> + Clone + Send + Sync + 'static,
+        <L::Service as tower_service::Service<CallRequest>>::Error:
+            Into<Box<dyn std::error::Error + Send + Sync>>,
+        <L::Service as tower_service::Service<CallRequest>>::Future: Send,
+    {
+        self.layers.push(Layer(server_layer(layer)));
+        self
+    }
+
     /// The server. It serves nobody yet: see [`Server::serve_io`] and [`Server::listen`].
     pub fn build(mut self) -> Server {
         if !self.typed.is_empty() {
@@ -261,6 +298,8 @@ impl ServerBuilder {
             let (listing, _) = registry.finish();
             self.services.calls.extend(listing.services.calls);
         }
+        #[cfg(feature = "tower")]
+        self.services.put_layers(&self.layers);
         Server {
             shared: Arc::new(Settings {
                 services: self.services,
@@ -272,6 +311,7 @@ impl ServerBuilder {
                 handler_limits: self.handler_limits,
                 connections: Connections::new(),
                 activity: Arc::default(),
+                traces: TraceIds::new(driver::seed()),
             }),
         }
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     close::CloseReason,
     driver::{self, Owner, Shared},
+    measure::{self, End, Measured},
     proto::{CallKey, Message, ServerEvent, ServiceKind, refusal},
 };
 
@@ -62,6 +63,7 @@ impl Handlers {
     ) {
         if !self.settings.authorises(&self.context, &request) {
             self.settings.activity.refused();
+            measure::refused("not_authorised");
             // docs/wire E12: before the look-up, so that a stranger learns no names.
             return end(
                 shared,
@@ -75,10 +77,12 @@ impl Handlers {
             Ok(entry) => entry,
             Err(Some(text)) => {
                 self.settings.activity.refused();
+                measure::refused("unknown");
                 return end(shared, key, kind, text);
             }
             Err(None) => {
                 self.settings.activity.refused();
+                measure::refused("unknown");
                 let mut state = shared.lock();
                 state.core.refuse(driver::now(), key, &request.hdr);
                 shared.wake_driver(state);
@@ -89,6 +93,7 @@ impl Handlers {
             Ok(places) => places,
             Err(text) => {
                 self.settings.activity.refused();
+                measure::refused("busy");
                 let mut state = shared.lock();
                 state.core.refuse_not_begun(driver::now(), key, text);
                 shared.wake_driver(state);
@@ -96,11 +101,16 @@ impl Handlers {
             }
         };
         let open = self.settings.activity.started(kind);
+        let traced = self
+            .settings
+            .traces
+            .begin_handler(&request, self.context.peer());
         let job = Job {
             call: OpenCall {
                 shared: Arc::clone(shared),
                 key,
                 kind,
+                measured: Measured::begin(End::Server, &request.hdr.service_name),
             },
             context: self.context.clone(),
             request,
@@ -110,17 +120,17 @@ impl Handlers {
             ServiceKind::Call | ServiceKind::OneWay | ServiceKind::NetRpc
         );
         let handler = if at_once && entry.pace.runs_at_once() {
-            let rest = entry.service.begin(job);
+            let rest = traced.run(|| entry.service.begin(job));
             let now = driver::now().instant;
             if now.saturating_duration_since(self.returned) > SLOW {
                 entry.pace.was_slow();
             }
             self.returned = now;
             match rest {
-                Some(rest) if places.is_empty() => rest,
+                Some(rest) if places.is_empty() && traced.is_nothing() => rest,
                 Some(rest) => Box::pin(async move {
                     let _places = places;
-                    rest.await
+                    traced.wrap(rest).await
                 }),
                 None => return,
             }
@@ -128,7 +138,7 @@ impl Handlers {
             let handler = entry.service.run(job);
             Box::pin(async move {
                 let _held = (open, places);
-                handler.await
+                traced.wrap(handler).await
             })
         };
         let handle = self.tasks.spawn(handler);

@@ -16,6 +16,7 @@ use towline_codec::{Text, greenpack::Timestamp};
 use super::{Context, Core, DownloadSink, UploadParts, net_rpc::NetRpcServices, pace::Pace};
 use crate::{
     driver::{self, Shared},
+    measure::Measured,
     proto::{CallKey, Message, NetRpcResponse, ServiceKind, TooLarge, refusal},
 };
 
@@ -45,6 +46,37 @@ impl Services {
             ServiceKind::NetRpc => return self.net_rpc.find(name).map_err(Some),
         };
         table.get(name).ok_or(None)
+    }
+}
+
+#[cfg(feature = "tower")]
+impl Services {
+    /// Puts layers around the handlers of all calls, the first outermost.
+    pub(super) fn put_layers(&mut self, layers: &[super::builder::Layer]) {
+        use crate::layers::{CallHandler, CallRequest};
+
+        if layers.is_empty() {
+            return;
+        }
+        for entry in self.calls.values_mut() {
+            let unlayered = || {
+                let nothing = |_: Context, _: Message| async { Err::<Message, _>(Text::EMPTY) };
+                Box::new(CallService(Arc::new(nothing)))
+            };
+            let service: Arc<dyn Service> =
+                Arc::from(std::mem::replace(&mut entry.service, unlayered()));
+            let handler =
+                CallHandler::new(move |request| service.handle(request.context, request.message));
+            let handler = layers
+                .iter()
+                .rev()
+                .fold(handler, |handler, layer| (layer.0)(handler));
+            entry.service = Box::new(CallService(Arc::new(
+                move |context: Context, message: Message| {
+                    handler.handle(CallRequest { context, message })
+                },
+            )));
+        }
     }
 }
 
@@ -78,11 +110,12 @@ pub(super) struct OpenCall {
     pub(super) shared: Arc<Shared<Core>>,
     pub(super) key: CallKey,
     pub(super) kind: ServiceKind,
+    pub(super) measured: Measured,
 }
 
 impl OpenCall {
     /// Sends the reply, as soon as there is room for it.
-    async fn reply(self, mut reply: Message) -> CallKey {
+    async fn reply(mut self, mut reply: Message) -> CallKey {
         while let Err(refused) = self.try_reply(reply) {
             reply = refused;
             if poll_fn(|cx| self.shared.poll_room(cx)).await.is_err() {
@@ -93,7 +126,7 @@ impl OpenCall {
     }
 
     /// Sends the reply, or gives it back if there is no room for it now.
-    fn try_reply(&self, reply: Message) -> Result<(), Message> {
+    fn try_reply(&mut self, reply: Message) -> Result<(), Message> {
         let now = driver::now();
         let mut state = self.shared.lock();
         if state.closed.is_some() {
@@ -102,10 +135,24 @@ impl OpenCall {
         if !state.core.has_room() {
             return Err(reply);
         }
+        self.measured.ends(outcome(&reply.error));
         if let Some(reply) = state.core.reply(now, self.key, reply) {
             send_reply(&self.shared, state, now, self.kind, reply);
         }
         Ok(())
+    }
+}
+
+/// How a handler ended, for metrics.
+fn outcome(error: &Text) -> &'static str {
+    if error.is_empty() {
+        "ok"
+    } else if *error == refusal::HANDLER_PANICKED {
+        "panicked"
+    } else if *error == refusal::DEADLINE_EXCEEDED {
+        "timed_out"
+    } else {
+        "failed"
     }
 }
 
@@ -146,6 +193,18 @@ pub(super) type Running = Pin<Box<dyn Future<Output = CallKey> + Send>>;
 pub(super) trait Service: Send + Sync {
     /// The handler, the reply included. It has not begun yet.
     fn run(&self, job: Job) -> Running;
+
+    /// The handler of a call without its reply, for layers around it.
+    #[cfg(feature = "tower")]
+    fn handle(
+        &self,
+        _: Context,
+        _: Message,
+    ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
+        Box::pin(std::future::ready(Err(Text::from_static(
+            "no layer is put around this kind of service",
+        ))))
+    }
 
     /// Begins the handler in the caller's task: most answer without waiting for anything, and a
     /// task for each, even a place in memory for its whole way to the reply, would cost more than
@@ -254,9 +313,22 @@ where
         })
     }
 
+    #[cfg(feature = "tower")]
+    fn handle(
+        &self,
+        context: Context,
+        request: Message,
+    ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
+        let handler = Arc::clone(&self.0);
+        Box::pin(async move {
+            let handled = handler(context, request).await;
+            handled.map_err(|error| Text::from(error.to_string()))
+        })
+    }
+
     fn begin(&self, job: Job) -> Option<Running> {
         let Job {
-            call,
+            mut call,
             context,
             request,
         } = job;
@@ -291,14 +363,22 @@ where
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
             let Job {
-                call: OpenCall { shared, key, .. },
+                call:
+                    OpenCall {
+                        shared,
+                        key,
+                        mut measured,
+                        ..
+                    },
                 context,
                 request,
             } = job;
             let run = async move { handler(context, request).await };
-            if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+            let ended = AssertUnwindSafe(run).catch_unwind().await;
+            if ended.is_err() {
                 tracing::error!("a handler of one-way messages panicked");
             }
+            measured.ends(if ended.is_ok() { "ok" } else { "panicked" });
             let mut state = shared.lock();
             state.core.finish(key);
             // A call that waited for this one may start.

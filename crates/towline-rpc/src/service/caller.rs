@@ -7,6 +7,8 @@ use futures_util::{StreamExt as _, future::BoxFuture};
 use towline_codec::{Text, greenpack::Greenpack};
 
 use super::{Arguments, Encoding, Items, LISTING, ServiceError, ServiceInfo, streams::Receiver};
+#[cfg(feature = "tower")]
+use crate::layers::{CallSender, OutgoingCall};
 use crate::{
     client::{CallOptions, Client},
     driver,
@@ -29,6 +31,29 @@ pub struct Caller {
 enum Target {
     Client(Client),
     Pool(Pool),
+    /// Layers are around calls; streams go by them.
+    #[cfg(feature = "tower")]
+    Layered(Box<Self>, CallSender),
+}
+
+impl Target {
+    async fn client(&self) -> Result<Client, CallError> {
+        match self {
+            Self::Client(client) => Ok(client.clone()),
+            Self::Pool(pool) => pool.connection().await,
+            #[cfg(feature = "tower")]
+            Self::Layered(target, _) => Box::pin(target.client()).await,
+        }
+    }
+
+    async fn call(&self, message: Message, options: CallOptions) -> Result<Message, CallError> {
+        match self {
+            Self::Client(client) => client.call_with(message, options).await,
+            Self::Pool(pool) => pool.call_with(message, options).await,
+            #[cfg(feature = "tower")]
+            Self::Layered(_, calls) => calls.send(OutgoingCall { message, options }).await,
+        }
+    }
 }
 
 impl From<Client> for Caller {
@@ -94,10 +119,46 @@ impl Caller {
     ///
     /// Safe: dropping it changes nothing.
     pub async fn client(&self) -> Result<Client, CallError> {
-        match &self.target {
-            Target::Client(client) => Ok(client.clone()),
-            Target::Pool(pool) => pool.connection().await,
-        }
+        self.target.client().await
+    }
+
+    /// Puts a layer of `tower` around the calls without streams that are made through this. Of several the last is the
+    /// outermost. See [`layers`](crate::layers).
+    ///
+    /// ```
+    /// # async fn run(client: towline_rpc::Client) {
+    /// use std::time::Duration;
+    /// use tower::timeout::TimeoutLayer;
+    /// use towline_rpc::service::Caller;
+    ///
+    /// let caller = Caller::from(client).layer(&TimeoutLayer::new(Duration::from_secs(2)));
+    /// # drop(caller);
+    /// # }
+    /// ```
+    #[cfg(feature = "tower")]
+    #[must_use]
+    pub fn layer<L>(mut self, layer: &L) -> Self
+    where
+        L: tower_layer::Layer<CallSender>,
+        L::Service: tower_service::Service<OutgoingCall, Response = Message>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as tower_service::Service<OutgoingCall>>::Error:
+            Into<Box<dyn std::error::Error + Send + Sync>>,
+        <L::Service as tower_service::Service<OutgoingCall>>::Future: Send,
+    {
+        let (target, calls) = match self.target {
+            Target::Layered(target, calls) => (target, calls),
+            Target::Client(client) => (
+                Box::new(Target::Client(client.clone())),
+                CallSender::client(client),
+            ),
+            Target::Pool(pool) => (Box::new(Target::Pool(pool.clone())), CallSender::pool(pool)),
+        };
+        self.target = Target::Layered(target, calls.layered(layer));
+        self
     }
 
     /// The typed services that the server has (docs/wire V8).
@@ -156,10 +217,7 @@ impl Caller {
         options: CallOptions,
     ) -> Result<R, ServiceError<E>> {
         let request = self.request(method, arguments);
-        let reply = match &self.target {
-            Target::Client(client) => client.call_with(request, options).await?,
-            Target::Pool(pool) => pool.call_with(request, options).await?,
-        };
+        let reply = self.target.call(request, options).await?;
         self.value(reply)
     }
 

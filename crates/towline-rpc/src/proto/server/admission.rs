@@ -14,6 +14,18 @@ pub(super) enum Begun {
 }
 
 impl Server {
+    /// Ends a call that has not begun, because the server has too much to do: queues a reply with this text that says so
+    /// (docs/wire E7, E14). A one-way call ends without a word.
+    pub fn refuse_not_begun(&mut self, now: Now, key: CallKey, text: &'static str) {
+        let Some(call) = self.remove(key) else {
+            return;
+        };
+        self.refused += 1;
+        if call.kind != ServiceKind::OneWay {
+            self.reply_error(now, call, Text::from_static(text), Begun::No);
+        }
+    }
+
     pub(super) fn admit(&mut self, now: Now, kind: ServiceKind, request: Message) {
         self.admit_call(now, Call::new(kind, &request), request);
     }

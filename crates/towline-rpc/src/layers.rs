@@ -1,0 +1,282 @@
+//! Middleware as `tower` services and layers, at both ends (feature `tower`).
+//!
+//! At a server, [`ServerBuilder::layer`](crate::server::ServerBuilder::layer) puts a layer around the handlers of all calls without
+//! streams, typed ones included: it sees who calls and what, may answer by itself, wait, time, count. At a client, a
+//! [`Client`] and a [`Pool`] are services of messages, for whatever takes a service; and
+//! [`Caller::layer`](crate::service::Caller::layer) puts a layer around the calls of a typed client.
+//!
+//! What most programs need is there without layers: who may call what
+//! ([`ServerBuilder::authorise`](crate::server::ServerBuilder::authorise)), spans with W3C trace contexts
+//! ([`TraceContext`](crate::TraceContext)), and metrics (feature `metrics`).
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{limit::ConcurrencyLimitLayer, timeout::TimeoutLayer};
+//! use towline_rpc::{Context, Message, Server};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder()
+//!     .call("echo", |_: Context, request: Message| async move {
+//!         Ok::<_, std::convert::Infallible>(Message::from_body(request.body))
+//!     })
+//!     .layer(TimeoutLayer::new(Duration::from_secs(3)))
+//!     .layer(ConcurrencyLimitLayer::new(100))
+//!     .build();
+//! let client = server.connect_here();
+//! assert_eq!(client.call(Message::request("echo", "hi")).await?.body, "hi");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    error::Error,
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use futures_util::future::BoxFuture;
+use tower_layer::Layer;
+use tower_service::Service;
+use towline_codec::Text;
+
+use crate::{
+    client::{CallOptions, Client},
+    error::CallError,
+    pool::Pool,
+    proto::Message,
+    server::Context,
+};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What a layer at a server sees: who calls, and the request.
+#[derive(Debug, Clone)]
+pub struct CallRequest {
+    /// Who calls, over which connection.
+    pub context: Context,
+    /// The request.
+    pub message: Message,
+}
+
+/// How a handler failed, for the layers around it: the text that the caller gets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HandlerError(Text);
+
+type Handle =
+    dyn Fn(CallRequest) -> BoxFuture<'static, Result<Message, HandlerError>> + Send + Sync;
+
+/// The handler of a call, or layers around it, as a service: what a layer at a server is put around. Always ready.
+#[derive(Clone)]
+pub struct CallHandler(Arc<Handle>);
+
+impl CallHandler {
+    pub(crate) fn new(
+        handle: impl Fn(CallRequest) -> BoxFuture<'static, Result<Message, Text>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self(Arc::new(move |request| {
+            let handling = handle(request);
+            Box::pin(async move { handling.await.map_err(HandlerError) })
+        }))
+    }
+
+    pub(crate) fn handle(
+        &self,
+        request: CallRequest,
+    ) -> BoxFuture<'static, Result<Message, HandlerError>> {
+        (self.0)(request)
+    }
+
+    /// What a layer makes of it.
+    fn of<S>(service: S) -> Self
+    where
+        S: Service<CallRequest, Response = Message> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        Self(Arc::new(move |request| {
+            let mut service = service.clone();
+            Box::pin(async move {
+                let ready = poll_fn(|cx| service.poll_ready(cx).map_err(Into::<BoxError>::into));
+                let answered = match ready.await {
+                    Ok(()) => service.call(request).await.map_err(Into::into),
+                    Err(error) => Err(error),
+                };
+                answered.map_err(|error| match error.downcast::<HandlerError>() {
+                    Ok(error) => *error,
+                    Err(error) => HandlerError(Text::from(error.to_string())),
+                })
+            })
+        }))
+    }
+}
+
+impl Service<CallRequest> for CallHandler {
+    type Response = Message;
+    type Error = HandlerError;
+    type Future = BoxFuture<'static, Result<Message, HandlerError>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), HandlerError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: CallRequest) -> Self::Future {
+        self.handle(request)
+    }
+}
+
+impl fmt::Debug for CallHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallHandler")
+    }
+}
+
+/// A layer of a server, whatever its type.
+pub(crate) type ServerLayer = Box<dyn Fn(CallHandler) -> CallHandler + Send + Sync>;
+
+pub(crate) fn server_layer<L>(layer: L) -> ServerLayer
+where
+    L: Layer<CallHandler> + Send + Sync + 'static,
+    L::Service: Service<CallRequest, Response = Message> + Clone + Send + Sync + 'static,
+    <L::Service as Service<CallRequest>>::Error: Into<BoxError>,
+    <L::Service as Service<CallRequest>>::Future: Send,
+{
+    Box::new(move |handler| CallHandler::of(layer.layer(handler)))
+}
+
+/// A call on its way out, for the layers of a [`Caller`](crate::service::Caller).
+#[derive(Debug, Clone)]
+pub struct OutgoingCall {
+    /// The request.
+    pub message: Message,
+    /// What was said of the call.
+    pub options: CallOptions,
+}
+
+type SendCall =
+    dyn Fn(OutgoingCall) -> BoxFuture<'static, Result<Message, CallError>> + Send + Sync;
+
+/// A client, or layers around one, as a service: what a layer of a [`Caller`](crate::service::Caller) is put around. Always ready.
+#[derive(Clone)]
+pub struct CallSender(Arc<SendCall>);
+
+impl CallSender {
+    pub(crate) fn client(client: Client) -> Self {
+        Self(Arc::new(move |call| {
+            let client = client.clone();
+            Box::pin(async move { client.call_with(call.message, call.options).await })
+        }))
+    }
+
+    pub(crate) fn pool(pool: Pool) -> Self {
+        Self(Arc::new(move |call| {
+            let pool = pool.clone();
+            Box::pin(async move { pool.call_with(call.message, call.options).await })
+        }))
+    }
+
+    pub(crate) fn send(
+        &self,
+        call: OutgoingCall,
+    ) -> BoxFuture<'static, Result<Message, CallError>> {
+        (self.0)(call)
+    }
+
+    pub(crate) fn layered<L>(self, layer: &L) -> Self
+    where
+        L: Layer<Self>,
+        L::Service: Service<OutgoingCall, Response = Message> + Clone + Send + Sync + 'static,
+        <L::Service as Service<OutgoingCall>>::Error: Into<BoxError>,
+        <L::Service as Service<OutgoingCall>>::Future: Send,
+    {
+        let service = layer.layer(self);
+        Self(Arc::new(move |call| {
+            let mut service = service.clone();
+            Box::pin(async move {
+                let ready = poll_fn(|cx| service.poll_ready(cx).map_err(Into::<BoxError>::into));
+                let answered = match ready.await {
+                    Ok(()) => service.call(call).await.map_err(Into::into),
+                    Err(error) => Err(error),
+                };
+                answered.map_err(|error| match error.downcast::<CallError>() {
+                    Ok(error) => *error,
+                    Err(error) => CallError::Layer(Arc::from(error)),
+                })
+            })
+        }))
+    }
+}
+
+impl Service<OutgoingCall> for CallSender {
+    type Response = Message;
+    type Error = CallError;
+    type Future = BoxFuture<'static, Result<Message, CallError>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: OutgoingCall) -> Self::Future {
+        self.send(call)
+    }
+}
+
+impl fmt::Debug for CallSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallSender")
+    }
+}
+
+/// [`Client::call`], for whatever takes a service. Always ready: a call waits by itself.
+///
+/// ```
+/// # async fn run(client: towline_rpc::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// use std::time::Duration;
+/// use tower::{Service as _, ServiceBuilder, ServiceExt as _};
+/// use towline_rpc::Message;
+///
+/// let mut service = ServiceBuilder::new()
+///     .timeout(Duration::from_secs(1))
+///     .concurrency_limit(10)
+///     .service(client);
+/// let reply = service.ready().await?.call(Message::request("echo", "hi")).await?;
+/// # drop(reply);
+/// # Ok(())
+/// # }
+/// ```
+impl Service<Message> for Client {
+    type Response = Message;
+    type Error = CallError;
+    type Future = BoxFuture<'static, Result<Message, CallError>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, message: Message) -> Self::Future {
+        let client = self.clone();
+        Box::pin(async move { Self::call(&client, message).await })
+    }
+}
+
+/// [`Pool::call`], for whatever takes a service. Always ready: a call waits by itself.
+impl Service<Message> for Pool {
+    type Response = Message;
+    type Error = CallError;
+    type Future = BoxFuture<'static, Result<Message, CallError>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, message: Message) -> Self::Future {
+        let pool = self.clone();
+        Box::pin(async move { Self::call(&pool, message).await })
+    }
+}
