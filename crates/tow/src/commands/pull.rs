@@ -133,35 +133,27 @@ async fn pull_one(
     let start = clock::now();
     let mut meter = progress.file(Direction::Down, name, None, start);
     let at: PathBuf = out.join(name);
-    if let Some(moved) = resuming.pull(client, path, &at, &mut meter).await? {
-        let end = clock::now();
-        meter.finish(end);
-        let seconds = end.saturating_duration_since(start).as_secs_f64();
-        let fields = json!({
-            "path": path, "file": at.display().to_string(), "bytes": moved.bytes,
-            "sent": moved.sent, "seconds": seconds,
-        });
-        output.note("pulled", fields, &line(path, &at, moved, seconds));
-        return Ok(());
-    }
-    let stored = pull(client, path, root, &target, options, |come| {
-        if let Some(total) = come.total {
-            meter.set_total(total);
+    let moved = resuming.pull(client, path, &at, &mut meter).await?;
+    let (moved, mut fields) = match moved {
+        Some(moved) => (moved, json!({})),
+        None => {
+            let stored = pull(client, path, root, &target, options, |come| {
+                if let Some(total) = come.total {
+                    meter.set_total(total);
+                }
+                meter.update(come.bytes, come.part, clock::now());
+            })
+            .await?;
+            let fields = json!({"blake3": stored.total.to_string()});
+            (Moved::whole(stored.bytes), fields)
         }
-        meter.update(come.bytes, come.part, clock::now());
-    })
-    .await?;
+    };
     let end = clock::now();
     meter.finish(end);
     let seconds = end.saturating_duration_since(start).as_secs_f64();
-    let fields = json!({
-        "path": path, "file": at.display().to_string(), "bytes": stored.bytes,
-        "sent": stored.bytes, "seconds": seconds, "blake3": stored.total.to_string(),
-    });
-    let moved = Moved {
-        bytes: stored.bytes,
-        sent: stored.bytes,
-    };
+    fields["path"] = json!(path);
+    fields["file"] = json!(at.display().to_string());
+    moved.put(&mut fields, seconds);
     output.note("pulled", fields, &line(path, &at, moved, seconds));
     Ok(())
 }

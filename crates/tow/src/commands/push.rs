@@ -91,41 +91,32 @@ impl Job<'_> {
         };
         let local = (Path::new(&file), source.size());
         let moved = self.resuming.push(self.client, local, &remote, &mut meter);
-        if let Some(moved) = moved.await.map_err(about)? {
-            let end = clock::now();
-            meter.finish(end);
-            let seconds = end.saturating_duration_since(start).as_secs_f64();
-            let fields = json!({
-                "file": file, "stored": remote, "bytes": moved.bytes, "sent": moved.sent,
-                "seconds": seconds,
-            });
-            output.note("pushed", fields, &self.line(&file, &remote, moved, seconds));
-            return Ok(());
-        }
-        let pushed = push(self.client, source, self.options, |sent| {
-            meter.update(sent.bytes, sent.part, clock::now())
-        })
-        .await
-        .map_err(|error| about(Failure::from(error)))?;
+        let (stored, moved, mut fields) = match moved.await.map_err(about)? {
+            Some(moved) => (Some(remote), moved, json!({})),
+            None => {
+                let pushed = push(self.client, source, self.options, |sent| {
+                    meter.update(sent.bytes, sent.part, clock::now())
+                })
+                .await
+                .map_err(|error| about(Failure::from(error)))?;
+                let fields = json!({"parts": pushed.parts, "blake3": pushed.total.to_string()});
+                (pushed.stored, Moved::whole(pushed.bytes), fields)
+            }
+        };
         let end = clock::now();
         meter.finish(end);
         let seconds = end.saturating_duration_since(start).as_secs_f64();
-        if pushed.stored.is_none() && self.endpoint.fragment().is_some() {
+        if stored.is_none() && self.endpoint.fragment().is_some() {
             progress.say(&format!(
                 "warning: the server did not say where it stored {name}: the original ignores #DIR and stores \
                  NAME.servergot where it runs"
             ));
         }
-        let stored = pushed.stored.clone().unwrap_or_else(|| name.clone());
-        let fields = json!({
-            "file": file, "stored": pushed.stored, "bytes": pushed.bytes, "sent": pushed.bytes,
-            "parts": pushed.parts, "seconds": seconds, "blake3": pushed.total.to_string(),
-        });
-        let moved = Moved {
-            bytes: pushed.bytes,
-            sent: pushed.bytes,
-        };
-        output.note("pushed", fields, &self.line(&file, &stored, moved, seconds));
+        fields["file"] = json!(file);
+        fields["stored"] = json!(stored);
+        moved.put(&mut fields, seconds);
+        let line = self.line(&file, stored.as_deref().unwrap_or(&name), moved, seconds);
+        output.note("pushed", fields, &line);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
 use towline::{
     rpc::{CallError, Client, CloseReason},
     sync::{
@@ -32,6 +33,18 @@ pub(super) struct Moved {
 }
 
 impl Moved {
+    /// All of it was sent.
+    pub(super) const fn whole(bytes: u64) -> Self {
+        Self { bytes, sent: bytes }
+    }
+
+    /// Adds it to the fields of an event.
+    pub(super) fn put(self, fields: &mut Value, seconds: f64) {
+        fields["bytes"] = json!(self.bytes);
+        fields["sent"] = json!(self.sent);
+        fields["seconds"] = json!(seconds);
+    }
+
     /// How much, in what time, and what of it was there already.
     pub(super) fn tell(self, seconds: f64) -> String {
         let mut line = format!(
