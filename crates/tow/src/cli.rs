@@ -1,5 +1,6 @@
 //! The command line: options, their defaults and help. Completions and man page come from here.
 
+mod bench;
 pub(crate) mod keys;
 mod netcat;
 mod sync;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use towline::{identity::PublicKey, rpc::Compression};
 
 pub(crate) use self::{
+    bench::Bench,
     netcat::{Behind, Connect, Listen},
     sync::{Check, Chunker, Chunks, Ends, Sync},
 };
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Chunks(Chunks),
     /// Call a service and print its reply
     Call(Call),
+    /// Measure how fast a server answers: calls, streams, bulk and connecting, for every compression
+    Bench(Box<Bench>),
     /// Wait for connections: a netcat for every endpoint
     Listen(Listen),
     /// Connect, and join the connection to standard input and output: a netcat for every endpoint

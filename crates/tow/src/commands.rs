@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod bench;
 mod call;
 mod chunks;
 mod connect;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Check(args) => block_on(sync::check(*args, *output)),
         Command::Chunks(args) => chunks::run(&args, *output),
         Command::Call(args) => block_on(call::run(args, *output)),
+        Command::Bench(args) => block_on(bench::run(*args, *output)),
         Command::Listen(args) => block_on_own(listen::run(args, *output)),
         Command::Connect(args) => block_on(connect::run(args, *output)),
         Command::Completions { shell } => {

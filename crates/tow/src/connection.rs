@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use towline::{
     identity::{Identity, KnownKeys, KnownKeysError, LoadError, Trust, find_certs_dir},
-    rpc::{Client, proto::Limits},
+    rpc::{Client, client::ClientBuilder, proto::Limits},
     transport::{Endpoint, Scheme},
 };
 
@@ -143,6 +143,16 @@ pub(crate) async fn connect(
     args: &ClientArgs,
     purpose: Purpose,
 ) -> Result<Client, Failure> {
+    let builder = builder(endpoint, args, purpose).await?;
+    Ok(builder.connect_endpoint(endpoint).await?)
+}
+
+/// How to connect, as the command line says.
+pub(crate) async fn builder(
+    endpoint: &Endpoint,
+    args: &ClientArgs,
+    purpose: Purpose,
+) -> Result<ClientBuilder, Failure> {
     let stalled = Some(patience(args));
     let limits = match purpose {
         Purpose::Calls => Limits::default(),
@@ -162,5 +172,5 @@ pub(crate) async fn connect(
         };
         builder = builder.identity(loaded.identity).trust(trust);
     }
-    Ok(builder.connect_endpoint(endpoint).await?)
+    Ok(builder)
 }

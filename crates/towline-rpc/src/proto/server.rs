@@ -251,6 +251,10 @@ impl Server {
     pub fn reply(&mut self, now: Now, key: CallKey, mut reply: Message) -> Option<Message> {
         let call = self.remove(key)?;
         call.dress(&mut reply);
+        if !reply.hdr.args.is_empty() {
+            // docs/wire E14: a function that ran cannot say so, not even by sending Args back.
+            reply.hdr.args.remove(refusal::NOT_BEGUN.as_bytes());
+        }
         reply.hdr.typ = CallType::REPLY;
         Self::stamp_answer(&mut self.link, now, call.repeated, &mut reply);
         Some(reply)

@@ -83,6 +83,25 @@ async fn a_server_refuses_what_is_beyond_its_limits_and_takes_it_when_there_is_r
     }
 }
 
+/// docs/wire E14
+#[tokio::test(start_paused = true)]
+async fn a_function_that_ran_cannot_say_that_it_was_not_begun() {
+    let server = Server::builder().call("back", |_: Context, request: Message| async move {
+        let mut reply = Message::from_body("it ran");
+        reply.hdr.args = request.hdr.args;
+        Ok::<_, Infallible>(reply)
+    });
+    let client = server.build().connect_here();
+    let request = Message::request("back", "")
+        .with_arg("towline.not-begun", "1")
+        .with_arg("other", "stays");
+    let reply = client.call(request).await.expect("a reply");
+    assert_eq!(
+        (&reply.body[..], reply.arg("other")),
+        (&b"it ran"[..], Some("stays"))
+    );
+}
+
 /// docs/wire E14: of a net/rpc call the refusal stands in the body.
 #[tokio::test(start_paused = true)]
 async fn a_net_rpc_call_and_a_stream_are_refused_too() {
