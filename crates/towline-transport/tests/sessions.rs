@@ -141,6 +141,28 @@ async fn who_cannot_be_reached_is_an_error() {
     );
 }
 
+/// A session's inbox is an address: a name is resolved before, and `0.0.0.0` is nobody's.
+#[tokio::test]
+async fn a_name_is_resolved_and_nobodys_address_is_refused() {
+    let listener = bind("udp://127.0.0.1:0", &ListenOptions::new()).await;
+    let port = listener.local_endpoint().port().unwrap();
+    let serving = tokio::spawn(async move { listener.accept().await.is_ok() });
+    let url = format!("udp://localhost:{port}");
+    // Where the name stands for an IPv6 address first, half of the time is for that.
+    let options = ConnectOptions::new().connect_timeout(Duration::from_secs(2));
+    let connection = connect(&url.parse().unwrap(), &options).await.unwrap();
+    assert_eq!(connection.remote_addr(), format!("udp://127.0.0.1:{port}"));
+    assert!(serving.await.unwrap());
+
+    let anywhere = "udp://0.0.0.0:9000".parse().unwrap();
+    let error = connect(&anywhere, &options).await.unwrap_err();
+    let ConnectError::Unreachable { source, .. } = &error else {
+        panic!("{error}");
+    };
+    let text = source.to_string();
+    assert!(text.contains("0.0.0.0:9000 is nobody's address"), "{text}");
+}
+
 /// A stranger's certificate is refused inside the handshake, as over TCP.
 #[tokio::test]
 async fn a_stranger_is_refused() {
