@@ -13,7 +13,8 @@ pub(crate) struct Bench {
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
 
-    /// How long each measurement takes: there are nine for each compression
+    /// How long each measurement takes: there are ten for each compression, the first of which only
+    /// warms up
     #[arg(long, default_value = "1s", value_parser = parse_duration, value_name = "TIME")]
     pub(crate) time: Duration,
 

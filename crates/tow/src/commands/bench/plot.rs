@@ -86,6 +86,7 @@ fn chart(
         .configure_mesh()
         .disable_x_mesh()
         .x_labels(groups.len())
+        .y_label_formatter(&|value| format!("{value:.0}"))
         .x_label_formatter(&|at| {
             let group = (at.fract() == 0.0 && *at >= 0.0).then(|| groups.get(*at as usize));
             group.flatten().cloned().unwrap_or_default()

@@ -1,10 +1,9 @@
 //! LZ4 frames (docs/wire F29).
 
-use std::{hash::Hasher as _, io::Write as _};
+use std::hash::Hasher as _;
 
-use lz4_flex::{
-    block::{decompress_into, decompress_into_with_dict},
-    frame::{BlockSize, FrameEncoder, FrameInfo},
+use lz4_flex::block::{
+    compress_into, decompress_into, decompress_into_with_dict, get_maximum_output_size,
 };
 use twox_hash::XxHash32;
 
@@ -25,20 +24,37 @@ const CORRUPT: Violation = Violation::CorruptCompression;
 
 /// Appends one frame with a content checksum and without block checksums, about whose meaning the
 /// versions of the original's library disagree.
+///
+/// Written here and not by the library's encoder: that takes 8 MiB of memory for every frame, however small, as a frame
+/// of the original has blocks of 4 MiB.
 pub(super) fn compress(plain: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    let info = FrameInfo::new()
-        .block_size(BlockSize::Max4MB)
-        .content_checksum(true);
-    let mut encoder = FrameEncoder::with_frame_info(info, &mut *out);
-    // Writing to memory cannot fail.
-    let written = encoder
-        .write_all(plain)
-        .and_then(|()| Ok(encoder.finish().map(drop)?));
-    if written.is_err() {
-        debug_assert!(false, "an LZ4 frame could not be made in memory");
-        out.truncate(start);
+    /// Version 1, blocks that stand alone, a content checksum; blocks of at most 4 MiB.
+    const DESCRIPTOR: [u8; 2] = [0b0110_0100, 7 << 4];
+    const BLOCK: usize = 4 << 20;
+    const STORED: u32 = 1 << 31;
+    out.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
+    out.extend_from_slice(&DESCRIPTOR);
+    out.push((checksum(&DESCRIPTOR) >> 8) as u8);
+    for block in plain.chunks(BLOCK) {
+        let size_at = out.len();
+        let at = size_at + 4;
+        out.resize(at + get_maximum_output_size(block.len()), 0);
+        let size = match compress_into(block, &mut out[at..]) {
+            Ok(len) if len < block.len() => {
+                out.truncate(at + len);
+                len as u32
+            }
+            // It does not get smaller.
+            _ => {
+                out.truncate(at);
+                out.extend_from_slice(block);
+                block.len() as u32 | STORED
+            }
+        };
+        out[size_at..at].copy_from_slice(&size.to_le_bytes());
     }
+    out.extend_from_slice(&0_u32.to_le_bytes());
+    out.extend_from_slice(&checksum(plain).to_le_bytes());
 }
 
 /// Walks the frames itself: a block checksum may be of either generation, and no memory is used
@@ -222,7 +238,9 @@ fn take_u32(input: &mut &[u8]) -> Result<u32, Violation> {
 
 #[cfg(test)]
 mod tests {
-    use lz4_flex::frame::BlockMode;
+    use std::io::{Read as _, Write as _};
+
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
     use super::*;
 
@@ -254,6 +272,44 @@ mod tests {
         assert_eq!(frame[..6], [0x04, 0x22, 0x4d, 0x18, 0x64, 0x70]);
         assert_eq!(packed(b"").len(), 15);
         assert_eq!(decompress(&packed(b""), 0), Ok(Vec::new()));
+    }
+
+    /// docs/wire F29: our frames are those of the library, which the original reads.
+    #[test]
+    fn our_frames_are_read_by_others_and_are_no_larger_than_theirs() {
+        let mut state = 1_u32;
+        let noise = std::iter::repeat_with(move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        });
+        let noise: Vec<u8> = noise.take(9 << 20).collect();
+        let plain = text(9 << 20);
+        for len in [
+            0,
+            1,
+            12,
+            13,
+            64,
+            581,
+            70_000,
+            4 << 20,
+            (4 << 20) + 1,
+            9 << 20,
+        ] {
+            for plain in [&plain[..len], &noise[..len]] {
+                let frame = packed(plain);
+                let mut read = Vec::new();
+                FrameDecoder::new(&frame[..])
+                    .read_to_end(&mut read)
+                    .expect("a frame");
+                assert!(read == plain, "{len} bytes");
+                assert!(decompress(&frame, len).expect("a frame") == plain);
+                let info = FrameInfo::new()
+                    .block_size(BlockSize::Max4MB)
+                    .content_checksum(true);
+                assert!(frame.len() <= framed(info, plain).len() + 16, "{len} bytes");
+            }
+        }
     }
 
     #[test]
