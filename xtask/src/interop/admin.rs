@@ -106,7 +106,8 @@ fn play(lab: &Lab, chromium: &str, screenshot: Option<&Path>) -> Result<()> {
     let _staying = Program::start_with(&mut lab.tow(&["connect", &url]), stdin.into())?;
     data::make(&lab.folder.join("file"), FILE)?;
     for round in 0..ROUNDS {
-        lab.succeeds(&["push", "file", &url])?;
+        // All of it each time, and without the question whether it could be less.
+        lab.succeeds(&["push", "--whole", "file", &url])?;
         for _ in 0..=round % 4 {
             lab.succeeds(&["call", &url, "customEcho", "hello"])?;
         }
