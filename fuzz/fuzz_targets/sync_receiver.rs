@@ -19,7 +19,8 @@ fuzz_target!(|data: &[u8]| {
     store.put(&path(b"d/f"), &[7; 70_000], 0o644, FileTime::default()).expect("put");
     store.put(&path(b"a"), b"small", 0o644, FileTime::default()).expect("put");
     let worker = Worker::new(store, 1);
-    let options = Options { delete: true, report: true, ..Options::default() };
+    let options =
+        Options { delete: true, owner: true, xattrs: true, report: true, ..Options::default() };
     let mut receiver = Receiver::new(options, Filter::default());
     let mut input = Bytes::copy_from_slice(data);
     let mut jobs = 0;

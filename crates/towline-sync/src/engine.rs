@@ -21,12 +21,14 @@ mod sender;
 
 use std::time::Instant;
 
+use crate::fs::Wanted;
 use crate::wire::{Hello, Item, Message, Totals};
 
 pub use budget::Bucket;
 pub use filter::{Filter, FilterError};
 pub use job::{
-    Change, ChunkOp, Done, Expect, Failed, Job, Listing, Piece, SmallFile, SmallRead, Source,
+    Change, ChunkOp, Done, Expect, Failed, Ids, Job, Listing, Piece, SetAttributes, SmallFile,
+    SmallRead, Source,
 };
 pub use receiver::Receiver;
 pub use sender::Sender;
@@ -45,6 +47,10 @@ pub struct Options {
     pub checksum: bool,
     /// Wait for the disk before anything counts as stored.
     pub durable: bool,
+    /// Keep owners.
+    pub owner: bool,
+    /// Keep extended attributes.
+    pub xattrs: bool,
     /// Most deletions; with more, nothing is deleted.
     pub max_delete: Option<u64>,
     /// Bytes of files a second that are sent.
@@ -67,12 +73,22 @@ impl Options {
             dry_run: hello.dry_run,
             checksum: hello.checksum,
             durable: !hello.no_fsync,
+            owner: hello.owner,
+            xattrs: hello.xattrs,
             max_delete: hello.max_delete,
             limit: hello.limit,
             report: true,
             max_file: u64::MAX,
             only: None,
             rename: None,
+        }
+    }
+
+    /// What is to be read of entries beside size, time and mode.
+    pub(crate) const fn wanted(&self) -> Wanted {
+        Wanted {
+            owner: self.owner,
+            xattrs: self.xattrs,
         }
     }
 }
@@ -84,6 +100,8 @@ impl Default for Options {
             dry_run: false,
             checksum: false,
             durable: false,
+            owner: false,
+            xattrs: false,
             max_delete: None,
             limit: None,
             report: false,

@@ -5,6 +5,7 @@
 //! the engine's jobs on it, from any number of threads; [`Memory`] is a store that can be stopped in
 //! the middle of anything, and `Disk`, with the feature `tokio`, is the real one.
 
+mod attributes;
 #[cfg(feature = "tokio")]
 mod cache;
 #[cfg(feature = "tokio")]
@@ -16,11 +17,13 @@ mod part;
 mod work;
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::wire::{FileTime, Kind, Meta, RelPath};
+use crate::wire::{Attributes, FileTime, Kind, Meta, RelPath};
 
+pub use attributes::{AttributeStore, Wanted};
 #[cfg(feature = "tokio")]
 pub use cache::DiskCache;
 #[cfg(feature = "tokio")]
@@ -29,6 +32,7 @@ pub use journal::{Claim, JournalReader};
 pub use manifest::{Manifest, Span, root_hash};
 pub use memory::{Memory, MemoryFile};
 pub(crate) use part::stem;
+pub(crate) use work::SET_IDS;
 pub use work::{ManifestCache, Worker};
 
 /// What a file system says of a file.
@@ -76,18 +80,20 @@ pub struct Found {
     pub stat: Stat,
     /// Where it leads, if it is a symlink.
     pub target: Option<Bytes>,
+    /// Its owner and extended attributes, if they were asked for and it has some.
+    pub attributes: Option<Arc<Attributes>>,
 }
 
 /// A file system beneath one root.
 ///
 /// Paths are resolved component by component and never through a symlink (docs/wire D22). All
 /// methods may block, and may be called from several threads.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AttributeStore {
     /// An open file.
     type File: Send + Sync + 'static;
 
-    /// The entries of a directory, sorted by their names. An entry that vanishes meanwhile is left
-    /// out.
+    /// The entries of a directory, sorted by their names, without their attributes. An entry that
+    /// vanishes meanwhile is left out.
     ///
     /// # Errors
     ///

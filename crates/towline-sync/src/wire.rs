@@ -4,6 +4,7 @@
 //! fixed order, and nothing that is read before it is checked. Any number of messages stand one
 //! behind the other in the body of a part.
 
+mod attributes;
 mod codec;
 mod fields;
 mod hello;
@@ -12,6 +13,7 @@ mod numbers;
 mod report;
 mod types;
 
+pub use attributes::{Attributes, Owner};
 pub use hello::{Hello, Role};
 pub use message::{Chunk, Hash16, Message, SubChunk};
 pub use numbers::WireError;

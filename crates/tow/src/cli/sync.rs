@@ -70,6 +70,15 @@ pub(crate) struct Ends {
     /// Leave out what files of this name in SRC say, such as .gitignore
     #[arg(long, value_name = "NAME")]
     pub(crate) ignore_file: Option<String>,
+
+    /// Keep user and group: by name, or by number where the name is not known. DST must be root's to
+    /// give files to others
+    #[arg(long)]
+    pub(crate) owner: bool,
+
+    /// Keep extended attributes of users, up to 4 KiB of each entry
+    #[arg(long)]
+    pub(crate) xattrs: bool,
 }
 
 #[derive(Debug, Args)]

@@ -164,6 +164,8 @@ fn exclude(mut options: SyncOptions, ends: &Ends) -> Result<SyncOptions, Failure
     }
     Ok(options
         .ignore_file(ends.ignore_file.clone())
+        .owner(ends.owner)
+        .xattrs(ends.xattrs)
         .cache_dir(cache_dir()))
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::fs::{Claim, Found, Manifest, Span, Stat};
-use crate::wire::{Chunking, Hash16, Kind, Meta, RelPath, SubChunk};
+use crate::fs::{Claim, Found, Manifest, Span, Stat, Wanted};
+use crate::wire::{Attributes, Chunking, Hash16, Kind, Meta, RelPath, SubChunk};
 
 /// Work on a file system. It may be done on any thread, in any order, beside other work.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub enum Job {
         path: RelPath,
         /// Name of a file with patterns in it.
         ignore_file: Option<Bytes>,
+        /// What to read of entries beside size, time and mode.
+        wanted: Wanted,
     },
     /// Read small files whole.
     ReadSmall(Vec<(u64, RelPath)>),
@@ -71,6 +73,15 @@ pub enum Job {
         make: bool,
         /// Leave what killed processes left there.
         dry_run: bool,
+        /// What to read of entries beside size, time and mode.
+        wanted: Wanted,
+    },
+    /// Tell which numbers these names have here.
+    Resolve {
+        /// Names of users.
+        users: Vec<Bytes>,
+        /// Names of groups.
+        groups: Vec<Bytes>,
     },
     /// Store small files.
     StoreSmall {
@@ -146,6 +157,8 @@ pub enum Change {
         target: Bytes,
         /// Its time.
         meta: Meta,
+        /// Whose it becomes.
+        owner: Option<Ids>,
     },
     /// Give a file a second name, in place of what is there.
     Link {
@@ -156,6 +169,8 @@ pub enum Change {
     },
     /// Set time and mode of these.
     Meta(Vec<(RelPath, Kind, Meta)>),
+    /// Set owners and extended attributes of these, and time and mode again.
+    Attributes(Vec<SetAttributes>),
     /// Remove files, symlinks and empty directories, in this order.
     Remove(Vec<(RelPath, Kind)>),
     /// Remove what is left of a target that nobody receives any more.
@@ -165,6 +180,30 @@ pub enum Change {
         /// What the names of its partial file and journal are made of.
         stem: Bytes,
     },
+}
+
+/// The numbers of a user and of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    /// The user's.
+    pub user: u32,
+    /// The group's.
+    pub group: u32,
+}
+
+/// What is to be set of a file or directory that is in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAttributes {
+    /// Where it is.
+    pub path: RelPath,
+    /// What it is.
+    pub kind: Kind,
+    /// The time and mode that a file has in the end; those of directories are set later.
+    pub meta: Meta,
+    /// Whose it becomes.
+    pub owner: Option<Ids>,
+    /// Its extended attributes, in place of those that it has.
+    pub xattrs: Option<Arc<Attributes>>,
 }
 
 /// A small file to store.
@@ -328,6 +367,13 @@ pub enum Done {
         token: u64,
         /// What of it could not be done, by its place in the change.
         failures: Vec<(usize, Failed)>,
+    },
+    /// Of [`Job::Resolve`]: numbers of those names that are known here.
+    Resolved {
+        /// Users.
+        users: Vec<(Bytes, Option<u32>)>,
+        /// Groups.
+        groups: Vec<(Bytes, Option<u32>)>,
     },
     /// Of [`Job::Walk`]: what is beneath, deepest first.
     Walked {

@@ -1,6 +1,8 @@
 //! The end that becomes like the other.
 
 mod assemble;
+mod attributes;
+mod links;
 mod listing;
 mod plan;
 mod small;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use super::{Done, Event, Failed, Filter, Job, Options, Output, Source, Violation};
 use crate::fs::Stat;
 use crate::wire::{Hash16, Item, Message, Meta, Outcome, RelPath, Totals};
+use attributes::Due;
 use listing::{Dir, Pending};
 use transfer::{Ending, Transfer};
 use wrap::Phase;
@@ -40,6 +43,9 @@ struct Target {
     shared: bool,
     /// Something is left of an earlier attempt.
     partial: bool,
+    /// What is to be set if what is there stays, and if it is stored anew.
+    kept: Due,
+    fresh: Due,
     attempts: u32,
 }
 
@@ -74,6 +80,7 @@ pub struct Receiver {
     held: usize,
     dropped: Vec<(u64, u64)>,
     wrap: wrap::Wrap,
+    attributes: attributes::Waiting,
     jobs: VecDeque<Job>,
     out: VecDeque<Message>,
     items: Vec<Item>,
@@ -109,6 +116,7 @@ impl Receiver {
             held: 0,
             dropped: Vec::new(),
             wrap: wrap::Wrap::default(),
+            attributes: attributes::Waiting::default(),
             jobs: VecDeque::new(),
             out: VecDeque::new(),
             items: Vec::new(),
@@ -177,6 +185,7 @@ impl Receiver {
             Done::Left { id } => self.left(id),
             Done::Finished { id, result } => self.part_finished(id, result),
             Done::Changed { token, failures } => self.changed(token, failures),
+            Done::Resolved { users, groups } => self.resolved(users, groups),
             Done::Walked { token, result } => self.walked(token, result),
             _ => {}
         }
@@ -228,7 +237,7 @@ impl Receiver {
 
     /// False while too much waits to be written.
     pub fn wants_input(&self) -> bool {
-        self.held < HELD
+        self.held < HELD && self.attributes_have_room()
     }
 
     /// True when all is done and told.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Bucket, Done, Event, Filter, Job, Options, Output, Violation};
+use crate::fs::Wanted;
 use crate::wire::{Message, RelPath, Totals};
 use files::File;
 use walk::Dir;
@@ -25,6 +26,7 @@ const QUEUE: usize = 64;
 pub struct Sender {
     filter: Filter,
     ignore_file: Option<Bytes>,
+    wanted: Wanted,
     only: Option<Bytes>,
     /// Directories whose entries are to be sent, in this order.
     dirs: VecDeque<Dir>,
@@ -58,6 +60,7 @@ impl Sender {
         let mut sender = Self {
             filter,
             ignore_file,
+            wanted: options.wanted(),
             only: options.only.clone(),
             dirs: VecDeque::new(),
             next_id: 1,

@@ -1,5 +1,9 @@
 //! The file system of the machine.
 
+mod attributes;
+mod boot;
+mod names;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -36,6 +40,7 @@ pub struct Disk {
     boot: [u8; 16],
     /// Whether files without names can be had, as far as is known.
     unnamed: AtomicBool,
+    names: names::Names,
 }
 
 impl Disk {
@@ -79,8 +84,9 @@ impl Disk {
         Self {
             root: Arc::new(root),
             dirs: Mutex::default(),
-            boot: boot(),
+            boot: boot::boot(),
             unnamed: AtomicBool::new(true),
+            names: names::Names::default(),
         }
     }
 
@@ -152,15 +158,6 @@ fn open_dir(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
         )),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The kernel's number of this boot; where there is none, every process counts as a boot.
-fn boot() -> [u8; 16] {
-    let text = std::fs::read("/proc/sys/kernel/random/boot_id")
-        .unwrap_or_else(|_| std::process::id().to_string().into_bytes());
-    let mut boot = [0; 16];
-    boot.copy_from_slice(&blake3::hash(&text).as_bytes()[..16]);
-    boot
 }
 
 fn stat_of(stat: &rustix::fs::Stat) -> Stat {
@@ -243,7 +240,12 @@ impl Store for Disk {
                 _ => None,
             };
             let name = Bytes::copy_from_slice(name);
-            found.push(Found { name, stat, target });
+            found.push(Found {
+                name,
+                stat,
+                target,
+                attributes: None,
+            });
         }
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(found)

@@ -1,5 +1,6 @@
 //! A file system in memory, which can be stopped in the middle of anything.
 
+mod attributes;
 mod store;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ struct Inner {
     kill_at: Option<u64>,
     room: Option<u64>,
     boot: u8,
+    people: attributes::People,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +41,7 @@ struct Node {
     meta: Meta,
     ctime: u64,
     locked: bool,
+    held: attributes::Held,
 }
 
 /// An open file of a [`Memory`]; its lock goes with it.
@@ -122,6 +125,7 @@ impl Inner {
             },
             ctime: self.clock,
             locked: false,
+            held: attributes::Held::default(),
         });
         self.nodes.len() - 1
     }

@@ -1,6 +1,7 @@
 //! The engine's jobs, done on a store.
 
 mod apply;
+mod attributes;
 mod extent;
 mod read;
 mod tree;
@@ -10,6 +11,7 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(crate) use self::attributes::SET_IDS;
 use self::extent::LastExtent;
 use super::{Manifest, Stat, Store};
 use crate::engine::{Done, Failed, Job};
@@ -82,9 +84,10 @@ impl<S: Store> Worker<S> {
                 dir,
                 path,
                 ignore_file,
+                wanted,
             } => Done::Listed {
                 dir,
-                result: self.list(&path, ignore_file.as_deref()),
+                result: self.list(&path, ignore_file.as_deref(), wanted),
             },
             Job::ReadSmall(files) => Done::Small(
                 files
@@ -128,9 +131,14 @@ impl<S: Store> Worker<S> {
                 path,
                 make,
                 dry_run,
+                wanted,
             } => Done::Listed {
                 dir,
-                result: self.prepare(&path, make, dry_run),
+                result: self.prepare(&path, (make, dry_run), wanted),
+            },
+            Job::Resolve { users, groups } => Done::Resolved {
+                users: Self::resolve(users, |name| self.store.user_id(name)),
+                groups: Self::resolve(groups, |name| self.store.group_id(name)),
             },
             Job::StoreSmall { files, durable } => Done::Stored(self.store_small(files, durable)),
             Job::BeginPart {

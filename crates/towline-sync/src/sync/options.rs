@@ -17,6 +17,8 @@ pub struct SyncOptions {
     dry_run: bool,
     checksum: bool,
     no_fsync: bool,
+    owner: bool,
+    xattrs: bool,
     limit: Option<u64>,
     exclude: Vec<u8>,
     ignore_file: Option<String>,
@@ -71,6 +73,22 @@ impl SyncOptions {
         self
     }
 
+    /// Keeps owners: user and group by their names, or by their numbers where the receiving end does not
+    /// know the names. Giving files to others needs a receiving end that runs as root (docs/wire D24).
+    #[must_use]
+    pub fn owner(mut self, owner: bool) -> Self {
+        self.owner = owner;
+        self
+    }
+
+    /// Keeps extended attributes of files and directories in the namespace `user.`, up to 4 KiB of each
+    /// (docs/wire D24). Both ends open every file and directory to read them.
+    #[must_use]
+    pub fn xattrs(mut self, xattrs: bool) -> Self {
+        self.xattrs = xattrs;
+        self
+    }
+
     /// Bytes of files a second that go over the connection. Not limited by default.
     #[must_use]
     pub fn limit(mut self, limit: Option<u64>) -> Self {
@@ -104,6 +122,8 @@ impl SyncOptions {
             dry_run: self.dry_run,
             checksum: self.checksum,
             no_fsync: self.no_fsync,
+            owner: self.owner,
+            xattrs: self.xattrs,
             max_delete: self.max_delete,
             limit: self.limit,
             exclude: self.exclude.clone().into(),

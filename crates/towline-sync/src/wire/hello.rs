@@ -37,6 +37,10 @@ pub struct Hello {
     pub checksum: bool,
     /// Do not wait for the disk.
     pub no_fsync: bool,
+    /// Carry owners.
+    pub owner: bool,
+    /// Carry extended attributes.
+    pub xattrs: bool,
     /// Most deletions; with more, nothing is deleted.
     pub max_delete: Option<u64>,
     /// Bytes a second that the other end may send.
@@ -56,7 +60,14 @@ impl Hello {
         });
         out.bytes(&self.path);
         option(&self.single, out, |name, out| out.bytes(name));
-        let flags = [self.delete, self.dry_run, self.checksum, self.no_fsync];
+        let flags = [
+            self.delete,
+            self.dry_run,
+            self.checksum,
+            self.no_fsync,
+            self.owner,
+            self.xattrs,
+        ];
         let bits = flags
             .iter()
             .enumerate()
@@ -82,7 +93,7 @@ impl Hello {
         let path = input.bytes(PATH_MAX)?;
         let single = optional(input, name)?;
         let flags = input.byte()?;
-        if flags > 0x0F {
+        if flags > 0x3F {
             return Err(WireError::Value {
                 value: flags.into(),
             });
@@ -95,6 +106,8 @@ impl Hello {
             dry_run: flags & 2 != 0,
             checksum: flags & 4 != 0,
             no_fsync: flags & 8 != 0,
+            owner: flags & 0x10 != 0,
+            xattrs: flags & 0x20 != 0,
             max_delete: optional(input, |input| input.number())?,
             limit: optional(input, |input| input.number())?,
             exclude: input.bytes(PATTERNS_MAX)?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Reader, WireError, Writer};
+use super::{Attributes, Reader, WireError, Writer};
 use crate::chunk::ChunkParams;
 
 /// Longest name, in bytes.
@@ -201,10 +201,13 @@ pub struct Entry {
     pub link: Option<u64>,
     /// Later entries may share this one's content.
     pub leads: bool,
+    /// Its owner and extended attributes, where they are asked for.
+    pub attributes: Option<Arc<Attributes>>,
 }
 
 const HAS_LINK: u8 = 0x10;
 const LEADS: u8 = 0x20;
+const HAS_ATTRIBUTES: u8 = 0x40;
 
 impl Entry {
     /// docs/wire D14: times as differences to the entry before, which are short.
@@ -217,7 +220,11 @@ impl Entry {
         };
         let link = if self.link.is_some() { HAS_LINK } else { 0 };
         let leads = if self.leads { LEADS } else { 0 };
-        out.byte(kind | link | leads);
+        let attributes = match &self.attributes {
+            Some(_) => HAS_ATTRIBUTES,
+            None => 0,
+        };
+        out.byte(kind | link | leads | attributes);
         out.bytes(&self.name);
         if self.kind == Kind::File {
             out.number(self.meta.size);
@@ -231,6 +238,9 @@ impl Entry {
         }
         if let Some(link) = self.link {
             out.number(link);
+        }
+        if let Some(attributes) = &self.attributes {
+            attributes.encode(out);
         }
     }
 
@@ -247,7 +257,7 @@ impl Entry {
                 });
             }
         };
-        if flags & !(0x0F | HAS_LINK | LEADS) != 0 {
+        if flags & !(0x0F | HAS_LINK | LEADS | HAS_ATTRIBUTES) != 0 {
             return Err(WireError::Value {
                 value: flags.into(),
             });
@@ -278,6 +288,10 @@ impl Entry {
             0 => None,
             _ => Some(input.number()?),
         };
+        let attributes = match flags & HAS_ATTRIBUTES {
+            0 => None,
+            _ => Some(Arc::new(Attributes::decode(input)?)),
+        };
         Ok(Self {
             name,
             kind,
@@ -285,12 +299,17 @@ impl Entry {
             target,
             link,
             leads: flags & LEADS != 0,
+            attributes,
         })
     }
 
     /// Roughly how many bytes it takes on the wire.
     pub(crate) fn weight(&self) -> usize {
-        self.name.len() + self.target.as_ref().map_or(0, Bytes::len) + 24
+        let attributes = self.attributes.as_ref();
+        self.name.len()
+            + self.target.as_ref().map_or(0, Bytes::len)
+            + attributes.map_or(0, |attributes| attributes.weight())
+            + 24
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use towline_sim::{Conditions, Pair, Rng};
 use towline_sync::engine::{Engine, Event, Filter, Options, Receiver, Sender};
 use towline_sync::fs::Memory;
-use towline_sync::wire::{Outcome, Totals};
+use towline_sync::wire::{Outcome, RelPath, Totals};
 
 use crate::for_seeds;
 use crate::node::End;
@@ -46,14 +46,14 @@ pub(crate) fn pair(
 }
 
 /// Runs a sync until nothing happens any more; true if it is complete.
-fn run(pair: &mut Pair<End, End>) -> bool {
+pub(crate) fn run(pair: &mut Pair<End, End>) -> bool {
     pair.drive_bounded(3_000_000).unwrap();
     assert_eq!(pair.a.violation, None);
     assert_eq!(pair.b.violation, None);
     pair.a.engine.is_finished() && pair.b.engine.is_finished()
 }
 
-fn conditions(rng: &mut Rng) -> Conditions {
+pub(crate) fn conditions(rng: &mut Rng) -> Conditions {
     let mut conditions = Conditions::default().buffer(1 << (12 + rng.below(8)));
     if rng.chance(1, 2) {
         conditions = conditions
@@ -69,7 +69,7 @@ fn conditions(rng: &mut Rng) -> Conditions {
     conditions
 }
 
-fn failures(end: &End) -> Vec<String> {
+pub(crate) fn failures(end: &End) -> Vec<String> {
     end.events
         .iter()
         .filter_map(|event| match event {
@@ -77,6 +77,17 @@ fn failures(end: &End) -> Vec<String> {
             _ => None,
         })
         .collect()
+}
+
+/// What became of which entry, in the order of their paths.
+pub(crate) fn said(end: &End) -> Vec<(RelPath, u8, u64)> {
+    let items = end.events.iter().filter_map(|event| match event {
+        Event::Item(item) => Some((item.path.clone(), item.outcome as u8, item.size)),
+        _ => None,
+    });
+    let mut items: Vec<_> = items.collect();
+    items.sort();
+    items
 }
 
 /// Syncs, and then syncs again: the trees are equal, and nothing is sent or changed any more.
@@ -186,7 +197,7 @@ fn sim_a_resumed_file_is_not_sent_again() {
             return;
         }
         let (from, to) = (Memory::new(), Memory::new());
-        let path = towline_sync::wire::RelPath::root().join(b"big");
+        let path = RelPath::root().join(b"big");
         let mut bytes: Vec<u8> = Vec::new();
         while bytes.len() < 6 << 20 {
             bytes.extend(rng.any().to_le_bytes());
@@ -222,18 +233,6 @@ fn sim_a_dry_run_says_what_the_run_does() {
             dry_run: true,
             ..mirror()
         };
-        let said = |end: &End| {
-            let mut items: Vec<_> = end
-                .events
-                .iter()
-                .filter_map(|event| match event {
-                    Event::Item(item) => Some((item.path.clone(), item.outcome as u8, item.size)),
-                    _ => None,
-                })
-                .collect();
-            items.sort();
-            items
-        };
         let mut first = pair(&mut rng, &Conditions::default(), &dry, (&new, &old));
         assert!(run(&mut first));
         assert_eq!(facts(&old), before);
@@ -252,7 +251,7 @@ fn sim_a_limit_is_kept() {
             return;
         }
         let (from, to) = (Memory::new(), Memory::new());
-        let path = towline_sync::wire::RelPath::root().join(b"f");
+        let path = RelPath::root().join(b"f");
         let bytes: Vec<u8> = (0..3_000_000_u32)
             .map(|n| (n.wrapping_mul(n) >> 7) as u8 | 1)
             .collect();

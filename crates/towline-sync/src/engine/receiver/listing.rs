@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::attributes::Due;
 use super::{MOST_SIZES, Receiver, Target};
 use crate::engine::{Change, Failed, Job, Listing, SMALL, Violation};
 use crate::fs::{Found, Stat, stem};
@@ -11,6 +12,8 @@ use crate::wire::{Entry, Kind, Meta, Outcome, RelPath};
 
 /// Entries that may wait for their directory.
 const MOST_WAITING: usize = 128 << 10;
+/// Files that may wait to be asked for: twice what an honest sender has listed.
+const MOST_TODO: usize = 32 << 10;
 /// Directories that may be announced and not yet listed.
 const MOST_DIRS: usize = 1 << 20;
 /// Components of a path.
@@ -33,6 +36,8 @@ pub(super) struct Dir {
     /// Its own time must be set again.
     touched: bool,
     refused: bool,
+    /// What is to be set when it is there.
+    due: Due,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +79,7 @@ impl Receiver {
             doubtful: false,
             touched: new,
             refused: false,
+            due: Due::default(),
         };
         if new && dry_run {
             dir.here = Some(Here::default());
@@ -83,6 +89,7 @@ impl Receiver {
                 path,
                 make: new,
                 dry_run,
+                wanted: self.options.wanted(),
             });
         }
         self.dirs.insert(id, dir);
@@ -108,6 +115,7 @@ impl Receiver {
             return Err(Violation::TooMuch);
         }
         self.totals.entries += entries.len() as u64;
+        self.attributes_came(&entries);
         self.pending.push_back(Pending {
             dir,
             first,
@@ -126,15 +134,18 @@ impl Receiver {
         match result {
             Ok(listing) => {
                 dir.touched |= listing.created || listing.swept;
+                let (path, due) = (dir.path.clone(), std::mem::take(&mut dir.due));
                 dir.here = Some(Here {
                     left: listing.found.into(),
                     partial: listing.partial,
                 });
+                self.release_due(&path, due, true);
             }
             Err(failed) => {
                 dir.here = Some(Here::default());
                 dir.refused = true;
-                let path = dir.path.clone();
+                let (path, due) = (dir.path.clone(), std::mem::take(&mut dir.due));
+                self.release_due(&path, due, false);
                 self.failed(&path, failed);
             }
         }
@@ -146,7 +157,8 @@ impl Receiver {
             let Some(mut dir) = self.dirs.remove(&pending.dir) else {
                 return Err(Violation::UnknownDir);
             };
-            let Some(mut here) = dir.here.take() else {
+            let ready = dir.here.is_some() && !self.are_unknown(&pending.entries);
+            let Some(mut here) = dir.here.take_if(|_| ready) else {
                 self.dirs.insert(pending.dir, dir);
                 self.pending.push_front(pending);
                 return Ok(());
@@ -160,6 +172,7 @@ impl Receiver {
                 self.fail(&dir.path, text);
             }
             self.pending_entries -= pending.entries.len();
+            self.attributes_taken(&pending.entries);
             let count = pending.entries.len() as u64;
             for (id, mut entry) in (pending.first..pending.first + count).zip(pending.entries) {
                 // docs/wire D14: names ascend, so that none comes twice.
@@ -247,6 +260,10 @@ impl Receiver {
             }
             return Ok(());
         }
+        if self.small_todo.len() + self.large_todo.len() > MOST_TODO {
+            return Err(Violation::TooMuch);
+        }
+        self.tell_incomplete(&path, &entry);
         // docs/wire D21: a directory gives way to something else only where deleting is allowed.
         if let Some(found) = &local
             && found.stat.kind == Kind::Dir
@@ -265,13 +282,17 @@ impl Receiver {
             self.replace_dir(id, path, entry);
             return Ok(());
         }
+        let due = self.due(&entry, local.as_ref());
         let local = local.map(|found| (found.stat, found.target));
         match entry.kind {
-            Kind::Dir => self.dir_entry(dir, id, path, &entry, local.map(|(stat, _)| stat)),
+            Kind::Dir => {
+                let local = local.map(|(stat, _)| stat);
+                self.dir_entry(dir, id, path, &entry, (local, due));
+            }
             Kind::File => {
                 let stem = stem(&entry.name);
                 let partial = here.partial.iter().position(|partial| *partial == stem);
-                let wanted = self.file_entry(id, path, &entry, local, partial.is_some());
+                let wanted = self.file_entry(id, path, &entry, local, (due, partial.is_some()));
                 if wanted {
                     dir.touched = true;
                     if let Some(partial) = partial {
@@ -281,7 +302,7 @@ impl Receiver {
             }
             Kind::Symlink => {
                 self.drop_id(id);
-                if self.symlink_entry(path, &entry, local) {
+                if self.symlink_entry(path, &entry, local, due) {
                     dir.touched = true;
                 }
             }
@@ -305,6 +326,7 @@ impl Receiver {
             doubtful: true,
             touched: false,
             refused: true,
+            due: Due::default(),
         };
         self.dirs.insert(id, dir);
     }
@@ -315,7 +337,7 @@ impl Receiver {
         id: u64,
         path: RelPath,
         entry: &Entry,
-        local: Option<Stat>,
+        (local, due): (Option<Stat>, Due),
     ) {
         let there = local.filter(|stat| stat.kind == Kind::Dir);
         let new = there.is_none();
@@ -324,38 +346,23 @@ impl Receiver {
             self.item(Outcome::Created, &path, 0, String::new());
         }
         self.announce(id, path.clone(), Some(entry.meta), new);
-        if let Some(stat) = there
-            && (stat.meta.mtime, stat.meta.mode) != (entry.meta.mtime, entry.meta.mode)
-            && let Some(dir) = self.dirs.get_mut(&id)
-        {
-            dir.touched = true;
+        // Of a directory that is not made nothing is set.
+        let due = match new {
+            true if self.options.dry_run => Due::default(),
+            true => self.due(entry, None),
+            false => due,
+        };
+        let meta = |meta: &Meta| (meta.mtime, meta.mode);
+        let differs =
+            there.is_some_and(|stat| meta(&stat.meta) != meta(&entry.meta) || due.is_something());
+        if differs {
             self.item(Outcome::Touched, &path, 0, String::new());
         }
-    }
-
-    /// True if the directory it is in changes.
-    fn symlink_entry(
-        &mut self,
-        path: RelPath,
-        entry: &Entry,
-        local: Option<(Stat, Option<Bytes>)>,
-    ) -> bool {
-        let target = entry.target.clone().unwrap_or_default();
-        if let Some((_, Some(old))) = &local
-            && *old == target
-        {
-            return false;
+        self.hold_due(&due);
+        if let Some(dir) = self.dirs.get_mut(&id) {
+            dir.touched |= differs;
+            dir.due = due;
         }
-        let outcome = match local {
-            Some(_) => Outcome::Updated,
-            None => Outcome::Created,
-        };
-        self.item(outcome, &path, 0, String::new());
-        let meta = entry.meta;
-        self.wrap
-            .changes
-            .push(Change::Symlink { path, target, meta });
-        true
     }
 
     /// True if its content is asked for, or it becomes a link.
@@ -365,7 +372,7 @@ impl Receiver {
         path: RelPath,
         entry: &Entry,
         local: Option<(Stat, Option<Bytes>)>,
-        partial: bool,
+        (due, partial): (Due, bool),
     ) -> bool {
         let old = local.map(|(stat, _)| stat);
         let kept = old.filter(|stat| stat.kind == Kind::File);
@@ -394,8 +401,13 @@ impl Receiver {
         if let Some(stat) = kept.filter(|_| equal) {
             self.drop_id(id);
             self.totals.unchanged += meta.size;
-            if stat.meta.mode != meta.mode {
+            let differs = stat.meta.mode != meta.mode;
+            if differs || due.is_something() {
                 self.item(Outcome::Touched, &path, meta.size, String::new());
+            }
+            if due.is_something() {
+                self.set_due(path, Kind::File, meta, due);
+            } else if differs {
                 self.wrap.files.push((path, Kind::File, meta));
             }
             return false;
@@ -417,6 +429,8 @@ impl Receiver {
             old: kept,
             shared,
             partial,
+            kept: due,
+            fresh: self.due(entry, None),
             attempts: 0,
         };
         self.totals.files += 1;
@@ -450,29 +464,5 @@ impl Receiver {
             None => Outcome::Created,
         };
         self.item(outcome, &target.path, size, String::new());
-    }
-
-    fn link_entry(&mut self, leader: u64, path: RelPath, old: Option<Stat>) -> bool {
-        let Some((from, ino)) = self.wrap.leaders.get(&leader).cloned() else {
-            // docs/wire D14: a link leads to an entry before it.
-            self.fail(
-                &path,
-                format!("`{path}` links to something that was not listed"),
-            );
-            return false;
-        };
-        if old.is_some() && old.map(|stat| (stat.dev, stat.ino)) == ino {
-            if self.options.checksum {
-                self.wrap.links.push(Change::Link { from, to: path });
-            }
-            return false;
-        }
-        let outcome = match old {
-            Some(_) => Outcome::Updated,
-            None => Outcome::Created,
-        };
-        self.item(outcome, &path, 0, String::new());
-        self.wrap.links.push(Change::Link { from, to: path });
-        true
     }
 }

@@ -171,8 +171,13 @@ impl Receiver {
         self.totals.files_done += 1;
         self.totals.reused += meta.size;
         let old = target.old.map(|stat| (stat.meta.mtime, stat.meta.mode));
-        if old != Some((meta.mtime, meta.mode)) {
+        let differs = old != Some((meta.mtime, meta.mode));
+        if differs || target.kept.is_something() {
             self.item(Outcome::Touched, &target.path, meta.size, String::new());
+        }
+        if target.kept.is_something() {
+            self.set_due(target.path, Kind::File, meta, target.kept);
+        } else if differs {
             self.wrap.files.push((target.path, Kind::File, meta));
         }
         if !transfer.compare && !transfer.unbegun {

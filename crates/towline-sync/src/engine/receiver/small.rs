@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Receiver, Target};
 use crate::engine::{Failed, Job, SmallFile, Violation};
-use crate::wire::{Hash16, Message, Meta};
+use crate::wire::{Hash16, Kind, Message, Meta};
 
 /// Small files asked for and not yet here.
 const WANTED: usize = 4096;
@@ -61,7 +61,7 @@ impl Receiver {
         self.small_store.push(SmallFile {
             id,
             path: target.path.clone(),
-            meta,
+            meta: target.stored_meta(meta),
             bytes,
             hash,
             new: target.old.is_none(),
@@ -91,6 +91,7 @@ impl Receiver {
                 Ok(()) => {
                     self.totals.files_done += 1;
                     self.stored(&target, target.meta.size);
+                    self.set_due(target.path, Kind::File, target.meta, target.fresh);
                 }
                 Err(failed) => self.failed(&target.path, failed),
             }

@@ -9,7 +9,7 @@ use super::small::ATTEMPTS;
 use super::{Receiver, Target};
 use crate::engine::{ChunkOp, Expect, Failed, Job, Piece, Source, Violation};
 use crate::fs::{Claim, Manifest, Span, root_hash};
-use crate::wire::{Chunk, Chunking, Hash16, Message, Meta, SubChunk};
+use crate::wire::{Chunk, Chunking, Hash16, Kind, Message, Meta, SubChunk};
 
 /// Smallest old version that is worth cutting.
 const LEAST_OLD: u64 = 16 << 10;
@@ -286,6 +286,7 @@ impl Receiver {
             );
             return self.give_up(id, text, false);
         }
+        let meta = transfer.target.stored_meta(meta);
         let durable = self.options.durable;
         self.jobs.push_back(Job::FinishPart { id, meta, durable });
     }
@@ -300,6 +301,8 @@ impl Receiver {
                 self.totals.files_done += 1;
                 self.stored(&transfer.target, transfer.target.meta.size);
                 self.remember_chunks(&transfer);
+                let (target, due) = (&transfer.target, transfer.target.fresh.clone());
+                self.set_due(target.path.clone(), Kind::File, target.meta, due);
                 if transfer.target.meta.size >= 64 << 10 {
                     self.sizes
                         .insert(transfer.target.meta.size, transfer.target.path.clone());

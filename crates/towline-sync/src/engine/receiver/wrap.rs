@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Receiver;
+use super::attributes::Due;
 use crate::engine::{Change, Failed, Job};
 use crate::wire::{Entry, Kind, Meta, Outcome, RelPath};
 
@@ -58,6 +59,7 @@ pub(super) struct Replacing {
 #[derive(Debug)]
 enum Running {
     Change(Vec<RelPath>),
+    Attributes(Vec<RelPath>),
     Delete(Vec<(RelPath, Kind)>),
     Walk(RelPath),
 }
@@ -84,16 +86,20 @@ impl Receiver {
         let Replacing { id, path, entry } = replacing;
         match entry.kind {
             Kind::File => {
-                self.file_entry(id, path, &entry, None, false);
+                self.file_entry(id, path, &entry, None, (Due::default(), false));
             }
             _ => {
                 self.drop_id(id);
                 self.item(Outcome::Created, &path, 0, String::new());
+                let owner = self.due(&entry, None).owner;
                 let target = entry.target.unwrap_or_default();
-                let meta = entry.meta;
-                self.wrap
-                    .changes
-                    .push(Change::Symlink { path, target, meta });
+                let change = Change::Symlink {
+                    path,
+                    target,
+                    meta: entry.meta,
+                    owner,
+                };
+                self.wrap.changes.push(change);
             }
         }
     }
@@ -103,7 +109,10 @@ impl Receiver {
         while self.wrap.phase != Phase::Over && self.wrap.running.is_empty() {
             let next = match self.wrap.phase {
                 Phase::Files if !self.is_idle() => return,
-                Phase::Files => Phase::Changes,
+                Phase::Files => {
+                    self.flush_due();
+                    Phase::Changes
+                }
                 Phase::Changes if !self.wrap.changes.is_empty() => {
                     let changes = std::mem::take(&mut self.wrap.changes);
                     self.run_changes(changes);
@@ -162,6 +171,12 @@ impl Receiver {
             self.wrap.running.insert(token, Running::Change(vec![path]));
             self.jobs.push_back(Job::Change { token, change });
         }
+    }
+
+    pub(super) fn run_attributes(&mut self, paths: Vec<RelPath>, change: Change) {
+        let token = self.token();
+        self.wrap.running.insert(token, Running::Attributes(paths));
+        self.jobs.push_back(Job::Change { token, change });
     }
 
     /// Finds what is in directories that are to be deleted.
@@ -318,8 +333,12 @@ impl Receiver {
             }
             return;
         }
-        match self.wrap.running.remove(&token) {
-            Some(Running::Change(paths)) => {
+        let running = self.wrap.running.remove(&token);
+        if let Some(Running::Attributes(paths)) = &running {
+            self.due_done(paths.len());
+        }
+        match running {
+            Some(Running::Change(paths) | Running::Attributes(paths)) => {
                 for (place, failed) in failures {
                     let path = paths.get(place).cloned().unwrap_or_else(RelPath::root);
                     self.failed(&path, failed);

@@ -62,6 +62,7 @@ impl Sender {
             dir: dir.id,
             path: dir.path.clone(),
             ignore_file: self.ignore_file.clone(),
+            wanted: self.wanted,
         })
     }
 
@@ -131,6 +132,7 @@ impl Sender {
                     target: found.target,
                     link: None,
                     leads: false,
+                    attributes: found.attributes,
                 };
                 if is_dir {
                     dirs.push(Dir::new(id, path));
@@ -138,7 +140,11 @@ impl Sender {
                     if found.stat.links > 1 {
                         let key = (found.stat.dev, found.stat.ino);
                         match self.links.get(&key) {
-                            Some(leader) => entry.link = Some(*leader),
+                            Some(leader) => {
+                                entry.link = Some(*leader);
+                                // Those of the first name are those of all.
+                                entry.attributes = None;
+                            }
                             None if self.links.len() < MOST_LINKS => {
                                 entry.leads = true;
                                 self.links.insert(key, id);

@@ -24,6 +24,7 @@ impl Store for Memory {
                 stat: inner.stat(node),
                 target: (inner.nodes[node].kind == Kind::Symlink)
                     .then(|| Bytes::copy_from_slice(&inner.nodes[node].bytes)),
+                attributes: None,
             })
             .collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));

@@ -10,7 +10,7 @@ use crate::chunk::{Chunker as _, FastCdc};
 use crate::engine::{Failed, Listing, SmallRead};
 use crate::fs::manifest::{changed, short, span};
 use crate::fs::part::own;
-use crate::fs::{Manifest, Span, Stat, Store};
+use crate::fs::{Manifest, Span, Stat, Store, Wanted};
 use crate::wire::{Chunking, Kind, RelPath, SubChunk};
 
 /// Largest file of patterns that is read, in bytes.
@@ -23,10 +23,10 @@ impl<S: Store> Worker<S> {
         &self,
         path: &RelPath,
         ignore_file: Option<&[u8]>,
+        wanted: Wanted,
     ) -> Result<Listing, Failed> {
         let mut found = self
-            .store
-            .list(path)
+            .list_with(path, wanted)
             .map_err(|error| failed(path, "cannot be listed", &error))?;
         found.retain(|found| own(&found.name).is_none());
         let patterns = ignore_file

@@ -5,8 +5,8 @@ use std::io;
 use super::apply::cannot_store;
 use super::{Worker, failed};
 use crate::engine::{Change, Failed, Listing};
-use crate::fs::Store;
 use crate::fs::part::{self, Own, own};
+use crate::fs::{Store, Wanted};
 use crate::wire::{Kind, RelPath};
 
 /// Mode of a new directory until everything in it is done: its owner must be able to fill it.
@@ -18,8 +18,8 @@ impl<S: Store> Worker<S> {
     pub(super) fn prepare(
         &self,
         path: &RelPath,
-        make: bool,
-        dry_run: bool,
+        (make, dry_run): (bool, bool),
+        wanted: Wanted,
     ) -> Result<Listing, Failed> {
         let cannot = |error: io::Error| cannot_store(path, &error);
         if make && !path.is_root() {
@@ -37,7 +37,7 @@ impl<S: Store> Worker<S> {
                 }
             }
         }
-        let found = match self.store.list(path) {
+        let found = match self.list_with(path, wanted) {
             Ok(found) => found,
             // Not made because nothing is to be changed.
             Err(error) if dry_run && error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -75,18 +75,30 @@ impl<S: Store> Worker<S> {
     pub(super) fn change(&self, change: &Change) -> Vec<(usize, Failed)> {
         let one = |result: Result<(), Failed>| result.err().map(|failed| (0, failed));
         match change {
-            Change::Symlink { path, target, meta } => {
+            Change::Symlink {
+                path,
+                target,
+                meta,
+                owner,
+            } => {
                 let temporary = self.temporary(path);
+                let mut given = Ok(());
                 let made = self
                     .store
                     .symlink(target, &temporary)
                     .and_then(|()| self.store.set_path_meta(&temporary, Kind::Symlink, meta))
-                    .and_then(|()| self.store.rename(&temporary, path));
+                    .and_then(|()| {
+                        // A link of somebody else is better than none.
+                        if let Some(owner) = owner {
+                            given = self.give(&temporary, path, *owner);
+                        }
+                        self.store.rename(&temporary, path)
+                    });
                 let made = made.map_err(|error| {
                     drop(self.store.remove_file(&temporary));
                     cannot_store(path, &error)
                 });
-                one(made).into_iter().collect()
+                one(made.and(given)).into_iter().collect()
             }
             Change::Link { from, to } => one(self.link(from, to)).into_iter().collect(),
             Change::Meta(all) => failures(all, |(path, kind, meta)| {
@@ -94,6 +106,7 @@ impl<S: Store> Worker<S> {
                     .set_path_meta(path, *kind, meta)
                     .map_err(|error| failed(path, "keeps its old time and mode", &error))
             }),
+            Change::Attributes(all) => failures(all, |one| self.set_attributes(one)),
             Change::Remove(all) => failures(all, |(path, kind)| {
                 let removed = match kind {
                     Kind::Dir => self.store.remove_dir(path),
