@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
@@ -15,6 +16,9 @@ pub(super) struct Peer {
     pub(super) name: &'static str,
     pub(super) is_original: bool,
 }
+
+/// How long a broker may take to end.
+const BROKER_ENDS: Duration = Duration::from_secs(20);
 
 /// The programs of both ends; ours is the broker's handle and the relay, too.
 #[derive(Clone)]
@@ -96,6 +100,17 @@ impl Conversation {
         let port = broker.line(deadline, |line| {
             Some(line.strip_prefix("listening on port ")?.to_owned())
         })?;
+        let outcome = self.play_through(&port, programs, deadline);
+        // Its end is waited for: killed, the handle would leave the broker behind.
+        drop(kept);
+        let ended = broker.end(Deadline::after(BROKER_ENDS));
+        let outcome = outcome?;
+        ended?.expect_code(0)?;
+        Ok(outcome)
+    }
+
+    /// The same through a broker that is there.
+    fn play_through(&self, port: &str, programs: &Programs, deadline: Deadline) -> Result<Outcome> {
         let url = |account: &str| format!("nats://{account}:{account}@127.0.0.1:{port}");
         let mut relay = match &self.losses {
             Some(losses) => {
@@ -132,7 +147,6 @@ impl Conversation {
             let done = ended.expect_code(0).and_then(|it| it.expect_text("done"));
             done.map(|_| false).with_context(|| format!("end {name}"))
         });
-        drop(kept);
         if let (Some(defect), true) = (
             self.defect,
             played.iter().any(|end| matches!(end, Ok(true))),
