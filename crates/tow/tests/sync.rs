@@ -7,7 +7,7 @@ mod support;
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::Path,
     process::Stdio,
 };
@@ -124,6 +124,32 @@ fn a_tree_goes_there_and_back_over_quic() {
 fn a_tree_goes_there_and_back_over_a_unix_socket() {
     let dir = tempfile::tempdir().expect("made");
     there_and_back(&format!("unix://{}", dir.path().join("socket").display()));
+}
+
+/// docs/wire D24.
+#[test]
+fn owners_are_kept_and_compared_where_that_is_asked_for() {
+    let place = Place::with_keys();
+    fs::create_dir(place.path("src")).expect("made");
+    fs::write(place.path("src/f"), "content").expect("written");
+    if chown(place.path("src/f"), Some(40_001), Some(40_002)).is_err() {
+        eprintln!("NOT RUN: only root gives files to others");
+        return;
+    }
+    let server = place.serve(&["--allow-write"]);
+    let there = format!("{}#stored", server.url);
+    let run = |args: &[&str]| exit_code(&place.tow(args).output().expect("runs"));
+    let owner = || {
+        let meta = place.path("srv/stored/f").metadata().expect("there");
+        (meta.uid(), meta.gid())
+    };
+    assert_eq!(run(&["sync", "src", &there]), 0);
+    assert_ne!(owner(), (40_001, 40_002));
+    assert_eq!(run(&["check", "src", &there]), 0);
+    assert_ne!(run(&["check", "--owner", "src", &there]), 0);
+    assert_eq!(run(&["sync", "--owner", "src", &there]), 0);
+    assert_eq!(owner(), (40_001, 40_002));
+    assert_eq!(run(&["check", "--owner", "--xattrs", "src", &there]), 0);
 }
 
 #[test]
