@@ -63,6 +63,10 @@ pub struct Options {
     pub only: Option<bytes::Bytes>,
     /// Store the only entry under this name.
     pub rename: Option<bytes::Bytes>,
+    /// The only entry must be a regular file.
+    pub regular: bool,
+    /// The sender reads files of patterns.
+    pub patterns: bool,
 }
 
 impl Options {
@@ -81,6 +85,8 @@ impl Options {
             max_file: u64::MAX,
             only: None,
             rename: None,
+            regular: false,
+            patterns: hello.ignore_file.is_some(),
         }
     }
 
@@ -108,6 +114,8 @@ impl Default for Options {
             max_file: u64::MAX,
             only: None,
             rename: None,
+            regular: false,
+            patterns: false,
         }
     }
 }
@@ -227,7 +235,7 @@ impl Engine {
     /// False while more would be held than the memory budget allows: read nothing from the peer then.
     pub fn wants_input(&self) -> bool {
         match self {
-            Self::Sender(_) => true,
+            Self::Sender(sender) => sender.wants_input(),
             Self::Receiver(receiver) => receiver.wants_input(),
         }
     }

@@ -172,7 +172,4 @@ pub trait Store: AttributeStore {
     /// Sets mode and time of what is under a path, which is no symlink; of a symlink only its time is
     /// set.
     fn set_path_meta(&self, path: &RelPath, kind: Kind, meta: &Meta) -> io::Result<()>;
-
-    /// A number that changes when the machine starts: what was written before may then be lost.
-    fn boot(&self) -> [u8; 16];
 }

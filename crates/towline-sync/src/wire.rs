@@ -18,6 +18,7 @@ pub use hello::{Hello, Role};
 pub use message::{Chunk, Hash16, Message, SubChunk};
 pub use numbers::WireError;
 pub use report::{Item, Outcome, Totals};
+pub(crate) use types::PATH_MAX;
 pub use types::{Chunking, Entry, FileTime, Kind, Meta, RelPath};
 
 pub(crate) use numbers::{Reader, Writer};

@@ -24,6 +24,10 @@ use wrap::Phase;
 const TRANSFERS: usize = 8;
 /// Bytes of chunks that wait to be written, from which on nothing is read from the peer.
 const HELD: usize = 16 << 20;
+/// Jobs that may wait while more is read.
+const WAITING_JOBS: usize = 4096;
+/// Entries that may wait for their directories while more is read.
+const WAITING_ENTRIES: usize = 32 << 10;
 /// Chunks of files that are there, that can be found by their hash.
 const MOST_CHUNKS: usize = 256 << 10;
 /// Files that are there, that can be found by their size.
@@ -58,6 +62,7 @@ pub struct Receiver {
     /// Listed entries whose directory is not ready.
     pending: VecDeque<Pending>,
     pending_entries: usize,
+    pattern_bytes: usize,
     next_id: u64,
     list_ended: bool,
     small_todo: VecDeque<Target>,
@@ -98,6 +103,7 @@ impl Receiver {
             dirs: HashMap::new(),
             pending: VecDeque::new(),
             pending_entries: 0,
+            pattern_bytes: 0,
             next_id: 1,
             list_ended: false,
             small_todo: VecDeque::new(),
@@ -235,9 +241,12 @@ impl Receiver {
         self.totals
     }
 
-    /// False while too much waits to be written.
+    /// False while too much waits to be written, or to be compared.
     pub fn wants_input(&self) -> bool {
-        self.held < HELD && self.attributes_have_room()
+        self.held < HELD
+            && self.jobs.len() < WAITING_JOBS
+            && self.pending_entries < WAITING_ENTRIES
+            && self.attributes_have_room()
     }
 
     /// True when all is done and told.

@@ -18,6 +18,8 @@ use walk::Dir;
 const WINDOW: usize = 16_384;
 /// Most bytes that are read ahead of the connection.
 const AHEAD: usize = 8 << 20;
+/// Answers and jobs that may wait while more questions are read.
+const ASKED: usize = 4096;
 /// Most messages without bytes of files that wait to be sent.
 const QUEUE: usize = 64;
 
@@ -51,6 +53,8 @@ pub struct Sender {
     bucket: Option<Bucket>,
     totals: Totals,
     events: VecDeque<Event>,
+    /// Entries that the receiver does not want.
+    dropped: u64,
     finished: bool,
 }
 
@@ -79,6 +83,7 @@ impl Sender {
             bucket: options.limit.map(Bucket::new),
             totals: Totals::default(),
             events: VecDeque::new(),
+            dropped: 0,
             finished: false,
         };
         sender.dirs.push_back(Dir::new(0, RelPath::root()));
@@ -179,6 +184,11 @@ impl Sender {
     /// The next thing to tell.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// False while more was asked for than is answered.
+    pub fn wants_input(&self) -> bool {
+        self.control.len() + self.jobs.len() < ASKED
     }
 
     /// What the receiver last said of how far it is.

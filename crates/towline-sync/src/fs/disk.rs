@@ -1,7 +1,6 @@
 //! The file system of the machine.
 
 mod attributes;
-mod boot;
 mod names;
 
 use std::collections::HashMap;
@@ -37,7 +36,6 @@ const NAMES: usize = 32 << 10;
 pub struct Disk {
     root: Arc<OwnedFd>,
     dirs: Mutex<HashMap<RelPath, Arc<OwnedFd>>>,
-    boot: [u8; 16],
     /// Whether files without names can be had, as far as is known.
     unnamed: AtomicBool,
     names: names::Names,
@@ -84,7 +82,6 @@ impl Disk {
         Self {
             root: Arc::new(root),
             dirs: Mutex::default(),
-            boot: boot::boot(),
             unnamed: AtomicBool::new(true),
             names: names::Names::default(),
         }
@@ -490,9 +487,5 @@ impl Store for Disk {
                 )?)
             }
         }
-    }
-
-    fn boot(&self) -> [u8; 16] {
-        self.boot
     }
 }

@@ -1,16 +1,16 @@
 //! The journal beside a partial file: which of its ranges were verified.
 //!
 //! Records are appended when their range has been written, so a process that is killed at any moment
-//! leaves a journal that says less than is there, never more. What a crash of the machine may lose
-//! is told by the boot number: claims of another boot are read and hashed again.
+//! leaves a journal that says less than was written. What a disk lost or changed since is found when
+//! the file is taken up again: then every range is read and hashed.
 
 use crate::wire::Chunking;
 
 use super::Span;
 
-const MAGIC: &[u8; 8] = b"towjrnl1";
-/// Bytes before the first record: magic, boot, how the file is cut.
-pub(super) const HEAD: usize = 8 + 16 + 1;
+const MAGIC: &[u8; 8] = b"towjrnl2";
+/// Bytes before the first record: magic, how the file is cut.
+pub(super) const HEAD: usize = 8 + 1;
 /// Bytes of a record: offset, length, hash, check.
 pub(super) const RECORD: usize = 8 + 8 + 32 + 4;
 
@@ -29,14 +29,10 @@ impl<'a> JournalReader<'a> {
         Self { bytes }
     }
 
-    /// The boot in which it was written, and how the file is cut; `None` if it is no journal.
-    pub fn head(&self) -> Option<([u8; 16], Chunking)> {
-        let head = self.bytes.get(..HEAD)?.strip_prefix(MAGIC)?;
-        let (boot, chunking) = head.split_at(16);
-        Some((
-            boot.try_into().ok()?,
-            Chunking::from_number(*chunking.first()?)?,
-        ))
+    /// How the file is cut; `None` if it is no journal.
+    pub fn head(&self) -> Option<Chunking> {
+        let chunking = self.bytes.get(..HEAD)?.strip_prefix(MAGIC)?;
+        Chunking::from_number(*chunking.first()?)
     }
 
     /// Its claims, up to the first that is damaged or lies behind `size`.
@@ -65,9 +61,8 @@ impl<'a> JournalReader<'a> {
 }
 
 /// What a journal begins with.
-pub(super) fn head(boot: [u8; 16], chunking: Chunking) -> Vec<u8> {
+pub(super) fn head(chunking: Chunking) -> Vec<u8> {
     let mut head = MAGIC.to_vec();
-    head.extend(boot);
     head.push(chunking.number());
     head
 }
@@ -94,7 +89,7 @@ mod tests {
                 hash,
             },
         );
-        let mut bytes = head([3; 16], Chunking::Blocks);
+        let mut bytes = head(Chunking::Blocks);
         claims.iter().for_each(|claim| record(claim, &mut bytes));
         (bytes, claims)
     }
@@ -103,7 +98,7 @@ mod tests {
     fn what_was_written_is_read() {
         let (bytes, claims) = journal();
         let reader = JournalReader::new(&bytes);
-        assert_eq!(reader.head(), Some(([3; 16], Chunking::Blocks)));
+        assert_eq!(reader.head(), Some(Chunking::Blocks));
         assert!(reader.claims(96).eq(claims));
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::Stat;
+use super::{Stat, part::is_partial};
 use crate::wire::{FileTime, Kind, Meta, RelPath};
 
 /// A tree in memory. Cloning gives the same tree.
@@ -30,7 +30,6 @@ struct Inner {
     changes: u64,
     kill_at: Option<u64>,
     room: Option<u64>,
-    boot: u8,
     people: attributes::People,
 }
 
@@ -237,9 +236,16 @@ impl Memory {
         inner.nodes.iter_mut().for_each(|node| node.locked = false);
     }
 
-    /// As after a crash of the machine: what was written before counts as doubtful.
-    pub fn reboot(&self) {
-        self.inner().boot += 1;
+    /// As after a crash of the machine: of every partial file only the first half was written out.
+    pub fn crash(&self) {
+        let mut inner = self.inner();
+        let Inner { nodes, names, .. } = &mut *inner;
+        for (_, node) in names.iter().filter(|(name, _)| is_partial(name)) {
+            let bytes = &mut nodes[*node].bytes;
+            let half = bytes.len() / 2;
+            bytes[half..].fill(0);
+        }
+        drop(inner);
         self.revive();
     }
 

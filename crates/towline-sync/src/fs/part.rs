@@ -49,6 +49,11 @@ pub(crate) fn stem(name: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&hash.as_bytes()[..32])
 }
 
+/// Whether a path is that of a partial file.
+pub(super) fn is_partial(path: &[u8]) -> bool {
+    path.ends_with(PARTIAL)
+}
+
 /// The partial file of a target.
 pub(super) fn partial(target: &RelPath) -> RelPath {
     beside(target, PARTIAL)

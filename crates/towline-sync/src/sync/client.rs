@@ -9,7 +9,7 @@ use towline_rpc::{CallError, Client, Message as RpcMessage, StreamError};
 use super::drive::{Rx, Tx, drive};
 use super::place::{self, Place};
 use super::{SYNC_SERVICE, SyncError, SyncEvent, SyncOptions};
-use crate::engine::{Engine, Filter, Receiver, Sender};
+use crate::engine::{Engine, Filter, Options, Receiver, Sender};
 use crate::fs::{Disk, DiskCache};
 use crate::transfer::{blocking, part};
 use crate::wire::{Hello, Message, Role, Totals};
@@ -59,7 +59,7 @@ pub async fn push_tree(
     let mut engine = options.engine();
     engine.only = name.clone();
     let hello = options.hello(Role::Push, remote, name);
-    let (mut opened, _) = open(client, hello).await?;
+    let (opened, _) = open(client, hello).await?;
     let sender = Engine::Sender(Box::new(Sender::new(
         &engine,
         filter,
@@ -89,11 +89,17 @@ pub async fn pull_tree(
     mut on_event: impl FnMut(SyncEvent) + Send,
 ) -> Result<Totals, SyncError> {
     let (filter, opened, single) = open_pull(client, remote, options).await?;
-    pull_opened(filter, opened, single, local, options, &mut on_event).await
+    let mut engine = options.engine();
+    engine.only = single.clone();
+    let (path, make) = (local.to_owned(), !engine.dry_run);
+    let place = on_disk(local, move || place::target(&path, single, make)).await?;
+    opened
+        .receive(engine, filter, place, options, &mut on_event)
+        .await
 }
 
-/// Makes the file `local` like the file `remote`, a path beneath the server's root. `local` is its new
-/// path, or a directory that it goes into.
+/// Makes the file `local` like the regular file `remote`, a path beneath the server's root. `local` is
+/// its new path: whatever has that name here is replaced, unless it is a directory, and never followed.
 ///
 /// # Errors
 ///
@@ -113,7 +119,14 @@ pub async fn pull_file(
     if single.is_none() {
         return Err(SyncError::Directory(remote.to_owned()));
     }
-    pull_opened(filter, opened, single, local, options, &mut on_event).await
+    let mut engine = options.engine();
+    engine.only = single;
+    engine.regular = true;
+    let path = local.to_owned();
+    let place = on_disk(local, move || place::file(&path)).await?;
+    opened
+        .receive(engine, filter, place, options, &mut on_event)
+        .await
 }
 
 async fn open_pull(
@@ -124,26 +137,15 @@ async fn open_pull(
     // A pattern that cannot be read is told before anything is asked for.
     let filter = Filter::new(options.patterns())?;
     let (opened, single) = open(client, options.hello(Role::Pull, remote, None)).await?;
+    // The other end must not choose a name here.
+    let asked = remote
+        .split('/')
+        .rfind(|part| !matches!(*part, "" | "."))
+        .unwrap_or_default();
+    if single.as_ref().is_some_and(|name| name != asked.as_bytes()) {
+        return Err(crate::engine::Violation::UnknownFile.into());
+    }
     Ok((filter, opened, single))
-}
-
-async fn pull_opened(
-    filter: Filter,
-    mut opened: Opened,
-    single: Option<Bytes>,
-    local: &Path,
-    options: &SyncOptions,
-    on_event: &mut (dyn FnMut(SyncEvent) + Send),
-) -> Result<Totals, SyncError> {
-    let mut engine = options.engine();
-    engine.only = single.clone();
-    let (path, make) = (local.to_owned(), !engine.dry_run);
-    let Place { disk, name } = on_disk(local, move || place::target(&path, single, make)).await?;
-    engine.rename = name;
-    let receiver = Engine::Receiver(Box::new(Receiver::new(engine, filter)));
-    opened
-        .run(receiver, (disk, options.cache()), on_event)
-        .await
 }
 
 async fn on_disk(
@@ -205,13 +207,30 @@ async fn ended(rx: Rx) -> SyncError {
 }
 
 impl Opened {
+    async fn receive(
+        self,
+        mut engine: Options,
+        filter: Filter,
+        place: Place,
+        options: &SyncOptions,
+        on_event: &mut (dyn FnMut(SyncEvent) + Send),
+    ) -> Result<Totals, SyncError> {
+        engine.rename = place.name;
+        let receiver = Engine::Receiver(Box::new(Receiver::new(engine, filter)));
+        self.run(receiver, (place.disk, options.cache()), on_event)
+            .await
+    }
+
     async fn run(
-        &mut self,
+        mut self,
         engine: Engine,
         store: (Disk, Option<DiskCache>),
         on_event: &mut (dyn FnMut(SyncEvent) + Send),
     ) -> Result<Totals, SyncError> {
-        let input = std::mem::take(&mut self.input);
-        drive(engine, store, input, (&mut self.tx, &mut self.rx), on_event).await
+        let ends = (&mut self.tx, &mut self.rx);
+        match drive(engine, store, self.input, ends, on_event).await {
+            Err(SyncError::Stream(StreamError::Ended)) => Err(ended(self.rx).await),
+            result => result,
+        }
     }
 }

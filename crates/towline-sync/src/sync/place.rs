@@ -62,6 +62,20 @@ pub(super) fn target(path: &Path, single: Option<Bytes>, make: bool) -> io::Resu
     Ok(Place { disk, name })
 }
 
+/// Where one file goes, by the path that it gets: what is there is replaced, and a symlink not followed.
+pub(super) fn file(path: &Path) -> io::Result<Place> {
+    let Some(name) = path.file_name() else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    Ok(Place {
+        disk: Disk::open_root(parent.unwrap_or_else(|| Path::new(".")))?,
+        name: Some(Bytes::copy_from_slice(name.as_bytes())),
+    })
+}
+
 /// What is to be sent, beneath an open directory.
 pub(super) fn source_beneath(top: impl AsFd, path: &RelPath) -> io::Result<Place> {
     let whole = Disk::beneath(top.as_fd(), &RelPath::root(), false)?;

@@ -153,7 +153,7 @@ fn sim_kills_and_cuts_anywhere_are_made_up_for() {
             run(&mut pair);
             drop(pair);
             if rng.chance(1, 4) {
-                old.reboot()
+                old.crash()
             } else {
                 old.revive()
             }

@@ -3,13 +3,30 @@
 use bytes::Bytes;
 
 use super::Receiver;
-use super::transfer::Want;
+use super::transfer::{Transfer, Want};
 use crate::engine::{ChunkOp, Expect, Failed, Job, Piece, Violation};
 use crate::fs::Span;
 use crate::wire::Meta;
 
 /// Bytes of chunks in one job.
 const APPLY: u64 = 1 << 20;
+
+/// Sizes of blocks (docs/wire D17).
+const BLOCKS: [u64; 2] = [256 << 10, 1 << 20];
+/// Blocks of one file.
+const MOST_BLOCKS: usize = 4 << 20;
+
+impl Transfer {
+    /// docs/wire D17: what is sent from the beginning comes in blocks of one size, and only the last is shorter.
+    fn block(&mut self, offset: u64, length: u64) -> Result<(), Violation> {
+        if offset != self.at || length == 0 || self.last || self.done.len() >= MOST_BLOCKS {
+            return Err(Violation::Range);
+        }
+        self.last = !BLOCKS.contains(&length);
+        self.at = offset.checked_add(length).ok_or(Violation::Range)?;
+        Ok(())
+    }
+}
 
 impl Receiver {
     /// Bytes of a file came.
@@ -20,15 +37,15 @@ impl Receiver {
         bytes: Bytes,
     ) -> Result<(), Violation> {
         let length = bytes.len() as u64;
-        self.totals.literal += length;
+        self.totals.literal = self.totals.literal.saturating_add(length);
         let Some(transfer) = self.known(id)? else {
             return Ok(());
         };
         if transfer.all {
-            if offset != transfer.at || length == 0 {
-                return Err(Violation::Range);
+            transfer.block(offset, length)?;
+            if !self.fits(id) {
+                return Ok(());
             }
-            transfer.at = offset.checked_add(length).ok_or(Violation::Range)?;
             self.held += bytes.len();
             let pieces = vec![Piece::Bytes(bytes)];
             self.push_all(id, offset, length, Expect::Anything, pieces);
@@ -46,11 +63,14 @@ impl Receiver {
         let Some(transfer) = self.known(id)? else {
             return Ok(());
         };
-        if !transfer.all || offset != transfer.at || length == 0 {
+        if !transfer.all {
             return Err(Violation::Range);
         }
-        transfer.at = offset.checked_add(length).ok_or(Violation::Range)?;
-        self.totals.reused += length;
+        transfer.block(offset, length)?;
+        if !self.fits(id) {
+            return Ok(());
+        }
+        self.totals.reused = self.totals.reused.saturating_add(length);
         self.push_all(id, offset, length, Expect::Zeros, Vec::new());
         Ok(())
     }
@@ -234,8 +254,8 @@ impl Receiver {
         let Some(transfer) = self.transfers.get_mut(&id) else {
             return;
         };
-        let tried = std::mem::replace(&mut transfer.retried, true);
-        if transfer.all || (tried && transfer.expected.is_empty() && transfer.applying == 0) {
+        let tried = wrong.iter().any(|index| !transfer.retried.insert(*index));
+        if transfer.all || tried {
             let text = format!(
                 "`{}` is not what was announced: its chunks have other hashes",
                 transfer.target.path

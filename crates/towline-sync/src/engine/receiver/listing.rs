@@ -14,6 +14,8 @@ use crate::wire::{Entry, Kind, Meta, Outcome, RelPath};
 const MOST_WAITING: usize = 128 << 10;
 /// Files that may wait to be asked for: twice what an honest sender has listed.
 const MOST_TODO: usize = 32 << 10;
+/// Bytes of patterns of all directories.
+const MOST_PATTERNS: usize = 1 << 20;
 /// Directories that may be announced and not yet listed.
 const MOST_DIRS: usize = 1 << 20;
 /// Components of a path.
@@ -114,6 +116,10 @@ impl Receiver {
         if waiting || self.dirs.len() > MOST_DIRS {
             return Err(Violation::TooMuch);
         }
+        self.pattern_bytes += patterns.len();
+        if !patterns.is_empty() && (!self.options.patterns || self.pattern_bytes > MOST_PATTERNS) {
+            return Err(Violation::TooMuch);
+        }
         self.totals.entries += entries.len() as u64;
         self.attributes_came(&entries);
         self.pending.push_back(Pending {
@@ -179,6 +185,10 @@ impl Receiver {
                 if entry.name <= dir.last_name {
                     return Err(Violation::Order);
                 }
+                let alone = self.options.only.is_some() && dir.path.is_root();
+                if alone && (!dir.last_name.is_empty() || entry.kind == Kind::Dir) {
+                    return Err(Violation::UnknownFile);
+                }
                 dir.last_name = entry.name.clone();
                 if let Some(name) = self.options.rename.as_ref().filter(|_| dir.path.is_root()) {
                     entry.name = name.clone();
@@ -198,7 +208,15 @@ impl Receiver {
             for found in std::mem::take(&mut here.left) {
                 self.extra(&mut dir, found);
             }
-            for stem in here.partial.drain(..).filter(|_| !self.options.dry_run) {
+            // Of others than this file, or in a directory that is not known wholly, they may be of use.
+            let only = self.options.rename.as_ref().or(self.options.only.as_ref());
+            let only = only.filter(|_| dir.path.is_root()).map(|name| stem(name));
+            let discarded = here.partial.drain(..).filter(|partial| {
+                !self.options.dry_run
+                    && !dir.doubtful
+                    && only.as_ref().is_none_or(|only| only == partial)
+            });
+            for stem in discarded {
                 dir.touched = true;
                 let dir = dir.path.clone();
                 self.wrap.changes.push(Change::Discard { dir, stem });
@@ -224,6 +242,10 @@ impl Receiver {
         }
         if self.filter.excludes(&path, found.stat.kind == Kind::Dir) {
             return;
+        }
+        if path.as_bytes().len() > MOST_PATH {
+            let text = format!("`{}`: a path in it is too long to be deleted", dir.path);
+            return self.fail(&dir.path.clone(), text);
         }
         dir.touched = true;
         self.wrap.extra.push((path, found.stat.kind));
@@ -284,6 +306,12 @@ impl Receiver {
         }
         let due = self.due(&entry, local.as_ref());
         let local = local.map(|found| (found.stat, found.target));
+        if self.options.regular && entry.kind != Kind::File {
+            self.drop_id(id);
+            let text = format!("`{path}` is no regular file there, and only files can be pulled");
+            self.fail(&path, text);
+            return Ok(());
+        }
         match entry.kind {
             Kind::Dir => {
                 let local = local.map(|(stat, _)| stat);
@@ -400,7 +428,7 @@ impl Receiver {
         }
         if let Some(stat) = kept.filter(|_| equal) {
             self.drop_id(id);
-            self.totals.unchanged += meta.size;
+            self.totals.unchanged = self.totals.unchanged.saturating_add(meta.size);
             let differs = stat.meta.mode != meta.mode;
             if differs || due.is_something() {
                 self.item(Outcome::Touched, &path, meta.size, String::new());
@@ -434,7 +462,7 @@ impl Receiver {
             attempts: 0,
         };
         self.totals.files += 1;
-        self.totals.bytes += meta.size;
+        self.totals.bytes = self.totals.bytes.saturating_add(meta.size);
         let compare = self.options.checksum
             && !shared
             && kept.is_some_and(|stat| stat.meta.size == meta.size);

@@ -54,9 +54,16 @@ impl Receiver {
         if meta.size != bytes.len() as u64 {
             return Err(Violation::Range);
         }
+        if meta.size > self.options.max_file {
+            let most = self.options.max_file;
+            let path = target.path.clone();
+            let text = format!("`{path}` has grown: at most {most} bytes are taken here");
+            self.fail(&path, text);
+            return Ok(());
+        }
         // What the sender read counts, not what it listed.
         target.meta = meta;
-        self.totals.literal += bytes.len() as u64;
+        self.totals.literal = self.totals.literal.saturating_add(bytes.len() as u64);
         self.held += bytes.len();
         self.small_store.push(SmallFile {
             id,

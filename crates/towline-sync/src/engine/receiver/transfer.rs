@@ -1,6 +1,6 @@
 //! One large file: from the question what of it is here to its name.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -13,8 +13,8 @@ use crate::wire::{Chunk, Chunking, Hash16, Kind, Message, Meta, SubChunk};
 
 /// Smallest old version that is worth cutting.
 const LEAST_OLD: u64 = 16 << 10;
-/// Chunks of a manifest that are taken.
-const MOST_SPANS: usize = 4 << 20;
+/// Chunks of all manifests that are held at a time.
+const MOST_CHUNKS: usize = 1 << 20;
 
 /// A large file on its way.
 #[derive(Debug)]
@@ -38,7 +38,10 @@ pub(super) struct Transfer {
     pub(super) planned: bool,
     pub(super) done: Vec<Option<Span>>,
     pub(super) left: usize,
-    pub(super) retried: bool,
+    /// Chunks that were asked for again, whole.
+    pub(super) retried: HashSet<usize>,
+    /// Sent from the beginning: the last block has come.
+    pub(super) last: bool,
     /// Chunks whose second level is awaited, and what came of it.
     pub(super) fine_wanted: usize,
     pub(super) fine_pending: usize,
@@ -125,7 +128,8 @@ impl Receiver {
             planned: false,
             done: Vec::new(),
             left: 0,
-            retried: false,
+            retried: HashSet::new(),
+            last: false,
             fine_wanted: 0,
             fine_pending: 0,
             fine_source: None,
@@ -238,10 +242,25 @@ impl Receiver {
         if transfer.all || transfer.end.is_some() {
             return Err(Violation::UnknownFile);
         }
-        if transfer.plan.len() + chunks.len() > MOST_SPANS {
-            return Err(Violation::TooMuch);
+        let held: usize = self
+            .transfers
+            .values()
+            .map(|transfer| transfer.plan.len())
+            .sum();
+        if held + chunks.len() > MOST_CHUNKS {
+            let text = "too many chunks at a time".to_owned();
+            self.give_up(id, text, true);
+            return Ok(());
         }
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return Ok(());
+        };
         for chunk in chunks {
+            // docs/wire D17: a run of zeros is one chunk.
+            let before = transfer.plan.last();
+            if chunk.hash.is_none() && before.is_some_and(|before| before.hash.is_none()) {
+                return Err(Violation::Manifest);
+            }
             // docs/wire D17: only runs of zeros are longer than the largest chunk.
             if chunk.hash.is_some() && chunk.length > 4 << 20 {
                 return Err(Violation::Manifest);
@@ -259,9 +278,26 @@ impl Receiver {
             }
             transfer.target.meta = *meta;
             transfer.end = end;
-            self.plan(id);
+            if self.fits(id) {
+                self.plan(id);
+            }
         }
         Ok(())
+    }
+
+    /// Whether a file is still within what one may have; if not, it is given up.
+    pub(super) fn fits(&mut self, id: u64) -> bool {
+        let most = self.options.max_file;
+        let Some(transfer) = self.transfers.get(&id) else {
+            return false;
+        };
+        if transfer.at <= most {
+            return true;
+        }
+        let path = &transfer.target.path;
+        let text = format!("`{path}` has grown: at most {most} bytes are taken here");
+        self.give_up(id, text, false);
+        false
     }
 
     /// Gives the file its name when all of it is there.

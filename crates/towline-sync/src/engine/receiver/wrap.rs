@@ -197,20 +197,29 @@ impl Receiver {
 
     /// What of a directory may be deleted, deepest first, and itself if nothing stays in it.
     fn doomed(&self, path: RelPath, beneath: Vec<(RelPath, Kind)>) -> Vec<(RelPath, Kind)> {
-        let mut kept: Vec<RelPath> = Vec::new();
-        let is_within = |path: &RelPath, dir: &RelPath| {
-            let rest = path.as_bytes().strip_prefix(dir.as_bytes());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-        };
-        // What is left out protects all beneath it.
+        // What is left out protects all beneath it, and the directories that lead to it.
+        let mut kept = HashSet::new();
+        let mut leading = HashSet::new();
         for (path, kind) in &beneath {
             if self.filter.excludes(path, *kind == Kind::Dir) {
-                kept.push(path.clone());
+                let mut above = path.parent();
+                while !above.is_root() && leading.insert(above.clone()) {
+                    above = above.parent();
+                }
+                kept.insert(path.clone());
             }
         }
         let stays = |path: &RelPath| {
-            kept.iter()
-                .any(|kept| is_within(path, kept) || is_within(kept, path))
+            let mut at = path.clone();
+            loop {
+                if kept.contains(&at) {
+                    return true;
+                }
+                if at.is_root() {
+                    return leading.contains(path);
+                }
+                at = at.parent();
+            }
         };
         let mut doomed: Vec<_> = beneath
             .into_iter()
@@ -278,7 +287,11 @@ impl Receiver {
         let most = self.options.max_delete.unwrap_or(MOST_DELETED as u64);
         if count > most {
             self.wrap.doomed.clear();
-            let text = format!("nothing was deleted: {count} entries would be, at most {most} may");
+            let what = match self.totals.deleted {
+                0 => "nothing",
+                _ => "nothing more",
+            };
+            let text = format!("{what} was deleted: {count} entries would be, at most {most} may");
             self.fail(&RelPath::root(), text);
         }
     }

@@ -26,6 +26,8 @@ const SMALL_GUESS: usize = 32 << 10;
 const CHUNKS: usize = 2048;
 /// Files that may be open at a time: each costs a descriptor and perhaps a manifest.
 const MOST_OPEN: usize = 64;
+/// Bytes of chunks of one file whose second level is told.
+const FINE_BYTES: u64 = 64 << 20;
 /// Ranges that may be asked for at a time.
 const MOST_RANGES: usize = 1 << 20;
 
@@ -59,6 +61,8 @@ struct Open {
     passed: u64,
     read: BTreeMap<u64, Vec<(Span, Bytes)>>,
     in_turns: bool,
+    /// Bytes of chunks whose second level was asked for.
+    fine: u64,
 }
 
 impl File {
@@ -81,6 +85,7 @@ impl Open {
             passed: 0,
             read: BTreeMap::new(),
             in_turns: false,
+            fine: 0,
         }
     }
 
@@ -111,6 +116,11 @@ impl Sender {
         for &(first, count) in runs {
             if first == 0 || first.saturating_add(count) > self.next_id {
                 return Err(Violation::UnknownFile);
+            }
+            // Each is dropped once: what a message costs is bounded by what was listed.
+            self.dropped += count;
+            if self.dropped >= self.next_id {
+                return Err(Violation::TooMuch);
             }
             for id in first..first + count {
                 self.close(id);
@@ -189,6 +199,11 @@ impl Sender {
             if end > size || *length > most || *length == 0 {
                 return Err(Violation::Range);
             }
+        }
+        let asked: u64 = chunks.iter().map(|(_, _, length)| length).sum();
+        open.fine = open.fine.saturating_add(asked);
+        if open.fine > FINE_BYTES {
+            return Err(Violation::TooMuch);
         }
         // So many at a time that no answer, and no thread, is held up for long.
         let key = open.key;

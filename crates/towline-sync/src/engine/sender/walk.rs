@@ -8,12 +8,14 @@ use super::files::File;
 use super::{QUEUE, Sender, WINDOW};
 use crate::engine::{Failed, Job, Listing};
 use crate::fs::Found;
-use crate::wire::{Entry, Kind, Message, RelPath};
+use crate::wire::{Entry, Kind, Message, PATH_MAX, RelPath};
 
 /// Directories that are listed ahead.
 const AHEAD: usize = 8;
 /// Most bytes of entries in one message, roughly.
 const PIECE: usize = 32 << 10;
+/// Components of a path.
+const DEPTH_MAX: usize = 256;
 /// Most files with several names that are known at a time.
 const MOST_LINKS: usize = 1 << 20;
 
@@ -120,7 +122,14 @@ impl Sender {
                 };
                 let path = dir.path.join(&found.name);
                 let is_dir = found.stat.kind == Kind::Dir;
-                if self.filter.excludes(&path, is_dir) || path.as_bytes().len() > 4096 {
+                if self.filter.excludes(&path, is_dir) {
+                    continue;
+                }
+                if path.as_bytes().len() > PATH_MAX || path.depth() > DEPTH_MAX {
+                    // Told as an error of its directory, whose entries are then not taken for complete.
+                    error.get_or_insert_with(|| {
+                        format!("`{}`: a path in it is too long to be sent", dir.path)
+                    });
                     continue;
                 }
                 let id = self.next_id;

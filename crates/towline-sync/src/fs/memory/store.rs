@@ -288,8 +288,4 @@ impl Store for Memory {
         node.ctime = clock;
         Ok(())
     }
-
-    fn boot(&self) -> [u8; 16] {
-        [self.inner().boot; 16]
-    }
 }

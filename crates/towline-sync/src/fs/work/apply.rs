@@ -177,16 +177,11 @@ impl<S: Store> Worker<S> {
             bytes.truncate(read);
             let reader = JournalReader::new(&bytes);
             let (old_chunking, claims) = match reader.head() {
-                Some((boot, cut)) => {
+                Some(cut) => {
                     let within = size.min(stat.meta.size);
                     let claims = reader.claims(within).collect();
-                    // docs/wire D20: after a crash of the machine, what was written may be lost.
-                    let claims = if boot == self.store.boot() {
-                        claims
-                    } else {
-                        self.confirmed(&file, claims)?
-                    };
-                    (cut, claims)
+                    // docs/wire D20: a disk may have lost or changed what was written.
+                    (cut, self.confirmed(&file, claims))
                 }
                 None => (chunking, Vec::new()),
             };
@@ -196,7 +191,7 @@ impl<S: Store> Worker<S> {
                 old_chunking
             };
             // Written anew with what holds, so that damage and doubles go.
-            let mut whole = journal::head(self.store.boot(), chunking);
+            let mut whole = journal::head(chunking);
             for claim in &claims {
                 journal::record(claim, &mut whole);
             }
@@ -238,7 +233,7 @@ impl<S: Store> Worker<S> {
     }
 
     /// The claims that are true of the file.
-    fn confirmed(&self, file: &S::File, claims: Vec<Claim>) -> io::Result<Vec<Claim>> {
+    fn confirmed(&self, file: &S::File, claims: Vec<Claim>) -> Vec<Claim> {
         let mut confirmed = Vec::new();
         for claim in claims {
             // Journals of ours have no longer ranges but of zeros.
@@ -252,7 +247,7 @@ impl<S: Store> Worker<S> {
                 confirmed.push(claim);
             }
         }
-        Ok(confirmed)
+        confirmed
     }
 
     pub(super) fn apply(
@@ -360,10 +355,12 @@ impl<S: Store> Worker<S> {
             if self.store.stat_file(&part.file)?.meta.size != meta.size {
                 self.store.set_len(&part.file, meta.size)?;
             }
-            self.store.set_meta(&part.file, meta)?;
             if durable {
                 self.store.sync(&part.file)?;
             }
+            // Last, so that a file which its owner may not write is not left under a name that has to be
+            // opened for writing.
+            self.store.set_meta(&part.file, meta)?;
             self.store.rename(&part.partial, &part.target)?;
             self.store.remove_file(&part.journal_path)?;
             if durable {
