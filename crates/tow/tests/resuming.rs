@@ -153,3 +153,79 @@ fn a_rate_that_cannot_be_kept_is_refused() {
         0
     );
 }
+
+/// docs/wire D20: a push of one file leaves what is left of others, and trusts nothing that is on the disk.
+#[test]
+fn what_is_left_of_a_push_is_checked_and_kept() {
+    let place = Place::with_keys();
+    fs::write(place.path("big.bin"), noise(SIZE)).expect("written");
+    fs::write(place.path("other.bin"), noise(5 << 20)).expect("written");
+    let server = place.serve(&["--allow-write", "--no-fsync"]);
+    let srv = place.path("srv");
+    let mut killed = place
+        .tow(&["push", "big.bin", &server.url, "--limit", "16MiB"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("runs");
+    wait_for(&srv, 8 << 20, &mut killed);
+    killed.kill().expect("killed");
+    killed.wait().expect("ends");
+    let push = |name: &str| {
+        let args = ["push", name, &server.url, "--json"];
+        told(&place.tow(&args).output().expect("runs"), "pushed")
+    };
+
+    push("other.bin");
+    let partial = srv.join(".big.bin.tow-partial");
+    let mut bytes = fs::read(&partial).expect("it is still there");
+    bytes[1_000_000] ^= 1;
+    let file = fs::File::options().write(true).open(&partial);
+    file.and_then(|file| std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0))
+        .expect("written");
+
+    push("big.bin");
+    let stored = fs::read(srv.join("big.bin")).expect("there");
+    assert!(stored == noise(SIZE), "what arrived differs");
+}
+
+/// docs/wire D22: a pull takes a regular file, and follows no link in the place of it.
+#[test]
+fn a_pull_neither_follows_nor_plants_links() {
+    let place = Place::with_keys();
+    let (srv, out, elsewhere) = (
+        place.path("srv"),
+        place.path("out"),
+        place.path("elsewhere"),
+    );
+    fs::create_dir(&out).expect("made");
+    fs::create_dir(&elsewhere).expect("made");
+    fs::write(srv.join("a"), noise(5 << 20)).expect("written");
+    std::os::unix::fs::symlink(&elsewhere, out.join("a")).expect("made");
+    std::os::unix::fs::symlink("a", srv.join("link")).expect("made");
+    let server = place.serve(&[]);
+    let pull = |name: &str| {
+        let url = format!("{}#{name}", server.url);
+        place
+            .tow(&["pull", &url, "-o", "out"])
+            .output()
+            .expect("runs")
+    };
+
+    let output = pull("a");
+    assert_eq!(exit_code(&output), 0, "{}", stderr(&output));
+    assert_eq!(fs::read_dir(&elsewhere).expect("readable").count(), 0);
+    assert!(
+        fs::symlink_metadata(out.join("a"))
+            .expect("there")
+            .is_file()
+    );
+
+    let output = pull("link");
+    assert_ne!(exit_code(&output), 0);
+    assert!(
+        stderr(&output).contains("no regular file"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(fs::symlink_metadata(out.join("link")).is_err());
+}

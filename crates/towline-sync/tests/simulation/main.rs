@@ -7,6 +7,7 @@
 
 mod attributes;
 mod lies;
+mod limits;
 mod node;
 mod runs;
 mod trees;

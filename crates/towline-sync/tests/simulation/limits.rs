@@ -1,0 +1,158 @@
+//! What a peer may ask for, and no more.
+
+use bytes::Bytes;
+use towline_sync::engine::{Filter, Options, Receiver, Sender, Violation};
+use towline_sync::fs::{Memory, Worker};
+use towline_sync::wire::{Chunk, Entry, FileTime, Kind, Message, Meta, RelPath};
+
+fn file(name: &'static str, size: u64) -> Entry {
+    Entry {
+        name: Bytes::from_static(name.as_bytes()),
+        kind: Kind::File,
+        meta: Meta {
+            size,
+            mtime: FileTime::default(),
+            mode: 0o644,
+        },
+        target: None,
+        link: None,
+        leads: false,
+        attributes: None,
+    }
+}
+
+fn list(entries: Vec<Entry>, patterns: &'static [u8]) -> Message {
+    Message::List {
+        dir: 0,
+        first: 1,
+        last: true,
+        error: None,
+        patterns: Bytes::from_static(patterns),
+        entries,
+    }
+}
+
+/// A receiver whose root is listed, with what it asks for done on an empty tree.
+fn receiver(options: Options, entries: Vec<Entry>) -> (Receiver, Worker<Memory>) {
+    let mut receiver = Receiver::new(options, Filter::new(b"").unwrap());
+    let worker = Worker::new(Memory::new(), 1);
+    work(&mut receiver, &worker);
+    receiver.handle_message(list(entries, b"")).unwrap();
+    work(&mut receiver, &worker);
+    (receiver, worker)
+}
+
+fn work(receiver: &mut Receiver, worker: &Worker<Memory>) {
+    while let Some(job) = receiver.poll_job() {
+        receiver.handle_done(worker.run(job)).unwrap();
+    }
+}
+
+/// docs/wire D15: each entry is dropped once, so no message costs more than the listing did.
+#[test]
+fn an_entry_is_dropped_once() {
+    let memory = Memory::new();
+    for name in ["a", "b", "c"] {
+        let path = RelPath::new(name.as_bytes()).unwrap();
+        memory.put(&path, b"x", 0o644, FileTime::default()).unwrap();
+    }
+    let worker = Worker::new(memory, 1);
+    let filter = Filter::new(b"").unwrap();
+    let mut sender = Sender::new(&Options::default(), filter, None);
+    while let Some(job) = sender.poll_job() {
+        sender.handle_done(worker.run(job));
+    }
+    sender.handle_message(Message::Drop(vec![(1, 3)])).unwrap();
+    let again = sender.handle_message(Message::Drop(vec![(1, 1)]));
+    assert_eq!(again, Err(Violation::TooMuch));
+}
+
+/// docs/wire D17.
+#[test]
+fn blocks_have_one_size_and_runs_of_zeros_are_one_chunk() {
+    let (mut whole, _worker) = receiver(Options::default(), vec![file("f", 1 << 20)]);
+    let zeros = |offset, length| Message::Zeros {
+        id: 1,
+        offset,
+        length,
+    };
+    whole.handle_message(zeros(0, 256 << 10)).unwrap();
+    whole.handle_message(zeros(256 << 10, 1)).unwrap();
+    let more = whole.handle_message(zeros((256 << 10) + 1, 1));
+    assert_eq!(more, Err(Violation::Range));
+
+    let options = Options {
+        dry_run: true,
+        checksum: true,
+        ..Options::default()
+    };
+    let memory = Memory::new();
+    let path = RelPath::new(b"f").unwrap();
+    memory
+        .put(&path, &[1; 64 << 10], 0o644, FileTime::default())
+        .unwrap();
+    let worker = Worker::new(memory, 1);
+    let mut cut = Receiver::new(options, Filter::new(b"").unwrap());
+    work(&mut cut, &worker);
+    cut.handle_message(list(vec![file("f", 64 << 10)], b""))
+        .unwrap();
+    work(&mut cut, &worker);
+    let hole = Chunk {
+        length: 1,
+        hash: None,
+    };
+    let manifest = cut.handle_message(Message::Manifest {
+        id: 1,
+        chunks: vec![hole, hole],
+        end: None,
+    });
+    assert_eq!(manifest, Err(Violation::Manifest));
+}
+
+/// docs/wire T25: what grows while it is sent is bounded as what was listed is.
+#[test]
+fn a_file_that_grows_stays_within_what_one_may_have() {
+    let options = Options {
+        max_file: 300 << 10,
+        ..Options::default()
+    };
+    let (mut receiver, worker) = receiver(options, vec![file("f", 200 << 10)]);
+    for offset in [0, 256 << 10] {
+        let length = 256 << 10;
+        let id = 1;
+        let zeros = Message::Zeros { id, offset, length };
+        receiver.handle_message(zeros).unwrap();
+    }
+    work(&mut receiver, &worker);
+    assert_eq!(receiver.totals().failed, 1);
+    assert_eq!(worker.store().snapshot(), [], "something stayed");
+}
+
+/// docs/wire D21: patterns come only where they were asked for.
+#[test]
+fn patterns_that_nobody_asked_for_end_the_sync() {
+    let filter = Filter::new(b"").unwrap();
+    let mut receiver = Receiver::new(Options::default(), filter);
+    let listed = receiver.handle_message(list(Vec::new(), b"*.o\n"));
+    assert_eq!(listed, Err(Violation::TooMuch));
+}
+
+/// docs/wire D12: of one file the sender chooses neither how many there are nor that it is a directory.
+#[test]
+fn one_file_is_one_file() {
+    let options = || Options {
+        only: Some(Bytes::from_static(b"f")),
+        rename: Some(Bytes::from_static(b"f")),
+        ..Options::default()
+    };
+    let both = vec![file("f", 5), file("g", 5)];
+    let mut dir = file("f", 0);
+    dir.kind = Kind::Dir;
+    for entries in [both, vec![dir]] {
+        let mut receiver = Receiver::new(options(), Filter::new(b"").unwrap());
+        let worker = Worker::new(Memory::new(), 1);
+        work(&mut receiver, &worker);
+        let listed = receiver.handle_message(list(entries, b""));
+        assert_eq!(listed, Err(Violation::UnknownFile));
+    }
+}
