@@ -343,7 +343,7 @@ impl Client {
     }
 
     /// Closes the connection: writes what is queued, for at most the grace time (default 2 s), ends
-    /// every call that still waits with [`CallError::Closed`], and returns when the transport is
+    /// every call that still waits with [`CallError::Closed`](crate::CallError::Closed), and returns when the transport is
     /// closed. For all handles; a second call returns at once.
     ///
     /// # Cancel safety
