@@ -1,21 +1,8 @@
 //! Traces that go through calls (docs/wire C24).
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-};
+use std::convert::Infallible;
 
 use towline_rpc::{Client, Context, Message, Server, TraceContext, server::ServerBuilder};
-use tracing::{
-    Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
 
 const OUTER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -91,82 +78,4 @@ async fn without_a_trace_nothing_is_sent_and_nonsense_is_no_trace() {
     let request = Message::request("trace", "").with_arg("traceparent", OUTER);
     let reply = client.call(request).await.expect("a reply");
     assert!(reply.body.starts_with(OUTER.as_bytes()));
-}
-
-/// Keeps the fields of every span.
-#[derive(Clone, Default)]
-struct Kept {
-    spans: Arc<Mutex<BTreeMap<u64, BTreeMap<String, String>>>>,
-    last: Arc<AtomicU64>,
-}
-
-struct Fields<'a>(&'a mut BTreeMap<String, String>);
-
-impl Visit for Fields<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(
-            field.name().to_owned(),
-            format!("{value:?}").replace('"', ""),
-        );
-    }
-}
-
-impl Subscriber for Kept {
-    /// Asked each time: threads of other tests have no subscriber.
-    fn register_callsite(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {
-        tracing::subscriber::Interest::sometimes()
-    }
-
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_span() && metadata.target().starts_with("towline_rpc")
-    }
-
-    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
-        let id = self.last.fetch_add(1, SeqCst) + 1;
-        let mut fields = BTreeMap::new();
-        fields.insert("name".to_owned(), attributes.metadata().name().to_owned());
-        attributes.record(&mut Fields(&mut fields));
-        self.spans.lock().expect("no panic").insert(id, fields);
-        Id::from_u64(id)
-    }
-
-    fn record(&self, id: &Id, values: &Record<'_>) {
-        let mut spans = self.spans.lock().expect("no panic");
-        let fields = spans.get_mut(&id.into_u64()).expect("it was made");
-        values.record(&mut Fields(fields));
-    }
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {}
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-#[tokio::test]
-async fn spans_at_both_ends_are_parts_of_one_trace() {
-    let kept = Kept::default();
-    let _recording = tracing::subscriber::set_default(kept.clone());
-    let client = telling().build().connect_here();
-    let (sent, within) = told(&client).await;
-    assert_ne!(sent, "", "a span that is recorded begins a trace");
-    let spans = kept.spans.lock().expect("no panic");
-    let named = |name: &str| {
-        let mut found = spans.values().filter(|span| span["name"] == name);
-        let span = found.next().expect("a span").clone();
-        assert!(found.next().is_none(), "one of {name}");
-        span
-    };
-    let (call, handle) = (named("call"), named("handle"));
-    assert_eq!((&*call["service"], &*handle["service"]), ("trace", "trace"));
-    assert_eq!(
-        (&*call["otel.kind"], &*handle["otel.kind"]),
-        ("client", "server")
-    );
-    assert_eq!(call["trace_id"], handle["trace_id"]);
-    assert_eq!(call["span_id"], handle["parent_id"]);
-    assert!(!call.contains_key("parent_id"));
-    assert!(sent.contains(&call["span_id"]) && within.contains(&handle["span_id"]));
 }
