@@ -3,11 +3,12 @@
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::task::AtomicWaker;
+use once_cell::race::OnceBox;
 use tokio::sync::Notify;
 use towline_identity::Peer;
 use towline_transport::Remote;
@@ -28,8 +29,7 @@ pub(crate) struct Inner {
     pub(super) id: u64,
     /// In ns since 1970.
     connected_at: u64,
-    remote: Whence,
-    pub(super) proven: Option<Box<Peer>>,
+    from: Whence,
     pub(crate) traffic: Traffic,
     pub(super) out: Mutex<Output>,
     /// Whether the output has something to do; a look at it costs no lock.
@@ -40,7 +40,8 @@ pub(crate) struct Inner {
     reason: AtomicU8,
     /// The connection's task: it drives the output, and the handler within it.
     pub(super) task: AtomicWaker,
-    waiters: OnceLock<Box<Waiters>>,
+    /// In half the room of a `OnceLock`.
+    waiters: OnceBox<Waiters>,
     /// The peer has ended its side.
     pub(super) peer_ended: AtomicBool,
     /// It did so without saying goodbye, over TLS.
@@ -57,10 +58,11 @@ pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
 }
 
-/// A [`Remote`] in half the room.
+/// Where a connection comes from, and who has proven to be there, in a fraction of the room for most.
 enum Whence {
+    /// Somebody unknown.
     Ipv4(SocketAddrV4),
-    Other(Box<Remote>),
+    Other(Box<(Remote, Option<Box<Peer>>)>),
 }
 
 /// Who waits for something but the connection's task.
@@ -90,18 +92,17 @@ impl Inner {
             connected_at: connected_at
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_nanos() as u64),
-            remote: match remote {
-                Remote::Address(SocketAddr::V4(address)) => Whence::Ipv4(address),
+            from: match (remote, proven) {
+                (Remote::Address(SocketAddr::V4(address)), None) => Whence::Ipv4(address),
                 other => Whence::Other(Box::new(other)),
             },
-            proven,
             traffic: Traffic::default(),
             out: Mutex::new(Output::new(writer, admitted)),
             work: AtomicBool::new(false),
             writable: AtomicBool::new(false),
             reason: AtomicU8::new(0),
             task: AtomicWaker::new(),
-            waiters: OnceLock::new(),
+            waiters: OnceBox::new(),
             peer_ended: AtomicBool::new(false),
             truncated: AtomicBool::new(false),
             killed: AtomicBool::new(false),
@@ -118,10 +119,13 @@ impl Inner {
     }
 
     pub(super) fn peer(&self) -> Peer {
-        match &self.proven {
-            Some(peer) => (**peer).clone(),
-            None => Peer::unauthenticated(self.remote().to_string()),
-        }
+        let proven = match &self.from {
+            Whence::Ipv4(_) => None,
+            Whence::Other(known) => known.1.as_deref(),
+        };
+        proven
+            .cloned()
+            .unwrap_or_else(|| Peer::unauthenticated(self.remote().to_string()))
     }
 
     pub(super) fn connected_at(&self) -> SystemTime {
@@ -129,9 +133,9 @@ impl Inner {
     }
 
     pub(super) fn remote(&self) -> Remote {
-        match &self.remote {
+        match &self.from {
             Whence::Ipv4(address) => Remote::Address((*address).into()),
-            Whence::Other(remote) => (**remote).clone(),
+            Whence::Other(known) => known.0.clone(),
         }
     }
 
