@@ -16,7 +16,7 @@ use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint, Nats};
 use crate::psk::{self, Records};
 use crate::race::race;
-use crate::{mem, quic, swp, tcp, tls};
+use crate::{http_connect, mem, quic, swp, tcp, tls};
 
 pub use self::error::ConnectError;
 
@@ -125,6 +125,7 @@ pub async fn connect(
     };
     let connection = match &endpoint.address {
         Address::Tcp { host, port } => attempt.tcp(host, *port).await,
+        Address::HttpConnect { host, port } => attempt.http_connect(host, *port).await,
         Address::Tls { host, port, cipher } => attempt.tls(host, *port, *cipher, options).await,
         #[cfg(unix)]
         Address::Unix { path } => attempt.unix(path).await,
@@ -164,6 +165,18 @@ impl Attempt<'_> {
             local,
             remote,
         ))
+    }
+
+    async fn http_connect(&self, host: &str, port: u16) -> Result<Connection, ConnectError> {
+        let (mut stream, local, remote) = self.dial(host, port).await?;
+        self.within("HTTP CONNECT", http_connect::dial(&mut stream))
+            .await?
+            .map_err(|source| ConnectError::HttpConnect {
+                endpoint: self.name(),
+                source,
+            })?;
+        let peer = Peer::unauthenticated(remote.as_str());
+        Ok(Connection::new(Box::new(stream), peer, local, remote))
     }
 
     async fn tls(

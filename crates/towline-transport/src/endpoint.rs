@@ -24,6 +24,8 @@ const MAX_SOCKET_PATH: usize = 103;
 pub enum Scheme {
     /// Plain TCP: neither encrypted nor authenticated.
     Tcp,
+    /// Plain TCP behind an HTTP CONNECT, as rpc25519 and Go's net/rpc speak it.
+    HttpConnect,
     /// TLS 1.3 over TCP, both sides proving themselves.
     Tls,
     /// A socket in the file system, open to its owner.
@@ -43,6 +45,7 @@ impl Scheme {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::HttpConnect => "connect+tcp",
             Self::Tls => "tls",
             Self::Unix => "unix",
             Self::Mem => "mem",
@@ -91,6 +94,8 @@ impl fmt::Display for Multiplexer {
 /// with `?psk=FILE` for the pre-shared-key layer, the file's path percent-encoded where need be; with
 /// `yamux+` or `muxado+` in front for many streams on the one connection: `yamux+tls://host:port`.
 ///
+/// `connect+tcp://host:port` is plain TCP behind an HTTP CONNECT ([`http_connect`](crate::http_connect)).
+///
 /// `nats://host/SUBJECT?inbox=MINE` and `udp://host:port` are sliding-window sessions, `tls+nats://` and
 /// `tls+udp://` TLS over them. A broker's usual port is 4222; `nats://user:password@host/SUBJECT` and
 /// `nats://token@host/SUBJECT` log in there, `?broker=tls` and `?broker_ca=FILE` go there by TLS, and without
@@ -120,6 +125,10 @@ pub struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Tcp {
+        host: String,
+        port: u16,
+    },
+    HttpConnect {
         host: String,
         port: u16,
     },
@@ -173,6 +182,7 @@ impl Endpoint {
     pub fn scheme(&self) -> Scheme {
         match self.address {
             Address::Tcp { .. } => Scheme::Tcp,
+            Address::HttpConnect { .. } => Scheme::HttpConnect,
             Address::Tls { .. } => Scheme::Tls,
             Address::Unix { .. } => Scheme::Unix,
             Address::Mem { .. } => Scheme::Mem,
@@ -214,10 +224,11 @@ impl Endpoint {
         self.has_tls() || self.psk.is_some() || matches!(self.scheme(), Scheme::Unix | Scheme::Mem)
     }
 
-    /// The host of `tcp`, `tls`, `quic` and `udp`, or of the broker: a name or an address, IPv6 without brackets.
+    /// The host of `tcp`, `connect+tcp`, `tls`, `quic` and `udp`, or of the broker: a name or an address, IPv6 without brackets.
     pub fn host(&self) -> Option<&str> {
         match &self.address {
             Address::Tcp { host, .. }
+            | Address::HttpConnect { host, .. }
             | Address::Tls { host, .. }
             | Address::Quic { host, .. }
             | Address::Udp { host, .. }
@@ -226,10 +237,11 @@ impl Endpoint {
         }
     }
 
-    /// The port of `tcp`, `tls`, `quic` and `udp`, where 0 asks a listener for a free one, or of the broker.
+    /// The port of `tcp`, `connect+tcp`, `tls`, `quic` and `udp`, where 0 asks a listener for a free one, or of the broker.
     pub fn port(&self) -> Option<u16> {
         match self.address {
             Address::Tcp { port, .. }
+            | Address::HttpConnect { port, .. }
             | Address::Tls { port, .. }
             | Address::Quic { port, .. }
             | Address::Udp { port, .. }
@@ -249,6 +261,7 @@ impl Endpoint {
     /// The same endpoint at another port; unchanged if it has none.
     pub fn with_port(mut self, new: u16) -> Self {
         if let Address::Tcp { port, .. }
+        | Address::HttpConnect { port, .. }
         | Address::Tls { port, .. }
         | Address::Quic { port, .. }
         | Address::Udp { port, .. }
@@ -261,7 +274,10 @@ impl Endpoint {
 
     /// The same endpoint at another address; unchanged if it has none.
     pub(crate) fn with_address(mut self, new: std::net::SocketAddr) -> Self {
-        if let Address::Tcp { host, port } | Address::Tls { host, port, .. } = &mut self.address {
+        if let Address::Tcp { host, port }
+        | Address::HttpConnect { host, port }
+        | Address::Tls { host, port, .. } = &mut self.address
+        {
             *host = new.ip().to_string();
             *port = new.port();
         }
@@ -315,7 +331,9 @@ impl fmt::Display for Endpoint {
         let scheme = self.scheme();
         let mut before = '?';
         match &self.address {
-            Address::Tcp { host, port } => write!(f, "{scheme}://{}:{port}", Bracketed(host))?,
+            Address::Tcp { host, port } | Address::HttpConnect { host, port } => {
+                write!(f, "{scheme}://{}:{port}", Bracketed(host))?;
+            }
             Address::Tls { host, port, cipher } | Address::Quic { host, port, cipher } => {
                 write!(f, "{scheme}://{}:{port}", Bracketed(host))?;
                 if *cipher != CipherSuite::default() {
@@ -379,12 +397,12 @@ pub enum EndpointProblem {
     NoScheme,
     /// A scheme nobody knows.
     #[error(
-        "the scheme {0:?} is unknown; use tls, tcp, tls+nats, udp, unix or mem, with yamux+ or muxado+ in front for many streams"
+        "the scheme {0:?} is unknown; use tls, tcp, quic, tls+nats, udp, unix, mem or connect+tcp, with yamux+ or muxado+ in front for many streams"
     )]
     UnknownScheme(String),
     /// A scheme of towline's that this build lacks.
     #[error(
-        "the scheme {0:?} is not supported by this build; use tls, tcp, udp, unix or mem, with yamux+ or muxado+ in front \
+        "the scheme {0:?} is not supported by this build; use tls, tcp, quic, udp, unix, mem or connect+tcp, with yamux+ or muxado+ in front \
          for many streams"
     )]
     UnsupportedScheme(String),

@@ -28,10 +28,13 @@ impl Listener {
             endpoint: endpoint.to_string(),
             source,
         };
-        if !matches!(endpoint.address, Address::Tcp { .. } | Address::Tls { .. }) {
+        if !matches!(
+            endpoint.address,
+            Address::Tcp { .. } | Address::HttpConnect { .. } | Address::Tls { .. }
+        ) {
             let kind = io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "a TCP socket was inherited for it: name it tcp:// or tls://",
+                "a TCP socket was inherited for it: name it tcp://, connect+tcp:// or tls://",
             );
             return Err(failed(kind));
         }

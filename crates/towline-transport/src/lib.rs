@@ -6,6 +6,9 @@
 //! the [`Peer`] at the other end as far as it has proven itself. With `yamux+` or
 //! `muxado+` in front, [`connect_session`] gives many streams on one connection.
 //!
+//! `connect+tcp://host:port` is TCP behind an HTTP CONNECT, as the original of the calls speaks it; [`http_connect`] has
+//! its two sides for servers of HTTP and for connections that are there already (docs/wire F35).
+//!
 //! `?psk=FILE` puts the pre-shared-key layer on any transport: both ends then prove themselves as on
 //! `tls`, and need the same key file besides (docs/wire R1 to R20).
 //!
@@ -43,6 +46,7 @@ mod connect;
 mod connection;
 mod endpoint;
 mod established;
+pub mod http_connect;
 mod inherit;
 mod listen;
 mod mem;

@@ -87,14 +87,14 @@ impl ListenOptions {
         self
     }
 
-    /// Whether `[::]` takes IPv6 alone, on `tcp` and `tls`; IPv4 as well unless told otherwise (docs/wire
+    /// Whether `[::]` takes IPv6 alone, on `tcp`, `connect+tcp` and `tls`; IPv4 as well unless told otherwise (docs/wire
     /// L28).
     pub fn ipv6_only(mut self, only: bool) -> Self {
         self.sharing.ipv6_only = only;
         self
     }
 
-    /// Whether several listeners may be bound to one port, on `tcp` and `tls`; none unless told otherwise.
+    /// Whether several listeners may be bound to one port, on `tcp`, `connect+tcp` and `tls`; none unless told otherwise.
     /// The system spreads connections over them, so that a server can be given several listeners and
     /// accept with all of them at once. Any program of the same user can then join in. Where the system
     /// has nothing of the kind, binding fails.
@@ -154,6 +154,7 @@ pub(crate) enum Bound {
 
 enum Socket {
     Tcp(TcpListener),
+    HttpConnect(TcpListener),
     Tls(TcpListener, Handshakes),
     #[cfg(unix)]
     Unix(crate::unix::Listener),
@@ -205,6 +206,16 @@ impl Listener {
                     _ => bind_tcp(&endpoint, host, *port, options.sharing).await?,
                 };
                 (Socket::Tcp(listener), endpoint.clone().with_port(port))
+            }
+            Address::HttpConnect { host, port } => {
+                let (listener, port) = match bound {
+                    Some(Bound::Tcp(bound)) => (bound, *port),
+                    _ => bind_tcp(&endpoint, host, *port, options.sharing).await?,
+                };
+                (
+                    Socket::HttpConnect(listener),
+                    endpoint.clone().with_port(port),
+                )
             }
             Address::Tls { host, port, cipher } => {
                 let settings = handshakes(&endpoint, *cipher, options)?;
@@ -311,6 +322,10 @@ impl Listener {
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 (Raw::Tcp(stream), Remote::address(address))
+            }
+            Socket::HttpConnect(listener) => {
+                let (stream, address) = listener.accept().await?;
+                (Raw::HttpConnect(stream), Remote::address(address))
             }
             Socket::Tls(listener, settings) => {
                 let (stream, address) = listener.accept().await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use towline_identity::tls::{Refusal, TlsConfigError, TlsProblem};
 use towline_identity::{KnownKeysError, LoadError};
 
+use crate::http_connect::HttpConnectError;
 use crate::psk;
 use crate::tls::HandshakeError;
 
@@ -128,6 +129,14 @@ pub enum ConnectError {
         /// Whether the next attempt would fail in the same way: the two ends have nothing in common.
         lasting: bool,
     },
+    /// The server does not hand the connection over by HTTP CONNECT.
+    #[error("{endpoint} cannot be used: {source}")]
+    HttpConnect {
+        /// What was dialled.
+        endpoint: String,
+        /// What it did instead.
+        source: HttpConnectError,
+    },
     /// The file of the pre-shared key cannot be used. Nothing was dialled.
     #[error("{endpoint} needs a pre-shared key: {source}")]
     PreSharedKey {
@@ -183,6 +192,10 @@ impl ConnectError {
                 during: "waiting for an answer",
                 ..
             } => "start the other end first, and compare the subject or the address",
+            Self::TimedOut {
+                during: "HTTP CONNECT",
+                ..
+            } => "something accepts connections there but does not speak HTTP; try tcp://",
             Self::TimedOut { .. } => "check the address, and that no firewall drops the packets",
             Self::MissingIdentity { .. } => {
                 "make keys with `tow keys new NAME`, or name their directory"
@@ -193,6 +206,19 @@ impl ConnectError {
             }
             Self::Sealing { .. } => {
                 "both ends need ?psk= with the same file, and keys of the same authority"
+            }
+            Self::HttpConnect {
+                source: HttpConnectError::NotHttp,
+                ..
+            } => "if that server is meant to be plain, use tcp://",
+            Self::HttpConnect {
+                source: HttpConnectError::HungUp,
+                ..
+            } => {
+                "if that server is meant to be plain, use tcp://; it may also be at its limit of connections"
+            }
+            Self::HttpConnect { .. } => {
+                "that is another HTTP server; check host and port, or leave out connect+"
             }
             Self::RefusedByPeer { .. } => {
                 "both sides need keys of the same authority; check the server's log"
@@ -233,6 +259,7 @@ impl ConnectError {
             | Self::NotTls { endpoint }
             | Self::Closed { endpoint }
             | Self::Tls { endpoint, .. }
+            | Self::HttpConnect { endpoint, .. }
             | Self::PreSharedKey { endpoint, .. }
             | Self::Sealing { endpoint, .. }
             | Self::Unsupported { endpoint } => endpoint,
@@ -242,7 +269,7 @@ impl ConnectError {
     /// True if trying again would fail in the same way, until somebody changes something: an endpoint or keys that cannot
     /// be used, an end that refuses the other's key, another pre-shared key, another protocol. False where time may mend
     /// it: nobody listens, the network is down, the server is busy.
-    pub const fn is_permanent(&self) -> bool {
+    pub fn is_permanent(&self) -> bool {
         match self {
             Self::Multiplexed { .. }
             | Self::NotMultiplexed { .. }
@@ -256,6 +283,7 @@ impl ConnectError {
             | Self::PreSharedKey { .. }
             | Self::Unsupported { .. } => true,
             Self::Tls { lasting, .. } | Self::Sealing { lasting, .. } => *lasting,
+            Self::HttpConnect { source, .. } => source.is_lasting(),
             Self::Resolve { .. }
             | Self::Refused { .. }
             | Self::Unreachable { .. }
@@ -351,6 +379,7 @@ impl From<ConnectError> for io::Error {
             | ConnectError::UntrustedKey { .. } => io::ErrorKind::PermissionDenied,
             ConnectError::NotTls { .. }
             | ConnectError::Tls { .. }
+            | ConnectError::HttpConnect { .. }
             | ConnectError::Sealing { .. } => io::ErrorKind::InvalidData,
             ConnectError::Closed { .. } => io::ErrorKind::UnexpectedEof,
             ConnectError::Unsupported { .. } => io::ErrorKind::Unsupported,

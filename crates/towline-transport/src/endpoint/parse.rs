@@ -49,6 +49,10 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, EndpointProblem> {
             let (host, port) = host_port(rest)?;
             Address::Tcp { host, port }
         }
+        "connect+tcp" => {
+            let (host, port) = host_port(rest)?;
+            Address::HttpConnect { host, port }
+        }
         "tls" => {
             let (host, port) = host_port(rest)?;
             Address::Tls { host, port, cipher }

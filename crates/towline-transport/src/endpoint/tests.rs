@@ -32,6 +32,9 @@ fn each_scheme_is_read_and_written_back() {
         "udp://127.0.0.1:9000",
         "tls+udp://[::1]:9000?cipher=aes-128-gcm#dir",
         "yamux+tls+udp://h:1",
+        "connect+tcp://h:1#dir",
+        "connect+tcp://[::1]:80?psk=k",
+        "yamux+connect+tcp://h:1",
     ] {
         let endpoint: Endpoint = text.parse().unwrap();
         let again = endpoint.to_string();
@@ -50,6 +53,8 @@ fn what_has_no_tls_is_open_to_everybody() {
         ("unix:///s", true),
         ("mem://m", true),
         ("udp://h:1", false),
+        ("connect+tcp://h:1", false),
+        ("connect+tcp://h:1?psk=k", true),
         ("tls+udp://h:1", true),
     ] {
         assert_eq!(
@@ -91,7 +96,7 @@ fn the_fragment_is_decoded_and_can_be_left_out() {
 
 #[test]
 fn schemes_of_other_builds_are_named() {
-    let mut lacking = vec!["connect+tcp", "yamux+connect+tcp"];
+    let mut lacking = vec!["connect+tls", "yamux+connect+quic"];
     if !cfg!(feature = "nats") {
         lacking.extend(["nats", "tls+nats", "yamux+nats"]);
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use towline_identity::LoadError;
 use towline_identity::tls::{Refusal, TlsConfigError, TlsProblem};
 
+use crate::http_connect::HttpConnectError;
+
 /// Why an endpoint cannot be listened on. Each sentence names it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -120,6 +122,14 @@ pub enum AcceptError {
     Closed {
         /// The client.
         remote: String,
+    },
+    /// It did not connect by HTTP.
+    #[error("{remote}: {source}")]
+    HttpConnect {
+        /// The client.
+        remote: String,
+        /// How it failed.
+        source: HttpConnectError,
     },
     /// The handshake of the pre-shared-key layer failed.
     #[error("{remote}: {why}")]

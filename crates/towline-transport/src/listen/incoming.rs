@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
@@ -16,7 +17,10 @@ use super::sealing::Sealing;
 use crate::connection::{Connection, Io};
 use crate::established::{Established, Remote, Stream};
 use crate::server_tls::Shaker;
-use crate::{quic, tcp, tls};
+use crate::{http_connect, quic, tcp, tls};
+
+/// The longest that a client's HTTP CONNECT may take.
+const HTTP_CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// A client that was accepted and has not shaken hands yet. Dropping it hangs up.
 pub struct Incoming {
@@ -29,6 +33,7 @@ pub struct Incoming {
 
 pub(super) enum Raw {
     Tcp(TcpStream),
+    HttpConnect(TcpStream),
     Tls(TcpStream, Shaker),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream, String),
@@ -56,7 +61,7 @@ impl Incoming {
     /// its handshake.
     pub fn raw_mut(&mut self) -> Option<&mut dyn Io> {
         Some(match &mut self.raw {
-            Raw::Tcp(stream) | Raw::Tls(stream, _) => stream,
+            Raw::Tcp(stream) | Raw::HttpConnect(stream) | Raw::Tls(stream, _) => stream,
             #[cfg(unix)]
             Raw::Unix(stream, _) => stream,
             Raw::Mem(stream, _) => stream,
@@ -69,12 +74,12 @@ impl Incoming {
     pub const fn shakes_hands(&self) -> bool {
         matches!(
             self.raw,
-            Raw::Tls(..) | Raw::Session(_, Some(_), _) | Raw::Quic(..)
+            Raw::HttpConnect(_) | Raw::Tls(..) | Raw::Session(_, Some(_), _) | Raw::Quic(..)
         ) || self.sealing.is_some()
     }
 
     /// Waits until the client has said something, where it speaks first and that can be seen without taking
-    /// it: over `tls`. Elsewhere it returns at once. Whoever shakes hands with few clients at a time waits
+    /// it: over `tls` and `connect+tcp`. Elsewhere it returns at once. Whoever shakes hands with few clients at a time waits
     /// for this before it is a client's turn.
     ///
     /// # Errors
@@ -85,7 +90,7 @@ impl Incoming {
     ///
     /// Cancel safe.
     pub async fn begun(&mut self) -> Result<(), AcceptError> {
-        let Raw::Tls(stream, _) = &self.raw else {
+        let (Raw::Tls(stream, _) | Raw::HttpConnect(stream)) = &self.raw else {
             return Ok(());
         };
         let (remote, limit) = (|| self.remote.to_string(), self.allowance.time);
@@ -144,6 +149,12 @@ impl Incoming {
         let (stream, local): (_, Option<Box<str>>) = match self.raw {
             Raw::Tcp(stream) => {
                 prepare(&stream, &self.remote)?;
+                (Stream::Tcp(stream), None)
+            }
+            Raw::HttpConnect(stream) => {
+                prepare(&stream, &self.remote)?;
+                let limit = self.allowance.time;
+                let stream = accept_http(stream, &self.authorisation, limit, &self.remote).await?;
                 (Stream::Tcp(stream), None)
             }
             Raw::Tls(stream, acceptor) => {
@@ -240,6 +251,34 @@ async fn accept_tls<S: tls::Beneath + Send + 'static>(
     established.peer = Some(Box::new(peer));
     established.local = Some(local);
     Ok(established)
+}
+
+/// Hears the request and answers it, if the address may.
+async fn accept_http(
+    mut stream: TcpStream,
+    authorisation: &Authorisation,
+    limit: Duration,
+    remote: &Remote,
+) -> Result<TcpStream, AcceptError> {
+    if let Some(address) = remote.socket_addr()
+        && let Verdict::Refuse(why) = authorisation.check_address(address.ip())
+    {
+        let remote = remote.to_string();
+        return Err(AcceptError::Refused { remote, why });
+    }
+    // docs/wire F35
+    let limit = limit.min(HTTP_CONNECT_LIMIT);
+    match timeout(limit, http_connect::accept(&mut stream)).await {
+        Ok(Ok(())) => Ok(stream),
+        Ok(Err(source)) => Err(AcceptError::HttpConnect {
+            remote: remote.to_string(),
+            source,
+        }),
+        Err(_) => Err(AcceptError::TimedOut {
+            remote: remote.to_string(),
+            limit,
+        }),
+    }
 }
 
 /// Sets the options of an accepted socket and returns its own address.
