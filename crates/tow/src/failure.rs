@@ -113,6 +113,7 @@ impl From<ConnectError> for Failure {
                     transport::ConnectError::RefusedByPeer { .. }
                     | transport::ConnectError::PeerCertificate { .. }
                     | transport::ConnectError::UntrustedKey { .. }
+                    | transport::ConnectError::DifferentKeys { .. }
                     | transport::ConnectError::KnownKeys { .. }
                     | transport::ConnectError::Identity { .. } => Exit::Refused,
                     transport::ConnectError::MissingIdentity { .. } => Exit::Failed,

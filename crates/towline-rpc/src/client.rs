@@ -323,11 +323,6 @@ impl Client {
         self.inner.shared.lock().core.unsent()
     }
 
-    /// True once the server has said anything.
-    pub(crate) fn has_heard(&self) -> bool {
-        self.inner.shared.lock().core.has_heard()
-    }
-
     /// True once the connection is over.
     pub fn is_closed(&self) -> bool {
         self.inner.shared.lock().closed.is_some()

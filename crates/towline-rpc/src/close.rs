@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use towline_transport::TlsProblem;
+use towline_transport::{PskProblem, TlsProblem};
 
 use crate::proto::Violation;
 
@@ -20,6 +20,10 @@ pub enum CloseReason {
     /// The other end broke a rule of the wire.
     #[error("{0}")]
     Violation(#[from] Violation),
+    /// The two ends have different pre-shared keys: the first that came cannot be opened. Towards the original alone;
+    /// another towline's shows when connecting (docs/wire R15, R21).
+    #[error("the two ends have different pre-shared keys: give both the same key file")]
+    DifferentKeys,
     /// The transport failed: what TLS or the system reported.
     #[error("{}", describe(.0))]
     Io(Arc<io::Error>),
@@ -27,7 +31,10 @@ pub enum CloseReason {
 
 impl CloseReason {
     pub(crate) fn from_io(error: io::Error) -> Self {
-        Self::Io(Arc::new(error))
+        match PskProblem::from_io_error(&error) {
+            Some(PskProblem::DifferentKeys) => Self::DifferentKeys,
+            _ => Self::Io(Arc::new(error)),
+        }
     }
 
     /// True if the other end refused this end's certificate. In TLS 1.3 that is learnt at the first
@@ -40,8 +47,8 @@ impl CloseReason {
         )
     }
 
-    /// True if connecting again would end in the same way: the other end refuses this end's certificate, or speaks another
-    /// protocol, or another version of this one.
+    /// True if connecting again would end in the same way: the other end refuses this end's certificate, has another
+    /// pre-shared key, or speaks another protocol, or another version of this one.
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Violation(violation) => matches!(
@@ -52,8 +59,18 @@ impl CloseReason {
                     | Violation::UnknownCompression(_)
                     | Violation::Decode(_)
             ),
+            Self::DifferentKeys => true,
             _ => self.is_refused_certificate(),
         }
+    }
+
+    /// True if the other end of a pre-shared-key layer has hung up without a word, as one with another key does that
+    /// cannot prove it.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        matches!(
+            self,
+            Self::Io(error) if PskProblem::from_io_error(error) == Some(PskProblem::Unanswered)
+        )
     }
 
     /// True if the other end is gone without having closed the connection as it should: it was
@@ -62,7 +79,7 @@ impl CloseReason {
         match self {
             Self::Io(error) => is_gone(error),
             Self::Violation(violation) => matches!(violation, Violation::Truncated(_)),
-            Self::ClosedHere | Self::ClosedByPeer => false,
+            Self::ClosedHere | Self::ClosedByPeer | Self::DifferentKeys => false,
         }
     }
 
@@ -72,6 +89,7 @@ impl CloseReason {
             Self::ClosedHere => io::ErrorKind::NotConnected,
             Self::ClosedByPeer => io::ErrorKind::UnexpectedEof,
             Self::Violation(_) => io::ErrorKind::InvalidData,
+            Self::DifferentKeys => io::ErrorKind::PermissionDenied,
             Self::Io(error) => error.kind(),
         };
         io::Error::new(kind, self.clone())

@@ -25,8 +25,8 @@ use crate::error::CallError;
 ///
 /// * **Connecting** goes on in the background from the start, by a [`ReconnectPolicy`](crate::proto::ReconnectPolicy). What
 ///   time cannot mend is not tried again: a refused or unacceptable certificate, settings that can never work, another
-///   protocol or version. Nor is an end with a pre-shared key that hangs up three times in a row without a word, which is
-///   how another key shows. A pool all of whose connections have ended that way fails every call at once.
+///   protocol or version. So is another pre-shared key; of an original, which cannot prove it, that is believed when it has
+///   hung up three times in a row without a word. A pool all of whose connections have ended that way fails every call at once.
 /// * **A call** goes over the connection with the least in flight. While there is none it waits, as long as it has time;
 ///   at most [`max_waiting`](PoolBuilder::max_waiting) calls do.
 /// * **A call that a lost connection leaves without an answer** fails with [`CallError::Closed`], as nobody knows how far it

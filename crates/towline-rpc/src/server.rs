@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use towline_codec::{Text, greenpack::Timestamp};
 use towline_identity::{Peer, Verdict};
+use towline_transport::{AcceptError, PskLayer, Records};
 
 pub use self::{
     activity::Activity,
@@ -238,6 +239,27 @@ impl Server {
             ..
         } = connection.into();
         self.serve_io(io, peer, &local, &remote, shutdown).await
+    }
+
+    /// As [`serve`](Self::serve), with the pre-shared-key layer on top, which `layer` describes but for its records: they
+    /// hold messages.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`] if the layer's handshake fails: no handler has seen anything of the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve_io`](Self::serve_io).
+    pub async fn serve_psk(
+        &self,
+        connection: impl Into<towline_transport::Connection>,
+        layer: &PskLayer,
+        shutdown: CancellationToken,
+    ) -> Result<CloseReason, AcceptError> {
+        let layer = layer.clone().records(Records::Messages);
+        let sealed = layer.accept(connection).await?;
+        Ok(self.serve(sealed, shutdown).await)
     }
 
     /// Serves one connection that is there already, until it ends, in the caller's task: any byte

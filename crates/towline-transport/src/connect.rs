@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use towline_identity::tls::{Connector, TlsConfigError};
-use towline_identity::{Authorisation, CipherSuite, Identity, Peer, Trust};
+use towline_identity::{CipherSuite, Identity, Peer, Trust};
 
 use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint, Nats};
-use crate::psk::{self, Records};
+use crate::psk::{self, PskLayer, Records};
 use crate::race::race;
 use crate::{http_connect, mem, quic, swp, tcp, tls};
 
@@ -145,7 +145,7 @@ pub async fn connect(
         }
     }?;
     match seal {
-        Some(settings) => attempt.seal(connection, settings).await,
+        Some(layer) => attempt.seal(connection, layer).await,
         None => Ok(connection),
     }
 }
@@ -364,11 +364,11 @@ impl Attempt<'_> {
     }
 
     /// What the pre-shared-key layer needs, before anything is dialled: without it nothing is sent.
-    async fn prepare_sealing<'a>(
+    async fn prepare_sealing(
         &self,
         file: &std::path::Path,
-        options: &'a ConnectOptions,
-    ) -> Result<psk::Settings<'a>, ConnectError> {
+        options: &ConnectOptions,
+    ) -> Result<PskLayer, ConnectError> {
         let identity = options
             .identity
             .clone()
@@ -381,31 +381,15 @@ impl Attempt<'_> {
                 endpoint: self.name(),
                 source,
             })?;
-        Ok(psk::Settings {
-            key,
-            identity,
-            trust: &options.trust,
-            authorisation: Authorisation::anyone(),
-            records: options.records,
-        })
+        Ok(PskLayer::new(key, identity)
+            .trust(options.trust.clone())
+            .records(options.records))
     }
 
-    async fn seal(
-        &self,
-        beneath: Connection,
-        settings: psk::Settings<'_>,
-    ) -> Result<Connection, ConnectError> {
-        let Connection {
-            io,
-            peer,
-            local,
-            remote,
-        } = beneath;
-        let (io, peer) = self
-            .within("pre-shared-key handshake", psk::dial(io, settings, &peer))
+    async fn seal(&self, beneath: Connection, layer: PskLayer) -> Result<Connection, ConnectError> {
+        self.within(psk::DURING, layer.seal_dialled(beneath))
             .await?
-            .map_err(|problem| ConnectError::from_sealing(self.name(), problem))?;
-        Ok(Connection::new(Box::new(io), peer, local, remote))
+            .map_err(|problem| ConnectError::from_sealing(self.name(), problem))
     }
 
     async fn within<T>(

@@ -69,7 +69,7 @@ pub use connection::{BoxIo, Connection, Io};
 pub use endpoint::{Endpoint, EndpointProblem, Multiplexer, ParseEndpointError, Scheme};
 pub use established::{Established, Remote, Stream};
 pub use listen::{AcceptError, Incoming, ListenError, ListenOptions, Listener};
-pub use psk::Records;
+pub use psk::{PskLayer, PskProblem, Records};
 pub use session::connect_session;
 pub use tls_config::{TlsConfig, TlsFilesError};
 /// The rustls whose configurations [`TlsConfig`] takes.

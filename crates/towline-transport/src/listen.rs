@@ -15,10 +15,9 @@ use towline_identity::{Authorisation, LiveIdentity, Trust};
 
 use self::bind::{bind_error, bind_first, bind_tcp, bind_udp, handshakes, server_tls};
 use self::incoming::Raw;
-use self::sealing::Sealing;
 use crate::endpoint::{Address, Endpoint};
 use crate::established::Remote;
-use crate::psk::Records;
+use crate::psk::{PskLayer, Records};
 use crate::server_tls::{Handshakes, ServerTls};
 use crate::tls::Allowance;
 use crate::tls_config::TlsConfig;
@@ -142,7 +141,7 @@ pub struct Listener {
     local: Endpoint,
     authorisation: Authorisation,
     allowance: Allowance,
-    sealing: Option<Arc<Sealing>>,
+    sealing: Option<Arc<PskLayer>>,
 }
 
 /// A socket that somebody else has bound.
@@ -196,7 +195,7 @@ impl Listener {
             });
         }
         let sealing = match endpoint.psk() {
-            Some(file) => Some(Arc::new(Sealing::new(&endpoint, file, options).await?)),
+            Some(file) => Some(Arc::new(sealing::layer(&endpoint, file, options).await?)),
             None => None,
         };
         let (socket, local) = match &endpoint.address {

@@ -175,17 +175,17 @@ async fn different_keys_are_named_at_both_ends() {
         .clone()
         .with_psk(ends.file("other", 2));
     let (client, server) = outcomes(&endpoint, &ends.dialling(), &listener).await;
-    let (mut client, mut server) = (client.unwrap(), server.unwrap());
-    client.write_all(b"hello").await.unwrap();
-    client.flush().await.unwrap();
-    let at_server = server.read_u8().await.unwrap_err();
-    drop(server);
-    let at_client = client.read_u8().await.unwrap_err();
-    for error in [at_server, at_client] {
-        assert!(
-            error.to_string().contains("different pre-shared keys"),
-            "{error}"
-        );
+    let (client, server) = (client.unwrap_err(), server.unwrap_err());
+    assert!(
+        matches!(client, ConnectError::DifferentKeys { .. }) && client.is_permanent(),
+        "{client}"
+    );
+    assert!(
+        matches!(server, AcceptError::DifferentKeys { .. }),
+        "{server}"
+    );
+    for error in [client.to_string(), server.to_string()] {
+        assert!(error.contains("different pre-shared keys"), "{error}");
     }
 }
 

@@ -79,7 +79,9 @@ async fn a_server_of_http_hands_the_connection_over() {
                         let peer = Peer::unauthenticated(remote.as_str());
                         let io = TokioIo::new(upgraded);
                         let until = CancellationToken::new();
-                        server.serve_io(io, peer, "tcp://here", &remote, until).await;
+                        server
+                            .serve_io(io, peer, "tcp://here", &remote, until)
+                            .await;
                     });
                     let mut answer = Response::new(String::new());
                     *answer.status_mut() = StatusCode::OK;

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use towline::identity::{Authority, AuthorityOptions, Identity, LeafOptions, PreSharedKey};
 use towline::rpc::server::{DownloadSink, ListenConfig, Listening};
 use towline::rpc::{Client, Compression, Context, Message, Server};
-use towline::transport::Endpoint;
+use towline::transport::{AcceptError, Connection, Endpoint, Peer, PskLayer};
 
 struct Ends {
     ada: Arc<Identity>,
@@ -134,22 +135,18 @@ async fn calls_and_streams_pass_through_the_layer_on_every_transport() {
     }
 }
 
-/// docs/wire R15: both ends say what is likely, and nobody waits for the call's own limit.
+/// docs/wire R15, R21: connecting says so, and nothing is tried.
 #[tokio::test]
-async fn different_keys_end_a_call_at_once_and_say_why() {
+async fn different_keys_end_connecting_at_once_and_say_why() {
     let ends = ends();
     let listening = ends.serve("tcp://127.0.0.1:0").await;
     let there = listening.endpoint().clone().with_psk(ends.path("other"));
-    let client = Client::builder()
+    let error = Client::builder()
         .identity(Arc::clone(&ends.ada))
-        .call_timeout(None)
         .connect_endpoint(&there)
         .await
-        .unwrap();
-    let error = client
-        .call(Message::request("echo", "x"))
-        .await
         .unwrap_err();
+    assert!(error.is_permanent());
     assert!(
         error.to_string().contains("different pre-shared keys"),
         "{error}"
@@ -199,4 +196,53 @@ async fn one_end_without_a_key_is_told_so() {
         error.to_string().contains("uses no pre-shared key"),
         "{error}"
     );
+}
+
+/// docs/wire R18, R21: on any stream of bytes, one of a multiplexed session for instance; who comes with another key
+/// is told so, and no handler sees it.
+#[tokio::test]
+async fn the_layer_stands_on_any_stream_of_bytes() {
+    let ends = ends();
+    let layer = async |identity: &Arc<Identity>, name: &str| {
+        PskLayer::load(ends.path(name), Arc::clone(identity))
+            .await
+            .unwrap()
+    };
+    let over = |io| {
+        let peer = Peer::unauthenticated("mem://x");
+        Connection::new(Box::new(io), peer, "mem://x", "mem://x")
+    };
+    let server = Server::builder()
+        .call("who", |context: Context, _: Message| async move {
+            let key = context.peer().public_key();
+            Ok::<_, Infallible>(Message::from_body(
+                key.map(|key| key.to_string()).unwrap_or_default(),
+            ))
+        })
+        .build();
+    let ours = layer(&ends.node, "psk").await;
+    for (name, is_right) in [("psk", true), ("other", false)] {
+        let (here, there) = tokio::io::duplex(64 << 10);
+        let (server, layer_there) = (server.clone(), ours.clone());
+        let served = tokio::spawn(async move {
+            let until = CancellationToken::new();
+            server.serve_psk(over(there), &layer_there, until).await
+        });
+        let here = over(here);
+        let client = Client::builder()
+            .over_psk(here, &layer(&ends.ada, name).await)
+            .await;
+        if is_right {
+            let client = client.unwrap();
+            let who = client.call(Message::request("who", "")).await.unwrap();
+            assert_eq!(who.body, ends.ada.public_key().to_string());
+            client.close().await;
+            served.await.unwrap().unwrap();
+        } else {
+            let error = client.unwrap_err();
+            assert!(error.is_permanent(), "{error}");
+            let refused = served.await.unwrap().unwrap_err();
+            assert!(matches!(refused, AcceptError::DifferentKeys { .. }));
+        }
+    }
 }

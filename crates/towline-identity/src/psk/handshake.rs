@@ -52,6 +52,7 @@ pub struct Layer {
     key: Arc<PreSharedKey>,
     identity: Arc<Identity>,
     judge: Judge,
+    confirms: bool,
 }
 
 impl Layer {
@@ -71,7 +72,16 @@ impl Layer {
             judge: Judge::new(&identity, trust, authorisation)?,
             key: key.into(),
             identity,
+            confirms: false,
         })
+    }
+
+    /// Offers to begin with a record that proves this end's key, and to wait for the other end's: then different
+    /// keys show at once, and for certain. The original knows nothing of it, and passes it over (docs/wire R21).
+    #[must_use]
+    pub fn confirming(mut self) -> Self {
+        self.confirms = true;
+        self
     }
 
     /// Whether finishing a handshake reads a file.
@@ -91,7 +101,7 @@ impl Layer {
         now: SystemTime,
     ) -> Result<(Dialling, Vec<u8>), HandshakeError> {
         let ephemeral = Ephemeral::new(random);
-        let hello = self.hello(&ephemeral, now)?;
+        let hello = self.hello(&ephemeral, now, self.confirms)?;
         Ok((
             Dialling {
                 layer: Arc::clone(self),
@@ -117,10 +127,16 @@ impl Layer {
     ) -> Result<(Session, Vec<u8>), HandshakeError> {
         let ephemeral = Ephemeral::new(random);
         let session = self.judge(address, hello, &ephemeral, now)?;
-        Ok((session, self.hello(&ephemeral, now)?))
+        let hello = self.hello(&ephemeral, now, session.confirms)?;
+        Ok((session, hello))
     }
 
-    fn hello(&self, ephemeral: &Ephemeral, now: SystemTime) -> Result<Vec<u8>, HandshakeError> {
+    fn hello(
+        &self,
+        ephemeral: &Ephemeral,
+        now: SystemTime,
+        confirms: bool,
+    ) -> Result<Vec<u8>, HandshakeError> {
         let signature = self
             .identity
             .key()
@@ -134,6 +150,7 @@ impl Layer {
             signature,
             certificate: self.identity.certificate_der().to_vec(),
             sent_at: Timestamp::new(seconds, i64::from(since.subsec_nanos())),
+            confirms,
         }
         .encode())
     }
@@ -154,7 +171,11 @@ impl Layer {
             .decide(&attempt, &hello.certificate)
             .map_err(HandshakeError::Refused)?;
         let key = ephemeral.agree(&hello.public_key, &self.key)?;
-        Ok(Session { key, attempt })
+        Ok(Session {
+            key,
+            attempt,
+            confirms: self.confirms && hello.confirms,
+        })
     }
 }
 
@@ -204,6 +225,8 @@ pub struct Session {
     /// Who is there: ask [`Attempt::admit`] once the first record of the other end could be opened,
     /// or before.
     pub attempt: Attempt,
+    /// Whether both ends now send, and wait for, a record that proves the key (docs/wire R21).
+    pub confirms: bool,
 }
 
 /// One connection's own X25519 key.

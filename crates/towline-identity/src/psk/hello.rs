@@ -16,6 +16,11 @@ const PUBLIC_KEY: &[u8] = b"EphemPubKey_zid00_bin";
 const SIGNATURE: &[u8] = b"SignatureOfEphem_zid01_bin";
 const CERTIFICATE: &[u8] = b"SigningCert_zid02_bin";
 const SENT_AT: &[u8] = b"SenderSentAt_zid03_tim";
+/// What the original passes over (docs/wire R21).
+const CONFIRMS: &[u8] = b"towline";
+
+/// What the original's reader takes.
+const MAX_ORIGINAL: usize = 914;
 
 /// The first bytes of a frame without the layer: somebody who knows of no key.
 const FRAME_MAGIC: [u8; 7] = [0xb3, 0x5d, 0x18, 0x39, 0xac, 0x8e, 0x1d];
@@ -58,13 +63,33 @@ pub struct Hello {
     pub(super) certificate: Vec<u8>,
     /// The sender's clock; nobody judges by it.
     pub(super) sent_at: Timestamp,
+    /// The sender begins with a record that proves its key, if the other end does.
+    pub(super) confirms: bool,
 }
 
 impl Hello {
     /// What goes on the wire.
     pub(super) fn encode(&self) -> Vec<u8> {
+        let mut message = self.encode_map();
+        if message.len() > LENGTH_BYTES + MAX_ORIGINAL && self.confirms {
+            // An agreement among ourselves must not cost us the original.
+            let without = Self {
+                confirms: false,
+                ..self.clone()
+            };
+            message = without.encode_map();
+        }
+        let length = ((message.len() - LENGTH_BYTES) as u64).to_be_bytes();
+        message[..LENGTH_BYTES].copy_from_slice(&length);
+        let sum = sum_of(&length, &message[LENGTH_BYTES..]);
+        message.extend_from_slice(sum.as_ref());
+        message
+    }
+
+    /// The map behind room for its length.
+    fn encode_map(&self) -> Vec<u8> {
         let mut message = vec![0; LENGTH_BYTES];
-        write::map_header(&mut message, 5);
+        write::map_header(&mut message, if self.confirms { 6 } else { 5 });
         write::str(&mut message, b"@");
         write::str(&mut message, NAME);
         for (key, value) in [
@@ -77,10 +102,10 @@ impl Hello {
         }
         write::str(&mut message, SENT_AT);
         write::time(&mut message, self.sent_at);
-        let length = ((message.len() - LENGTH_BYTES) as u64).to_be_bytes();
-        message[..LENGTH_BYTES].copy_from_slice(&length);
-        let sum = sum_of(&length, &message[LENGTH_BYTES..]);
-        message.extend_from_slice(sum.as_ref());
+        if self.confirms {
+            write::str(&mut message, CONFIRMS);
+            write::bool(&mut message, true);
+        }
         message
     }
 
@@ -120,7 +145,7 @@ impl Hello {
         let broken = |_| HelloError::Malformed("it is not greenpack");
         let mut reader = Reader::new(map);
         let (mut public_key, mut signature, mut certificate) = (&[][..], &[][..], &[][..]);
-        let mut sent_at = None;
+        let (mut sent_at, mut confirms) = (None, false);
         for _ in 0..reader.map_header().map_err(broken)?.unwrap_or(0) {
             let bytes = match reader.key().map_err(broken)?.unwrap_or(b"") {
                 PUBLIC_KEY => &mut public_key,
@@ -128,6 +153,10 @@ impl Hello {
                 CERTIFICATE => &mut certificate,
                 SENT_AT => {
                     sent_at = reader.time().map_err(broken)?;
+                    continue;
+                }
+                CONFIRMS => {
+                    confirms = reader.bool().map_err(broken)?;
                     continue;
                 }
                 // docs/wire G18: what is not known is passed over.
@@ -153,6 +182,7 @@ impl Hello {
                 .map_err(|_| HelloError::Malformed("its signature has not 64 bytes"))?,
             certificate: certificate.to_vec(),
             sent_at: sent_at.unwrap_or(Timestamp::new(0, 0)),
+            confirms,
         })
     }
 }

@@ -457,3 +457,31 @@ fn a_new_key_is_recorded_when_it_has_been_proven() {
     accepted.attempt.admit().unwrap();
     assert!(lines() > before);
 }
+
+/// docs/wire R21: both ends offer it or nothing comes of it, and who does not know of it passes it over.
+#[test]
+fn both_ends_agree_to_prove_their_keys_or_neither_does() {
+    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let end = |name: &str, confirms: bool| {
+        let identity = Arc::new(authority.issue(&LeafOptions::new(name)).unwrap());
+        let layer = Layer::new(
+            a_key(),
+            identity,
+            &Trust::authority(),
+            &Authorisation::anyone(),
+        );
+        let layer = layer.unwrap();
+        Arc::new(if confirms { layer.confirming() } else { layer })
+    };
+    for (client, server) in [(true, true), (true, false), (false, true), (false, false)] {
+        let both = client && server;
+        let ends = (end("client", client), end("server", server));
+        let (_, hello) = ends.0.dial(CLIENT_RANDOM, now()).unwrap();
+        let offers = hello.windows(9).any(|run| run == b"\xa7towline\xc3");
+        assert_eq!(offers, client);
+        assert!(hello.len() <= 8 + 914 + 32);
+        let (dialled, accepted) = shake(&ends.0, &ends.1).unwrap();
+        assert_eq!((dialled.confirms, accepted.confirms), (both, both));
+        assert_eq!(dialled.key.as_bytes(), accepted.key.as_bytes());
+    }
+}

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use towline_identity::{Identity, Peer, Trust};
-use towline_transport::{ConnectOptions, Connection, Endpoint, Records};
+use towline_transport::{ConnectOptions, Connection, Endpoint, PskLayer, Records};
 
 use super::{Client, InFlight};
 use crate::{
@@ -199,6 +199,25 @@ impl ClientBuilder {
             ..
         } = connection.into();
         Client::start(self, io, peer, &local, &remote)
+    }
+
+    /// As [`over`](Self::over), with the pre-shared-key layer on top, which `layer` describes but for its records: they
+    /// hold messages. For [`from_io`](Self::from_io), make a [`Connection`] of its arguments.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] of the layer's handshake, which names the other end by its address.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves no connection behind.
+    pub async fn over_psk(
+        &self,
+        connection: impl Into<Connection>,
+        layer: &PskLayer,
+    ) -> Result<Client, ConnectError> {
+        let layer = layer.clone().records(Records::Messages);
+        Ok(self.over(layer.dial(connection).await?))
     }
 
     /// Speaks the protocol over any byte stream that is connected already: `local` and `remote` are

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use towline_transport::{Connection, Endpoint};
+use towline_transport::Connection;
 
 use super::{events::Cause, table::Table};
 use crate::{
@@ -31,8 +31,8 @@ pub(super) struct Connecting {
     pub(super) hung_up: u32,
 }
 
-/// An end with another pre-shared key hangs up without a word; so does one that is stopping, or has no room. After so many
-/// times in a row it is taken to be the key.
+/// An original with another pre-shared key hangs up without a word; so does one that is stopping, or has no room. After so
+/// many times in a row it is taken to be the key. Another towline proves which it is (docs/wire R21).
 const HUNG_UP: u32 = 3;
 
 impl Connecting {
@@ -50,7 +50,7 @@ impl Connecting {
                     if !self.table.connected(self.connection, &address, &client) {
                         return client.close().await;
                     }
-                    self.watch(client, &address).await
+                    self.watch(client).await
                 }
                 Err(error) => {
                     let has_hung_up = matches!(
@@ -82,19 +82,13 @@ impl Connecting {
     }
 
     /// Waits for the end of a connection. The pool's own handle must not keep it.
-    async fn watch(&mut self, client: Client, address: &str) -> (Cause, bool, Option<Duration>) {
+    async fn watch(&mut self, client: Client) -> (Cause, bool, Option<Duration>) {
         let reason = client.closed().await;
         let now = driver::now().instant;
         // What spoke our language for a while is no other protocol.
         let is_new = !self.backoff.is_healthy(now);
-        let has_hung_up = is_new && !client.has_heard() && has_psk(address);
-        let is_permanent = (is_new && reason.is_permanent()) || self.is_another_key(has_hung_up);
+        let is_permanent = (is_new && reason.is_permanent())
+            || self.is_another_key(is_new && reason.is_unanswered());
         (Cause::Ended(reason), is_permanent, self.backoff.lost(now))
     }
-}
-
-fn has_psk(address: &str) -> bool {
-    address
-        .parse::<Endpoint>()
-        .is_ok_and(|endpoint| endpoint.psk().is_some())
 }

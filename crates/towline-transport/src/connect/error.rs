@@ -145,6 +145,12 @@ pub enum ConnectError {
         /// What is wrong with the file.
         source: LoadError,
     },
+    /// The server has another pre-shared key: it has proven that, as this end has (docs/wire R21).
+    #[error("{endpoint}: {}", psk::DIFFERENT_KEYS)]
+    DifferentKeys {
+        /// What was dialled.
+        endpoint: String,
+    },
     /// The handshake of the pre-shared-key layer failed.
     #[error("{endpoint}: {why}")]
     Sealing {
@@ -204,6 +210,7 @@ impl ConnectError {
             Self::PreSharedKey { .. } => {
                 "copy the other end's key file here, or make one for both with `tow keys psk`"
             }
+            Self::DifferentKeys { .. } => "copy the other end's key file here, and compare the two",
             Self::Sealing { .. } => {
                 "both ends need ?psk= with the same file, and keys of the same authority"
             }
@@ -261,6 +268,7 @@ impl ConnectError {
             | Self::Tls { endpoint, .. }
             | Self::HttpConnect { endpoint, .. }
             | Self::PreSharedKey { endpoint, .. }
+            | Self::DifferentKeys { endpoint }
             | Self::Sealing { endpoint, .. }
             | Self::Unsupported { endpoint } => endpoint,
         }
@@ -281,6 +289,7 @@ impl ConnectError {
             | Self::UntrustedKey { .. }
             | Self::NotTls { .. }
             | Self::PreSharedKey { .. }
+            | Self::DifferentKeys { .. }
             | Self::Unsupported { .. } => true,
             Self::Tls { lasting, .. } | Self::Sealing { lasting, .. } => *lasting,
             Self::HttpConnect { source, .. } => source.is_lasting(),
@@ -335,17 +344,21 @@ impl ConnectError {
         }
     }
 
-    pub(super) fn from_sealing(endpoint: String, problem: psk::Problem) -> Self {
+    pub(crate) fn from_sealing(endpoint: String, problem: psk::Problem) -> Self {
         match problem {
             psk::Problem::Config(TlsConfigError::KnownKeys(source)) => {
                 Self::KnownKeys { endpoint, source }
             }
             psk::Problem::Config(source) => Self::Identity { endpoint, source },
             psk::Problem::Refused(refusal) => Self::UntrustedKey { endpoint, refusal },
+            psk::Problem::DifferentKeys => Self::DifferentKeys { endpoint },
             problem => Self::Sealing {
                 endpoint,
                 why: problem.to_string(),
-                lasting: matches!(problem, psk::Problem::Handshake(_)),
+                lasting: matches!(
+                    problem,
+                    psk::Problem::Handshake(_) | psk::Problem::Record(_)
+                ),
             },
         }
     }
@@ -376,7 +389,8 @@ impl From<ConnectError> for io::Error {
             | ConnectError::PreSharedKey { .. } => io::ErrorKind::InvalidInput,
             ConnectError::RefusedByPeer { .. }
             | ConnectError::PeerCertificate { .. }
-            | ConnectError::UntrustedKey { .. } => io::ErrorKind::PermissionDenied,
+            | ConnectError::UntrustedKey { .. }
+            | ConnectError::DifferentKeys { .. } => io::ErrorKind::PermissionDenied,
             ConnectError::NotTls { .. }
             | ConnectError::Tls { .. }
             | ConnectError::HttpConnect { .. }

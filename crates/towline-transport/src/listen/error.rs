@@ -7,6 +7,7 @@ use towline_identity::LoadError;
 use towline_identity::tls::{Refusal, TlsConfigError, TlsProblem};
 
 use crate::http_connect::HttpConnectError;
+use crate::psk;
 
 /// Why an endpoint cannot be listened on. Each sentence names it.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +131,12 @@ pub enum AcceptError {
         remote: String,
         /// How it failed.
         source: HttpConnectError,
+    },
+    /// It has another pre-shared key (docs/wire R21).
+    #[error("{remote}: {}", psk::DIFFERENT_KEYS)]
+    DifferentKeys {
+        /// The client.
+        remote: String,
     },
     /// The handshake of the pre-shared-key layer failed.
     #[error("{remote}: {why}")]

@@ -13,9 +13,9 @@ use towline_identity::{Authorisation, Peer, Verdict};
 use towline_swp::ByteStream;
 
 use super::AcceptError;
-use super::sealing::Sealing;
 use crate::connection::{Connection, Io};
 use crate::established::{Established, Remote, Stream};
+use crate::psk::PskLayer;
 use crate::server_tls::Shaker;
 use crate::{http_connect, quic, tcp, tls};
 
@@ -28,7 +28,7 @@ pub struct Incoming {
     pub(super) remote: Remote,
     pub(super) authorisation: Authorisation,
     pub(super) allowance: tls::Allowance,
-    pub(super) sealing: Option<Arc<Sealing>>,
+    pub(super) sealing: Option<Arc<PskLayer>>,
 }
 
 pub(super) enum Raw {
@@ -133,11 +133,10 @@ impl Incoming {
     ///
     /// Dropping the future closes the connection.
     pub async fn establish(mut self) -> Result<Established, AcceptError> {
-        let limit = self.allowance.time;
         match self.sealing.take() {
-            Some(sealing) => {
+            Some(layer) => {
                 let beneath = self.open(true).await?.into_accepted()?;
-                sealing.seal(beneath, limit).await.map(Established::from)
+                layer.accept(beneath).await.map(Established::from)
             }
             None => self.open(false).await,
         }

@@ -7,11 +7,13 @@ use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::spawn_blocking;
-use towline_identity::psk::{HandshakeError, Hello, HelloError, Layer, Role, Session};
+use towline_identity::psk::{HandshakeError, Hello, HelloError, Layer, RecordError, Role, Session};
 use towline_identity::tls::{Refusal, TlsConfigError};
 use towline_identity::{Authorisation, Identity, LoadError, Peer, PreSharedKey, Trust};
 
-use super::{Records, Sealed};
+use super::incoming::Fault;
+use super::stream::Unconfirmed;
+use super::{DIFFERENT_KEYS, Records, Sealed};
 use crate::tls::{self};
 
 /// Why there is no sealed connection.
@@ -29,8 +31,22 @@ pub(crate) enum Problem {
     HungUp,
     #[error("the pre-shared-key handshake failed: {0}")]
     Io(io::Error),
+    #[error("{DIFFERENT_KEYS}")]
+    DifferentKeys,
+    #[error("{0}")]
+    Record(Fault),
     #[error("this program is stopping")]
     Stopping,
+}
+
+impl From<Unconfirmed> for Problem {
+    fn from(error: Unconfirmed) -> Self {
+        match error {
+            Unconfirmed::Fault(Fault::Record(RecordError::WrongKey)) => Self::DifferentKeys,
+            Unconfirmed::Fault(fault) => Self::Record(fault),
+            Unconfirmed::Io(error) => Self::from(error),
+        }
+    }
 }
 
 impl From<tls::HandshakeError> for Problem {
@@ -97,7 +113,7 @@ impl Settings<'_> {
             }
             None => Layer::new(self.key, self.identity, self.trust, &self.authorisation),
         };
-        Ok(Arc::new(layer?))
+        Ok(Arc::new(layer?.confirming()))
     }
 }
 
@@ -153,9 +169,16 @@ async fn finish<IO>(
     role: Role,
     records: Records,
     beneath: &Peer,
-) -> Result<(Sealed<IO>, Peer), Problem> {
+) -> Result<(Sealed<IO>, Peer), Problem>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut sealed = Sealed::new(io, &session.key, role, random()?, records);
+    if session.confirms {
+        sealed.confirm().await?;
+    }
+    // Only now: who has another pre-shared key is not recorded.
     let peer = tls::admit(session.attempt).await?;
-    let sealed = Sealed::new(io, &session.key, role, random()?, records);
     // TLS may know more, such as when the key was first seen.
     let peer = if beneath.is_authenticated() {
         beneath.clone()

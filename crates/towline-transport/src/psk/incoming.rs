@@ -3,9 +3,14 @@
 use std::io;
 
 use bytes::{Buf as _, BytesMut};
-use towline_identity::psk::{BEFORE, BEHIND, MAX_RECORD, Opener, RecordError, Role, SessionKey};
+use towline_identity::psk::{
+    BEFORE, BEHIND, MAX_RECORD, MIN_RECORD, Opener, RecordError, Role, SessionKey,
+};
 
-use super::{BYTES_MAGIC, BYTES_RECORD, HEAD_BYTES, KIND_DATA, KIND_END, MESSAGE_MAGIC, Records};
+use super::{
+    BYTES_MAGIC, BYTES_RECORD, HEAD_BYTES, KIND_CONFIRM, KIND_DATA, KIND_END, MESSAGE_MAGIC,
+    Records,
+};
 
 const LENGTH_BYTES: usize = 8;
 /// Room for the first read, and for what follows small records.
@@ -16,7 +21,7 @@ const CLAIM_FACTOR: usize = 8;
 
 /// Why what came cannot be used. The connection is of no further use.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[error("the pre-shared-key layer: {0}")]
     Record(#[from] RecordError),
     #[error("the pre-shared-key layer: the other end sends calls, this end expects bytes")]
@@ -25,6 +30,10 @@ pub(super) enum Fault {
     BytesThere,
     #[error("the pre-shared-key layer: a record says that it is of kind {0}, which is unknown")]
     Kind(u8),
+    #[error(
+        "the pre-shared-key layer: the other end has announced a proof of its key, and sent something else"
+    )]
+    NotConfirmed,
     #[error("the pre-shared-key layer: something follows the end")]
     BehindTheEnd,
     #[error(
@@ -156,6 +165,32 @@ impl Incoming {
         }
         self.plain = record;
         Ok(true)
+    }
+
+    /// Opens the record with which the other end proves that it has the key, if it is whole (docs/wire R21).
+    pub(super) fn confirmed(&mut self) -> Result<bool, Fault> {
+        let Some(field) = self.sealed.first_chunk::<LENGTH_BYTES>() else {
+            return Ok(false);
+        };
+        // It holds nothing: what announces more is not it.
+        let length = self
+            .opener
+            .length(*field)
+            .map_err(|_| RecordError::WrongKey)?;
+        if length != MIN_RECORD {
+            return Err(RecordError::WrongKey.into());
+        }
+        let whole = LENGTH_BYTES + length;
+        if self.sealed.len() < whole {
+            return Ok(false);
+        }
+        let mut record = self.sealed.split_to(whole);
+        let text = self.opener.open(&mut record[LENGTH_BYTES..])?;
+        self.opened = true;
+        match text {
+            [magic @ .., KIND_CONFIRM] if *magic == BYTES_MAGIC => Ok(true),
+            _ => Err(Fault::NotConfirmed),
+        }
     }
 
     /// What it means that the transport failed here: who closes with something unread resets.

@@ -6,8 +6,8 @@ use bytes::{Buf as _, BufMut as _, BytesMut};
 use towline_identity::psk::{BEFORE, BEHIND, MAX_RECORD, Sealer};
 
 use super::{
-    BYTES_MAGIC, BYTES_RECORD, FRAME_HEADER_BYTES, HEAD_BYTES, KIND_DATA, KIND_END, MESSAGE_MAGIC,
-    Records,
+    BYTES_MAGIC, BYTES_RECORD, FRAME_HEADER_BYTES, HEAD_BYTES, KIND_CONFIRM, KIND_DATA, KIND_END,
+    MESSAGE_MAGIC, Records,
 };
 
 /// Bytes that one record of bytes carries.
@@ -92,6 +92,11 @@ impl Outgoing {
             };
         }
         Ok(taken)
+    }
+
+    /// Proves that this end has the key (docs/wire R21).
+    pub(super) fn confirm(&mut self) -> io::Result<()> {
+        self.seal(KIND_CONFIRM, &[])
     }
 
     /// Says that nothing follows, where that can be said.

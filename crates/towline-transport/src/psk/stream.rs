@@ -1,5 +1,6 @@
 //! The layer as a byte stream over a byte stream.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,7 +10,7 @@ use tokio_util::io::poll_read_buf;
 use towline_identity::psk::{Role, Sealer, SessionKey};
 
 use super::Records;
-use super::incoming::Incoming;
+use super::incoming::{Fault, Incoming};
 use super::outgoing::Outgoing;
 
 /// Seals what is written and opens what is read. What is written leaves with the next flush, or when
@@ -53,6 +54,46 @@ impl<IO: AsyncWrite + Unpin> Sealed<IO> {
             self.outgoing.advance(count);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Sealed<IO> {
+    /// Proves to the other end that this one has the key, and has it prove the same (docs/wire R21). What is
+    /// sent leaves first, so that both ends learn of it.
+    pub(super) async fn confirm(&mut self) -> Result<(), Unconfirmed> {
+        self.outgoing.confirm()?;
+        poll_fn(|cx| {
+            ready!(self.poll_drain(cx))?;
+            Pin::new(&mut self.io).poll_flush(cx)
+        })
+        .await?;
+        while !self.incoming.confirmed()? {
+            let room = self.incoming.room();
+            let count = poll_fn(|cx| poll_read_buf(Pin::new(&mut self.io), cx, room)).await?;
+            if count == 0 {
+                return Err(Unconfirmed::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why the other end has not proven that it has the key.
+#[derive(Debug)]
+pub(super) enum Unconfirmed {
+    Fault(Fault),
+    Io(io::Error),
+}
+
+impl From<Fault> for Unconfirmed {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<io::Error> for Unconfirmed {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 
