@@ -56,7 +56,7 @@ pub fn root_hash<'a>(spans: impl IntoIterator<Item = &'a Span>) -> [u8; 32] {
 }
 
 impl Manifest {
-    /// Cuts a file. Holes are not read: each is one chunk of zeros.
+    /// Cuts a file. Holes are not read; the cuts are those of a file without holes.
     ///
     /// # Errors
     ///
@@ -105,41 +105,93 @@ fn by_content<S: Store>(
     let chunker = FastCdc::new(Chunking::params(size));
     let largest = chunker.params().max();
     let mut buffer = vec![0; largest + READ];
-    let mut at = 0;
+    // Where there are as many zeros ahead as a cut may depend on, each chunk has this length.
+    let of_zeros = chunker.first_cut(&buffer[..largest]) as u64;
+    let (mut here, mut ahead) = (Extents::new(store, file), Extents::new(store, file));
+    let (mut at, mut filled) = (0, 0);
     while at < size {
-        let Some((start, end)) = store.next_data(file, at)? else {
+        let data = here.next(at)?.0.min(size);
+        if data == size {
             push_zeros(spans, at, size - at);
             return Ok(());
-        };
-        let (start, end) = (start.clamp(at, size), end.min(size));
-        push_zeros(spans, at, start - at);
-        at = start;
-        let mut filled = 0;
-        while at < end {
-            let left = end - at;
-            let want = buffer
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
-            if filled < want {
-                let offset = at + filled as u64;
-                if store.read_at(file, &mut buffer[filled..want], offset)? < want - filled {
-                    return Err(changed());
-                }
-                filled = want;
-            }
-            // Every chunk that can be told from what is here.
-            let mut done = 0;
-            let eof = filled as u64 == left;
-            while let Some(length) = chunker.next_cut(&buffer[done..filled], eof) {
-                push(spans, at + done as u64, &buffer[done..done + length]);
-                done += length;
-            }
-            buffer.copy_within(done..filled, 0);
-            filled -= done;
-            at += done as u64;
         }
+        // docs/wire D17: cuts do not depend on which zeros are holes, and holes are not read.
+        if let Some(more) = (data - at).checked_sub(largest as u64) {
+            let length = (more / of_zeros + 1) * of_zeros;
+            push_zeros(spans, at, length);
+            (at, filled) = (at + length, 0);
+            continue;
+        }
+        let left = size - at;
+        let want = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        ahead.fill(&mut buffer[filled..want], at + filled as u64)?;
+        filled = want;
+        // Every chunk that can be told from what is here.
+        let mut done = 0;
+        let eof = filled as u64 == left;
+        while let Some(length) = chunker.next_cut(&buffer[done..filled], eof) {
+            push(spans, at + done as u64, &buffer[done..done + length]);
+            done += length;
+        }
+        buffer.copy_within(done..filled, 0);
+        filled -= done;
+        at += done as u64;
     }
     Ok(())
+}
+
+/// Where the stored bytes of a file lie. Each extent is asked for once: to find its end, the system may
+/// have to walk over it.
+struct Extents<'a, S: Store> {
+    store: &'a S,
+    file: &'a S::File,
+    /// From where on it is known, the first stored byte behind, and the end of these.
+    known: Option<(u64, u64, u64)>,
+}
+
+impl<'a, S: Store> Extents<'a, S> {
+    const fn new(store: &'a S, file: &'a S::File) -> Self {
+        Self {
+            store,
+            file,
+            known: None,
+        }
+    }
+
+    /// The next stored bytes at or behind an offset.
+    fn next(&mut self, offset: u64) -> io::Result<(u64, u64)> {
+        if let Some((from, start, end)) = self.known
+            && (from..end).contains(&offset)
+        {
+            return Ok((start.max(offset), end));
+        }
+        let none = (u64::MAX, u64::MAX);
+        let (start, end) = self.store.next_data(self.file, offset)?.unwrap_or(none);
+        self.known = Some((offset, start, end));
+        Ok((start.max(offset), end))
+    }
+
+    /// Reads all of `out`, but no holes.
+    fn fill(&mut self, mut out: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !out.is_empty() {
+            let (start, end) = self.next(offset)?;
+            let within = |length: u64, out: &[u8]| {
+                out.len().min(usize::try_from(length).unwrap_or(usize::MAX))
+            };
+            let (hole, rest) = out.split_at_mut(within(start - offset, out));
+            hole.fill(0);
+            offset += hole.len() as u64;
+            let (stored, rest) = rest.split_at_mut(within(end.saturating_sub(offset), rest));
+            if self.store.read_at(self.file, stored, offset)? < stored.len() {
+                return Err(changed());
+            }
+            offset += stored.len() as u64;
+            out = rest;
+        }
+        Ok(())
+    }
 }
 
 fn by_blocks<S: Store>(
@@ -209,5 +261,57 @@ fn push_zeros(spans: &mut Vec<Span>, offset: u64, length: u64) {
             length,
             hash: None,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Memory;
+    use crate::wire::{FileTime, RelPath};
+
+    /// Runs of zeros and of other bytes, from these lengths.
+    fn content(runs: &[usize]) -> Vec<u8> {
+        let (mut bytes, mut state) = (Vec::new(), 1_u64);
+        for (number, run) in runs.iter().enumerate() {
+            let start = bytes.len();
+            bytes.resize(start + run, 0);
+            if number % 2 == 1 {
+                for byte in &mut bytes[start..] {
+                    state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+                    *byte = (state >> 56) as u8;
+                }
+            }
+        }
+        bytes
+    }
+
+    fn cut(bytes: &[u8], holes: bool, chunking: Chunking) -> Manifest {
+        let (store, path) = (Memory::new(), RelPath::root().join(b"f"));
+        store.holes(holes);
+        store.put(&path, bytes, 0o644, FileTime::default()).unwrap();
+        let (file, stat) = store.open(&path).unwrap();
+        Manifest::of(&store, &file, &stat, chunking).unwrap()
+    }
+
+    /// docs/wire D17: files of equal bytes have equal manifests, wherever their holes lie.
+    #[test]
+    fn cuts_do_not_depend_on_holes() {
+        for runs in [
+            &[0, 300_000, 1_000_000, 50_000][..],
+            &[5_000_000, 100_000],
+            &[1, 70_001, 4_096, 20_000, 700_000, 1],
+            &[0, 10_000, 262_144, 10_000, 262_145, 10_000, 524_288, 10_000],
+            &[8192, 5000, 8192, 5000, 3000, 20_000, 70_000],
+            &[400_000],
+            &[0, 2_000_000, 3_000_000, 2_000_000, 4_000_000],
+        ] {
+            let bytes = content(runs);
+            for chunking in [Chunking::Content, Chunking::Blocks] {
+                let (sparse, dense) = (cut(&bytes, true, chunking), cut(&bytes, false, chunking));
+                assert_eq!(sparse.spans, dense.spans, "{runs:?} {chunking:?}");
+                assert_eq!(sparse.root, dense.root);
+            }
+        }
     }
 }

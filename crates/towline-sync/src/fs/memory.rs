@@ -30,6 +30,7 @@ struct Inner {
     changes: u64,
     kill_at: Option<u64>,
     room: Option<u64>,
+    holes: bool,
     people: attributes::People,
 }
 
@@ -257,6 +258,11 @@ impl Memory {
     /// Bytes that files may have altogether; a full disk beyond them.
     pub fn room(&self, bytes: Option<u64>) {
         self.inner().room = bytes;
+    }
+
+    /// Tells pages of zeros as holes, as a file system does whose files were written so.
+    pub fn holes(&self, holes: bool) {
+        self.inner().holes = holes;
     }
 
     /// Everything that is there, for comparison: path, kind, content or target, mode, time, and which

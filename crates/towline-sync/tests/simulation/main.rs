@@ -1,7 +1,7 @@
 //! Syncs over seeded links in virtual time: trees of every kind, cuts, kills, slow links, failing disks,
 //! lying peers.
 //!
-//! `TOWLINE_SIM_SEEDS=N` runs N seeds (default 500), `TOWLINE_SEED=S` replays one.
+//! `TOWLINE_SIM_SEEDS=N` runs N seeds (default 200), `TOWLINE_SEED=S` replays one.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,7 +24,7 @@ fn for_seeds(run: impl Fn(u64, Rng)) {
     };
     let seeds = match number("TOWLINE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TOWLINE_SIM_SEEDS").unwrap_or(500),
+        None => 0..number("TOWLINE_SIM_SEEDS").unwrap_or(200),
     };
     for seed in seeds {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -64,19 +64,31 @@ impl End {
     }
 }
 
+/// Bytes of the first message, if all of it is there.
+fn whole(input: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for (at, byte) in input.iter().enumerate().take(10) {
+        length |= usize::from(byte & 0x7F) << (7 * at);
+        if byte & 0x80 == 0 {
+            let end = length + at + 1;
+            return (end <= input.len()).then_some(end);
+        }
+    }
+    None
+}
+
 impl Node for End {
     fn handle_bytes(&mut self, _: Instant, bytes: &[u8]) {
-        if self.violation.is_some() {
+        if self.violation.is_some() || self.ended {
             return;
         }
         self.input.extend_from_slice(bytes);
-        loop {
-            let mut rest = self.input.clone().freeze();
-            let Ok(message) = Message::decode(&mut rest) else {
+        while let Some(length) = whole(&self.input) {
+            let mut message = self.input.split_to(length).freeze();
+            let Ok(message) = Message::decode(&mut message) else {
+                self.ended = true;
                 return;
             };
-            let used = self.input.len() - rest.len();
-            let _read = self.input.split_to(used);
             if let Err(violation) = self.engine.handle_message(message) {
                 self.violation = Some(violation);
                 return;

@@ -198,10 +198,7 @@ fn sim_a_resumed_file_is_not_sent_again() {
         }
         let (from, to) = (Memory::new(), Memory::new());
         let path = RelPath::root().join(b"big");
-        let mut bytes: Vec<u8> = Vec::new();
-        while bytes.len() < 6 << 20 {
-            bytes.extend(rng.any().to_le_bytes());
-        }
+        let bytes = rng.bytes(6 << 20);
         from.put(&path, &bytes, 0o644, Default::default()).unwrap();
         let mut literal = 0;
         for _ in 0..4 {

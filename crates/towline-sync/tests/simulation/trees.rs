@@ -41,9 +41,7 @@ fn content(rng: &mut Rng) -> Vec<u8> {
         if zeros && rng.chance(1, 3) {
             bytes.extend(vec![0; rng.below(100_000)]);
         }
-        for _ in 0..512 {
-            bytes.extend(rng.any().to_le_bytes());
-        }
+        bytes.append(&mut rng.bytes(4096));
     }
     bytes.truncate(length);
     bytes
@@ -108,8 +106,9 @@ fn add(
     }
 }
 
-/// Gives directories times of their own, as a tree that has been left alone has.
+/// Gives directories times of their own, as a tree that has been left alone has, and perhaps holes to files.
 fn settle(rng: &mut Rng, store: &Memory) {
+    store.holes(rng.chance(1, 2));
     for (path, kind, _, mode, ..) in store.snapshot() {
         if kind == Kind::Dir {
             let (size, mtime) = (0, time(rng));

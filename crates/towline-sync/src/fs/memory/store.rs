@@ -9,6 +9,9 @@ use super::{Memory, MemoryFile, error};
 use crate::fs::{Found, Stat, Store};
 use crate::wire::{Kind, Meta, RelPath};
 
+/// Bytes that are stored together, or are a hole.
+const PAGE: u64 = 4096;
+
 impl Store for Memory {
     type File = MemoryFile;
 
@@ -124,8 +127,24 @@ impl Store for Memory {
     }
 
     fn next_data(&self, file: &Self::File, offset: u64) -> io::Result<Option<(u64, u64)>> {
-        let length = self.inner().nodes[file.node].bytes.len() as u64;
-        Ok((offset < length).then_some((offset, length)))
+        let inner = self.inner();
+        let bytes = &inner.nodes[file.node].bytes;
+        let length = bytes.len() as u64;
+        if !inner.holes {
+            return Ok((offset < length).then_some((offset, length)));
+        }
+        let stored = |page: &u64| {
+            let start = (page * PAGE) as usize;
+            let page = &bytes[start..bytes.len().min(start + PAGE as usize)];
+            page.iter().any(|byte| *byte != 0)
+        };
+        let pages = offset / PAGE..length.div_ceil(PAGE);
+        let Some(first) = pages.clone().find(stored) else {
+            return Ok(None);
+        };
+        let end = (first..pages.end).find(|page| !stored(page));
+        let end = end.map_or(length, |page| page * PAGE);
+        Ok(Some((offset.max(first * PAGE), end)))
     }
 
     fn write_at(&self, file: &Self::File, bytes: &[u8], offset: u64) -> io::Result<()> {
