@@ -9,7 +9,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
@@ -41,6 +41,18 @@ fn wait_for(dir: &Path, bytes: u64, child: &mut Child) {
     }
 }
 
+/// Begins a transfer slowly, and kills it when 8 MiB of its file have come into a directory.
+fn cut_short(mut transfer: Command, dir: &Path) {
+    let mut killed = transfer
+        .args(["--limit", "16MiB"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("runs");
+    wait_for(dir, 8 << 20, &mut killed);
+    killed.kill().expect("killed");
+    killed.wait().expect("ends");
+}
+
 /// What a command said of its file with `--json`.
 fn told(output: &std::process::Output, event: &str) -> Value {
     assert_eq!(exit_code(output), 0, "{}", stderr(output));
@@ -58,14 +70,7 @@ fn a_push_goes_on_where_a_killed_one_was() {
     fs::write(place.path("big.bin"), noise(SIZE)).expect("written");
     let server = place.serve(&["--allow-write", "--no-fsync"]);
     let srv = place.path("srv");
-    let mut killed = place
-        .tow(&["push", "big.bin", &server.url, "--limit", "16MiB"])
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("runs");
-    wait_for(&srv, 8 << 20, &mut killed);
-    killed.kill().expect("killed");
-    killed.wait().expect("ends");
+    cut_short(place.tow(&["push", "big.bin", &server.url]), &srv);
 
     let push = || {
         let args = ["push", "big.bin", &server.url, "--json"];
@@ -107,14 +112,7 @@ fn a_pull_goes_on_where_a_killed_one_was() {
     let server = place.serve(&[]);
     let url = format!("{}#big.bin", server.url);
     let out = place.path("out");
-    let mut killed = place
-        .tow(&["pull", &url, "-o", "out", "--limit", "16MiB"])
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("runs");
-    wait_for(&out, 8 << 20, &mut killed);
-    killed.kill().expect("killed");
-    killed.wait().expect("ends");
+    cut_short(place.tow(&["pull", &url, "-o", "out"]), &out);
 
     let args = ["pull", &url, "-o", "out", "--json"];
     let pulled = told(&place.tow(&args).output().expect("runs"), "pulled");
@@ -162,14 +160,7 @@ fn what_is_left_of_a_push_is_checked_and_kept() {
     fs::write(place.path("other.bin"), noise(5 << 20)).expect("written");
     let server = place.serve(&["--allow-write", "--no-fsync"]);
     let srv = place.path("srv");
-    let mut killed = place
-        .tow(&["push", "big.bin", &server.url, "--limit", "16MiB"])
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("runs");
-    wait_for(&srv, 8 << 20, &mut killed);
-    killed.kill().expect("killed");
-    killed.wait().expect("ends");
+    cut_short(place.tow(&["push", "big.bin", &server.url]), &srv);
     let push = |name: &str| {
         let args = ["push", name, &server.url, "--json"];
         told(&place.tow(&args).output().expect("runs"), "pushed")
