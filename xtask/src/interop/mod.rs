@@ -14,6 +14,7 @@ mod keys;
 mod lab;
 mod mux;
 mod originals;
+mod rpc25519;
 mod swp;
 mod tinytcp;
 
@@ -107,6 +108,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if wanted("identity") && peers.gopeer.is_some() {
         cases.extend(identity::gopeer_cases());
     }
+    if wanted("rpc25519")
+        && let Some(original) = find_rpc25519(options)?
+    {
+        rpc25519::build_ours()?;
+        cases.extend(rpc25519::cases(scope, &original));
+    }
     if wanted("rpc25519") && peers.originals.is_some() {
         cases.extend(go_client::cases(scope));
         cases.extend(go_server::cases(scope));
@@ -151,6 +158,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         print!("{}", matrix.table());
     }
     played
+}
+
+/// The program around rpc25519; that it cannot be had is told, and an error if it was required or named.
+fn find_rpc25519(options: &Options) -> Result<Option<PathBuf>> {
+    match rpc25519::find_original() {
+        Ok(original) => Ok(Some(original)),
+        Err(missing) if options.require_original || env::var_os(originals::FOLDER).is_some() => {
+            Err(missing.context("the program around rpc25519"))
+        }
+        Err(missing) => {
+            println!(
+                "NOT RUN: calls and streams with rpc25519: {missing:#}; set {} to a folder with the program \
+                 rpc25519, or pass --require-original to make this an error",
+                originals::FOLDER
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// The multiplexers' programs; one that cannot be had is told, and an error if it was required or named.
