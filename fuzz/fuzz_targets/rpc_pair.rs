@@ -356,6 +356,7 @@ impl Pair {
                 }
                 ClientEvent::StreamReady { seqno } => assert!(!self.calls.contains(&seqno)),
                 ClientEvent::MaySend { seqno } => assert!(self.client.may_send(seqno)),
+                ClientEvent::ServerLeaves => panic!("a server of ours stays"),
                 ClientEvent::NetRpcAnswered => {
                     assert!(self.net_rpc_turn_taken, "answered without a call");
                     self.net_rpc_turn_taken = false;

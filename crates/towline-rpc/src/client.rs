@@ -24,6 +24,7 @@ use tokio::{
     sync::Semaphore,
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 use towline_codec::Text;
 use towline_identity::Peer;
 
@@ -108,6 +109,7 @@ struct Inner {
     /// Whoever has the one permit may make a net/rpc call; its answer gives it back (docs/wire X16).
     net_rpc_turn: Arc<Semaphore>,
     places: Option<Arc<in_flight::Places>>,
+    server_leaves: CancellationToken,
     traces: TraceIds,
     driver: OnceLock<JoinHandle<CloseReason>>,
 }
@@ -141,12 +143,14 @@ impl Client {
         let shared = Shared::new(core);
         let net_rpc_turn = Arc::new(Semaphore::new(1));
         let places = builder.in_flight.map(in_flight::Places::new);
+        let server_leaves = CancellationToken::new();
         let driver = tokio::spawn(Driver::new(
             Arc::clone(&shared),
             io,
             Answers {
                 net_rpc_turn: Arc::clone(&net_rpc_turn),
                 places: places.clone(),
+                server_leaves: server_leaves.clone(),
             },
             builder.limits.max_message,
         ));
@@ -160,6 +164,7 @@ impl Client {
             net_rpc_pipelining: builder.net_rpc_pipelining,
             net_rpc_turn,
             places,
+            server_leaves,
             traces: TraceIds::new(seed),
             driver: OnceLock::from(driver),
         };
@@ -337,6 +342,17 @@ impl Client {
         poll_fn(|cx| self.inner.shared.poll_closed(cx)).await
     }
 
+    /// Waits until the server has refused a call in the way of the original, which closes the connection at the next message
+    /// after 3 s: what is called later should go over another connection (docs/wire X9). A [`Pool`](crate::Pool) sees to
+    /// that by itself. It never happens with a server of towline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: dropping it changes nothing.
+    pub async fn server_leaves(&self) {
+        self.inner.server_leaves.cancelled().await;
+    }
+
     /// Closes the connection: writes what is queued, for at most the grace time (default 2 s), ends
     /// every call that still waits with [`CallError::Closed`](crate::CallError::Closed), and returns when the transport is
     /// closed. For all handles; a second call returns at once.
@@ -380,6 +396,7 @@ fn cancel(shared: &Shared<Core>, seqno: u64) {
 struct Answers {
     net_rpc_turn: Arc<Semaphore>,
     places: Option<Arc<in_flight::Places>>,
+    server_leaves: CancellationToken,
 }
 
 impl Answers {
@@ -414,6 +431,10 @@ impl Owner<Core> for Answers {
             ClientEvent::MaySend { seqno } => shared.lock().take_stream_waker(Waits::Credit(seqno)),
             ClientEvent::NetRpcAnswered => {
                 self.net_rpc_turn.add_permits(1);
+                None
+            }
+            ClientEvent::ServerLeaves => {
+                self.server_leaves.cancel();
                 None
             }
             ClientEvent::MessageReady { listener } => {

@@ -64,6 +64,8 @@ fn only_seqno_call_id_and_type_together_complete_a_call() {
     push.hdr.typ = CallType::ONE_WAY;
     let mut foreign_refusal = right.clone();
     foreign_refusal.hdr.typ = CallType::ERROR;
+    let stays = ("towline.stays".into(), "1".into());
+    foreign_refusal.hdr.args.extend([stays]);
     foreign_refusal.hdr.call_id = "another".into();
     let strange = [wrong_id, wrong_seqno, push, foreign_refusal];
     for message in &strange {
@@ -365,6 +367,27 @@ fn an_unknown_service_ends_its_call_at_once_and_the_connection_lives_on() {
             result: Ok(_)
         }]
     ));
+}
+
+/// docs/wire E5, X9: a refusal of the original's says nothing about the connection, which ends; its first is told.
+#[test]
+fn the_first_refusal_of_an_original_tells_that_it_leaves() {
+    let mut client = ClientPeer::new();
+    for waiter in 1..=2 {
+        client.call(start(), Message::request("nosuch", "x"), waiter);
+        let mut refusal = client.message();
+        refusal.hdr.typ = CallType::ERROR;
+        client.send(start(), &refusal);
+        let events = client.events();
+        let leaves = events
+            .iter()
+            .filter(|event| matches!(event, ClientEvent::ServerLeaves))
+            .count();
+        assert_eq!(
+            (events.len(), leaves),
+            if waiter == 1 { (2, 1) } else { (1, 0) }
+        );
+    }
 }
 
 /// docs/wire C15, E4: it belongs to no call

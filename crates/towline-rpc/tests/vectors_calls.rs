@@ -125,7 +125,11 @@ fn assert_same_answer(mut ours: Message, vector: &Vector) {
     let mut recorded = vector.message();
     match recorded.hdr.typ {
         // docs/wire M4, E2: all of a refusal repeats the request
-        CallType::ERROR => {}
+        CallType::ERROR => {
+            // docs/wire E5
+            let stays = ours.hdr.args.remove(&b"towline.stays"[..]);
+            assert_eq!(stays, Some(Text::from("1")), "{}", vector.name);
+        }
         typ => {
             assert!(
                 ours.hdr.created.is_some() && ours.hdr.serial > 0,

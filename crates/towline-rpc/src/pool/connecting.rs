@@ -83,7 +83,15 @@ impl Connecting {
 
     /// Waits for the end of a connection. The pool's own handle must not keep it.
     async fn watch(&mut self, client: Client) -> (Cause, bool, Option<Duration>) {
-        let reason = client.closed().await;
+        let reason = tokio::select! {
+            biased;
+            reason = client.closed() => reason,
+            () = client.server_leaves() => {
+                // docs/wire X9: what runs keeps the connection, what comes later gets another.
+                let wait = self.backoff.lost(driver::now().instant);
+                return (Cause::ServerLeaves, false, wait);
+            }
+        };
         let now = driver::now().instant;
         // What spoke our language for a while is no other protocol.
         let is_new = !self.backoff.is_healthy(now);

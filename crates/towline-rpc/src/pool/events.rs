@@ -17,6 +17,9 @@ pub enum Cause {
     Connect(Arc<ConnectError>),
     /// It was there and ended.
     Ended(CloseReason),
+    /// The server has refused a call, and closes the connection 3 s later, as the original does. What runs on it goes on;
+    /// what comes later gets another connection (docs/wire X9).
+    ServerLeaves,
 }
 
 impl fmt::Display for Cause {
@@ -24,6 +27,9 @@ impl fmt::Display for Cause {
         match self {
             Self::Connect(error) => error.fmt(f),
             Self::Ended(reason) => reason.fmt(f),
+            Self::ServerLeaves => {
+                f.write_str("the server has refused a call, and closes the connection after that, as the original does")
+            }
         }
     }
 }

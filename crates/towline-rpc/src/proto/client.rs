@@ -59,6 +59,9 @@ pub enum ClientEvent<W> {
     /// The net/rpc call that was begun alone has been answered, in time or late: the next may begin
     /// (docs/wire X16).
     NetRpcAnswered,
+    /// The server has refused a call or a stream as the original does, which will close the connection 3 s later: make
+    /// later calls over another (docs/wire X9). Told once.
+    ServerLeaves,
     /// A listener has something for [`Client::take_heard`]. Announced once until it is taken.
     MessageReady {
         /// The listener.
@@ -93,6 +96,7 @@ pub struct Client<W> {
     unclaimed: u64,
     owed_credit: Owed<u64>,
     heard: bool,
+    server_leaves: bool,
 }
 
 #[derive(Debug)]
@@ -131,6 +135,7 @@ impl<W> Client<W> {
             unclaimed: 0,
             owed_credit: Owed::default(),
             heard: false,
+            server_leaves: false,
         }
     }
 

@@ -7,6 +7,8 @@ use super::{Hdr, ServiceKind};
 /// docs/wire E14: the parameter that says that a call was not begun, and its value.
 pub(crate) const NOT_BEGUN: &str = "towline.not-begun";
 pub(crate) const YES: &str = "1";
+/// docs/wire E5: the parameter of a CallError that says that the connection stays.
+pub(crate) const STAYS: &str = "towline.stays";
 /// docs/wire E7
 pub(crate) const TOO_MANY_CALLS: &str = "too many calls on this connection";
 /// docs/wire E15

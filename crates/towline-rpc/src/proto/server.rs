@@ -422,7 +422,11 @@ impl Server {
 
     /// docs/wire E2, M4: the request's header comes back, addresses swapped, with a text.
     fn send_refusal(&mut self, now: Now, request: &Hdr, text: Text) {
+        // docs/wire E5
+        let mut args = request.args.clone();
+        args.insert(Text::from(refusal::STAYS), Text::from(refusal::YES));
         let hdr = Hdr {
+            args,
             typ: CallType::ERROR,
             subject: text,
             from: request.to.clone(),

@@ -1,5 +1,8 @@
 //! Calls that are made again, and those that are not.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use towline_rpc::proto::{CallType, Compression, EncodedFrame, FrameReader};
+
 use super::*;
 
 /// A call that is cut off while its handler runs, and how often the handler was begun.
@@ -114,4 +117,96 @@ async fn what_a_server_says_by_itself_is_not_asked_again() {
         .await;
     assert!(matches!(refused, Err(CallError::Refused(_))));
     assert_eq!(asked.load(SeqCst), 1);
+}
+
+/// docs/wire X9: an original closes the connection 3 s after a refusal; what comes later goes over another, and what runs
+/// ends where it runs.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_the_originals_has_later_calls_go_over_another_connection() {
+    let network = network(1);
+    let mut listener = network.listen("a").expect("nobody is there");
+    // Refuses "nosuch" without a word about the connection, and answers "slow" when it is told to.
+    let go = Arc::new(Notify::new());
+    let gone = Arc::clone(&go);
+    let original = tokio::spawn(async move {
+        for number in 1_u32.. {
+            let Ok(stream) = listener.accept().await else {
+                return;
+            };
+            tokio::spawn(imitate(stream, number, Arc::clone(&gone)));
+        }
+    });
+    let pool = pool(&network).address("a").build().expect("valid");
+    let mut events = pool.events();
+    let slow = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.call(Message::request("slow", "")).await }
+    });
+    after(Duration::from_millis(100)).await;
+    let refused = pool.call(Message::request("nosuch", "")).await;
+    assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
+    let reply = pool.call(Message::request("which", "")).await;
+    assert_eq!(reply.expect("answered").body, "2");
+    go.notify_one();
+    assert_eq!(slow.await.expect("ran").expect("answered").body, "1");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(events.next().await.expect("an event"));
+    }
+    assert!(
+        matches!(
+            &seen[..],
+            [
+                PoolEvent::Connected { .. },
+                PoolEvent::Gone {
+                    cause: Cause::ServerLeaves,
+                    retry_in: Some(_),
+                    ..
+                },
+                PoolEvent::Connected { .. }
+            ]
+        ),
+        "{seen:?}"
+    );
+    original.abort();
+}
+
+/// One connection of a server of the original, which says by its answers which it is.
+async fn imitate(mut stream: SimStream, number: u32, go: Arc<Notify>) {
+    let (mut reader, mut input) = (FrameReader::new(), bytes::BytesMut::new());
+    let mut slow = None;
+    loop {
+        let answer = tokio::select! {
+            count = stream.read_buf(&mut input) => {
+                if !matches!(count, Ok(1..)) {
+                    return;
+                }
+                None
+            }
+            () = go.notified(), if slow.is_some() => slow.take(),
+        };
+        let mut answers: Vec<Message> = answer.into_iter().collect();
+        while let Ok(Some(received)) = reader.handle_input(&mut input) {
+            let mut message = received.message;
+            match &*message.hdr.service_name.to_string_lossy() {
+                "nosuch" => message.hdr.typ = CallType::ERROR,
+                name => {
+                    let is_slow = name == "slow";
+                    message.hdr.typ = CallType::REPLY;
+                    message.body = number.to_string().into();
+                    if is_slow {
+                        slow = Some(message);
+                        continue;
+                    }
+                }
+            }
+            answers.push(message);
+        }
+        for answer in answers {
+            let frame = EncodedFrame::new(&answer, Compression::None).expect("small");
+            if stream.write_all(frame.bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
 }

@@ -170,6 +170,8 @@ impl ClientNode {
                         "answered twice"
                     );
                 }
+                // docs/wire E5
+                ClientEvent::ServerLeaves => panic!("a server of ours stays"),
                 // poll_bytes comes back to whoever waits.
                 ClientEvent::MaySend { seqno } => assert!(
                     self.core.may_send(seqno),

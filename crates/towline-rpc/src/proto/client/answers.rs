@@ -45,8 +45,13 @@ impl<W> Client<W> {
         }
     }
 
-    /// docs/wire E4
-    pub(super) fn handle_refusal(&mut self, message: Message) {
+    /// docs/wire E4, X9
+    pub(super) fn handle_refusal(&mut self, mut message: Message) {
+        // docs/wire E5, X9
+        let stays = message.hdr.args.remove(refusal::STAYS.as_bytes()).is_some();
+        if !stays && !std::mem::replace(&mut self.server_leaves, true) {
+            self.events.push_back(ClientEvent::ServerLeaves);
+        }
         self.note_net_rpc_answer(&message.hdr);
         self.note_answer(message.hdr.seqno);
         let seqno = message.hdr.seqno;
