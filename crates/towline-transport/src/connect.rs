@@ -15,6 +15,7 @@ use towline_identity::{CipherSuite, Identity, Peer, Trust};
 use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint, Nats};
 use crate::psk::{self, PskLayer, Records};
+use crate::quic::SharedUdp;
 use crate::race::race;
 use crate::{http_connect, mem, quic, swp, tcp, tls};
 
@@ -30,6 +31,7 @@ pub struct ConnectOptions {
     trust: Trust,
     connect_timeout: Duration,
     records: Records,
+    shared_udp: Option<SharedUdp>,
 }
 
 impl Default for ConnectOptions {
@@ -39,6 +41,7 @@ impl Default for ConnectOptions {
             trust: Trust::default(),
             connect_timeout: Duration::from_secs(10),
             records: Records::default(),
+            shared_udp: None,
         }
     }
 }
@@ -74,6 +77,12 @@ impl ConnectOptions {
     /// is bytes.
     pub fn records(mut self, records: Records) -> Self {
         self.records = records;
+        self
+    }
+
+    /// Uses this UDP port, on `quic`, beside the process's listener and other clients. Default: a port of its own.
+    pub fn shared_udp(mut self, port: &SharedUdp) -> Self {
+        self.shared_udp = Some(port.clone());
         self
     }
 }
@@ -204,13 +213,19 @@ impl Attempt<'_> {
     ) -> Result<Connection, ConnectError> {
         let addresses = self.resolve(host, port).await?;
         let closing_is_end = options.records == Records::Messages;
+        let shared = options.shared_udp.as_ref();
         let mut last = None;
         for (tried, address) in addresses.iter().enumerate() {
             let connector = self.connector(cipher, options)?;
             let now = now();
             let left = (addresses.len() - tried) as u32;
             let until = now + self.deadline.saturating_duration_since(now) / left;
-            match timeout_at(until, quic::dial(*address, connector, closing_is_end)).await {
+            match timeout_at(
+                until,
+                quic::dial(*address, connector, closing_is_end, shared),
+            )
+            .await
+            {
                 Ok(Ok((stream, peer, local, remote))) => {
                     return Ok(Connection::new(Box::new(stream), peer, local, remote));
                 }

@@ -70,6 +70,7 @@ pub use endpoint::{Endpoint, EndpointProblem, Multiplexer, ParseEndpointError, S
 pub use established::{Established, Remote, Stream};
 pub use listen::{AcceptError, Incoming, ListenError, ListenOptions, Listener};
 pub use psk::{PskLayer, PskProblem, Records};
+pub use quic::SharedUdp;
 pub use session::connect_session;
 pub use tls_config::{TlsConfig, TlsFilesError};
 /// The rustls whose configurations [`TlsConfig`] takes.

@@ -18,6 +18,7 @@ use self::incoming::Raw;
 use crate::endpoint::{Address, Endpoint};
 use crate::established::Remote;
 use crate::psk::{PskLayer, Records};
+use crate::quic::SharedUdp;
 use crate::server_tls::{Handshakes, ServerTls};
 use crate::tls::Allowance;
 use crate::tls_config::TlsConfig;
@@ -41,6 +42,7 @@ pub struct ListenOptions {
     tls_read_buffer: usize,
     sharing: tcp::Sharing,
     records: Records,
+    shared_udp: Option<SharedUdp>,
 }
 
 impl Default for ListenOptions {
@@ -54,6 +56,7 @@ impl Default for ListenOptions {
             tls_read_buffer: 16 * 1024,
             sharing: tcp::Sharing::default(),
             records: Records::default(),
+            shared_udp: None,
         }
     }
 }
@@ -129,6 +132,13 @@ impl ListenOptions {
     /// is bytes.
     pub fn records(mut self, records: Records) -> Self {
         self.records = records;
+        self
+    }
+
+    /// Uses this UDP port, on `quic`, beside the process's clients. The endpoint
+    /// names the same address, or port 0. Default: a port of its own.
+    pub fn shared_udp(mut self, port: &SharedUdp) -> Self {
+        self.shared_udp = Some(port.clone());
         self
     }
 }
@@ -261,7 +271,10 @@ impl Listener {
                 let settings = server_tls(&endpoint, *cipher, options)?;
                 let closing_is_end = options.records == Records::Messages;
                 let acceptor = settings.acceptor();
-                let bind = async |address| quic::Listener::bind(address, &acceptor, closing_is_end);
+                let shared = options.shared_udp.as_ref();
+                let bind = async |address| {
+                    quic::Listener::bind(address, &acceptor, closing_is_end, shared)
+                };
                 let listener = bind_first(&endpoint, host, *port, bind).await?;
                 let port = listener
                     .local_addr()

@@ -6,6 +6,7 @@
 mod dial;
 mod error;
 mod listen;
+mod shared;
 mod stream;
 
 use std::io;
@@ -18,6 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use dial::{DialError, dial};
 pub(crate) use listen::{Found, Listener, Opened, Unopened};
+pub use shared::SharedUdp;
 use stream::Stream;
 
 /// Both sides give an unused connection up after this time, as the original does.

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use towline_identity::Identity;
 use towline_transport::{
     AcceptError, Authorisation, ConnectError, ConnectOptions, Connection, Endpoint, ListenOptions,
-    Listener, Records, TlsProblem, Trust, connect, describe_io_error,
+    Listener, Records, SharedUdp, TlsProblem, Trust, connect, describe_io_error,
 };
 
 use keys::{authority, identity};
@@ -46,7 +46,7 @@ impl Ends {
 }
 
 /// Echoes every connection; ends with the test.
-fn echo(listener: Listener) {
+fn echo(listener: Listener) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             let incoming = listener.accept().await.unwrap();
@@ -60,7 +60,7 @@ fn echo(listener: Listener) {
                 }
             });
         }
-    });
+    })
 }
 
 /// Sends, half closes and reads to the end.
@@ -251,5 +251,104 @@ async fn closing_the_connection_is_the_end_of_messages_only() {
             Records::Bytes => assert!(end.is_err()),
             _ => assert_eq!(end.unwrap(), 0),
         }
+    }
+}
+
+/// A listener and two clients on one port, of which one calls the listener itself; whoever goes, the others stay.
+#[tokio::test]
+async fn a_listener_and_clients_share_one_port() {
+    let ends = ends();
+    let far = ends
+        .listen("quic://127.0.0.1:0", ListenOptions::new())
+        .await;
+    let there = far.local_endpoint().clone();
+    echo(far);
+    let port = SharedUdp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = port.local_addr().unwrap();
+    let listener = ends
+        .listen("quic://127.0.0.1:0", ListenOptions::new().shared_udp(&port))
+        .await;
+    let here = listener.local_endpoint().clone();
+    assert_eq!(here.port(), Some(address.port()));
+    let echoing = echo(listener);
+
+    let sharing = ends.dialling().shared_udp(&port);
+    let first = connect(&there, &sharing).await.unwrap();
+    let second = connect(&here, &sharing).await.unwrap();
+    for client in [&first, &second] {
+        assert_eq!(client.local_addr(), format!("udp://{address}"));
+    }
+    let outside = connect(&here, &ends.dialling()).await.unwrap();
+    round_trip(first, &[1; 10_000]).await;
+    round_trip(second, &[2; 10_000]).await;
+    round_trip(outside, &[3; 10_000]).await;
+
+    // Without the listener clients go on, those that are there and new ones.
+    let mut kept = connect(&there, &sharing).await.unwrap();
+    echoing.abort();
+    assert!(echoing.await.unwrap_err().is_cancelled());
+    let soon = ends
+        .dialling()
+        .connect_timeout(std::time::Duration::from_millis(50));
+    let nobody = connect(&here, &soon).await.unwrap_err();
+    assert!(matches!(nobody, ConnectError::TimedOut { .. }), "{nobody}");
+    kept.write_all(b"x").await.unwrap();
+    assert_eq!(kept.read_u8().await.unwrap(), b'x');
+    round_trip(connect(&there, &sharing).await.unwrap(), &[4; 10]).await;
+
+    // And without clients another listener does.
+    drop(kept);
+    let again = ends
+        .listen("quic://127.0.0.1:0", ListenOptions::new().shared_udp(&port))
+        .await;
+    assert_eq!(again.local_endpoint().port(), Some(address.port()));
+    echo(again);
+    round_trip(connect(&here, &ends.dialling()).await.unwrap(), &[5; 10]).await;
+}
+
+#[tokio::test]
+async fn a_shared_port_has_one_listener_and_one_address() {
+    let ends = ends();
+    let port = SharedUdp::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let bound = port.local_addr().unwrap();
+    let options = ListenOptions::new()
+        .identity(Arc::clone(&ends.node))
+        .shared_udp(&port);
+    let bind = async |url: String| Listener::bind(&url.parse().unwrap(), &options).await;
+    let elsewhere = bind("quic://[::1]:0".to_owned()).await.unwrap_err();
+    assert!(
+        elsewhere.to_string().contains(&bound.to_string()),
+        "{elsewhere}"
+    );
+    let first = bind(format!("quic://{bound}")).await.unwrap();
+    let second = bind("quic://127.0.0.1:0".to_owned()).await.unwrap_err();
+    assert!(second.to_string().contains("in use"), "{second}");
+    drop(first);
+    bind("quic://127.0.0.1:0".to_owned()).await.unwrap();
+
+    let sharing = ends.dialling().shared_udp(&port);
+    let error = connect(&"quic://[::1]:9".parse().unwrap(), &sharing)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("bind it to [::]"), "{error}");
+}
+
+/// `[::]` reaches both kinds of addresses, and says where packets leave from.
+#[tokio::test]
+async fn a_shared_port_of_every_address_dials_both_kinds() {
+    let ends = ends();
+    let port = SharedUdp::bind("[::]:0".parse().unwrap()).unwrap();
+    let bound = port.local_addr().unwrap().port();
+    for host in ["127.0.0.1", "[::1]"] {
+        let listener = ends
+            .listen(&format!("quic://{host}:0"), ListenOptions::new())
+            .await;
+        let there = listener.local_endpoint().clone();
+        echo(listener);
+        let client = connect(&there, &ends.dialling().shared_udp(&port))
+            .await
+            .unwrap();
+        assert_eq!(client.local_addr(), format!("udp://{host}:{bound}"));
+        round_trip(client, &[6; 1000]).await;
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use towline_identity::{Identity, Peer, Trust};
-use towline_transport::{ConnectOptions, Connection, Endpoint, PskLayer, Records};
+use towline_transport::{ConnectOptions, Connection, Endpoint, PskLayer, Records, SharedUdp};
 
 use super::{Client, InFlight};
 use crate::{
@@ -25,6 +25,7 @@ pub struct ClientBuilder {
     pub(super) net_rpc_pipelining: bool,
     pub(super) seed: Option<[u8; 32]>,
     pub(super) in_flight: Option<InFlight>,
+    shared_udp: Option<SharedUdp>,
 }
 
 impl Default for ClientBuilder {
@@ -40,6 +41,7 @@ impl Default for ClientBuilder {
             net_rpc_pipelining: false,
             seed: None,
             in_flight: None,
+            shared_udp: None,
         }
     }
 }
@@ -78,6 +80,14 @@ impl ClientBuilder {
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
+        self
+    }
+
+    /// Dials from this UDP port on `quic://`, which a server of this process may listen on
+    /// ([`ListenConfig::shared_udp`](crate::server::ListenConfig::shared_udp)). Default: a port of its own.
+    #[must_use]
+    pub fn shared_udp(mut self, port: &SharedUdp) -> Self {
+        self.shared_udp = Some(port.clone());
         self
     }
 
@@ -161,6 +171,9 @@ impl ClientBuilder {
             .records(Records::Messages);
         if let Some(identity) = &self.identity {
             options = options.identity(Arc::clone(identity));
+        }
+        if let Some(port) = &self.shared_udp {
+            options = options.shared_udp(port);
         }
         Ok(towline_transport::connect(endpoint, &options).await?)
     }

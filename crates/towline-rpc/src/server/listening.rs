@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use towline_identity::{Authorisation, LiveIdentity, Trust};
 use towline_server::{Counters, Drained, Outcome, ServerHandle, SocketStream, TaskPerConnection};
-use towline_transport::{Endpoint, ListenOptions, Listener, ParseEndpointError, Records};
+use towline_transport::{
+    Endpoint, ListenOptions, Listener, ParseEndpointError, Records, SharedUdp,
+};
 
 use super::Server;
 use crate::close::CloseReason;
@@ -78,6 +80,15 @@ impl ListenConfig {
     #[must_use]
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.transport = self.transport.handshake_timeout(limit);
+        self
+    }
+
+    /// Listens on this UDP port on `quic://`, which clients of this process dial from
+    /// ([`ClientBuilder::shared_udp`](crate::client::ClientBuilder::shared_udp)); the endpoint names the same address, or port 0.
+    /// Default: a port of its own.
+    #[must_use]
+    pub fn shared_udp(mut self, port: &SharedUdp) -> Self {
+        self.transport = self.transport.shared_udp(port);
         self
     }
 

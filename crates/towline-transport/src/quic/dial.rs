@@ -9,7 +9,7 @@ use towline_identity::Peer;
 use towline_identity::tls::{self, Connector, SERVER_NAME};
 
 use super::error::io_error;
-use super::{KEEP_ALIVE, Stream, endpoint, text, transport};
+use super::{KEEP_ALIVE, SharedUdp, Stream, endpoint, text, transport};
 use crate::tls::{HandshakeError, admit, begin};
 
 /// Why there is no connection.
@@ -26,12 +26,12 @@ pub(crate) async fn dial(
     address: SocketAddr,
     connector: Connector,
     closing_is_end: bool,
+    shared: Option<&SharedUdp>,
 ) -> Result<(Stream, Peer, String, String), DialError> {
-    let any: IpAddr = match address {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    let endpoint = match shared {
+        Some(shared) => shared.endpoint.clone(),
+        None => endpoint(SocketAddr::new(any(address), 0), None).map_err(DialError::Dial)?,
     };
-    let endpoint = endpoint(SocketAddr::new(any, 0), None).map_err(DialError::Dial)?;
     let remote = text(address);
     let local = local(address, &endpoint).map_err(DialError::Dial)?;
     let (config, attempt) = begin(connector.reads_files(), &remote, move |remote| {
@@ -61,10 +61,26 @@ pub(crate) async fn dial(
     Ok((stream, peer, local, remote))
 }
 
+/// Every address of the same kind.
+fn any(address: SocketAddr) -> IpAddr {
+    match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
 /// The address that packets leave from: the system tells it of a connected socket only.
 fn local(to: SocketAddr, endpoint: &quinn::Endpoint) -> io::Result<String> {
     let bound = endpoint.local_addr()?;
-    let probe = UdpSocket::bind(SocketAddr::new(bound.ip(), 0))?;
+    if to.is_ipv6() && bound.is_ipv4() {
+        let why = "the shared UDP port is of IPv4: bind it to [::]";
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, why));
+    }
+    let from = match bound.ip() {
+        ip if ip.is_unspecified() => any(to),
+        ip => ip,
+    };
+    let probe = UdpSocket::bind(SocketAddr::new(from, 0))?;
     // Sends nothing.
     probe.connect(to)?;
     Ok(text(SocketAddr::new(

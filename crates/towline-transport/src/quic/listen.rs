@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use quinn::crypto::rustls::QuicServerConfig;
 use tokio::sync::{Mutex, mpsc};
@@ -12,7 +14,8 @@ use towline_identity::Peer;
 use towline_identity::tls::{self, Acceptor};
 
 use super::error::io_error;
-use super::{CLOSED, Stream, endpoint, text, transport};
+use super::shared::Claim;
+use super::{CLOSED, SharedUdp, Stream, endpoint, text, transport};
 use crate::connection::Connection;
 use crate::listen::AcceptError;
 use crate::tls::{HandshakeError, admit, begin};
@@ -30,6 +33,7 @@ pub(crate) struct Listener {
     closing_is_end: bool,
     opened: mpsc::Sender<Opened>,
     waiting: Mutex<mpsc::Receiver<Opened>>,
+    _claim: Option<Claim>,
 }
 
 /// A further stream of a connection whose handshake is over.
@@ -66,12 +70,21 @@ impl Listener {
         address: SocketAddr,
         acceptor: &Acceptor,
         closing_is_end: bool,
+        shared: Option<&SharedUdp>,
     ) -> io::Result<Self> {
         let (config, _) = acceptor.begin("").map_err(io::Error::other)?;
         let mut base = quinn::ServerConfig::with_crypto(Arc::new(crypto(config)?));
         base.transport_config(transport(None))
             .max_incoming(MAX_INCOMING);
-        let endpoint = endpoint(address, Some(base.clone()))?;
+        let (endpoint, claim) = match shared {
+            Some(shared) => {
+                shared.check(address)?;
+                let claim = shared.claim()?;
+                shared.endpoint.set_server_config(Some(base.clone()));
+                (shared.endpoint.clone(), Some(claim))
+            }
+            None => (endpoint(address, Some(base.clone()))?, None),
+        };
         let (opened, waiting) = mpsc::channel(BACKLOG);
         Ok(Self {
             endpoint,
@@ -79,6 +92,7 @@ impl Listener {
             closing_is_end,
             opened,
             waiting: Mutex::new(waiting),
+            _claim: claim,
         })
     }
 
@@ -102,6 +116,17 @@ impl Listener {
                 };
                 Ok(Found::Connection(Box::new(unopened), remote))
             }
+        }
+    }
+}
+
+impl Drop for Listener {
+    /// Connections live on, and with them the port. Who waits is turned away, and who comes later hears nothing.
+    fn drop(&mut self) {
+        self.endpoint.set_server_config(None);
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(incoming)) = pin!(self.endpoint.accept()).poll(&mut cx) {
+            incoming.refuse();
         }
     }
 }
