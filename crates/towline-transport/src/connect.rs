@@ -30,6 +30,7 @@ pub struct ConnectOptions {
     identity: Option<Arc<Identity>>,
     trust: Trust,
     connect_timeout: Duration,
+    dead_peer: Option<Duration>,
     records: Records,
     shared_udp: Option<SharedUdp>,
 }
@@ -40,6 +41,7 @@ impl Default for ConnectOptions {
             identity: None,
             trust: Trust::default(),
             connect_timeout: Duration::from_secs(10),
+            dead_peer: None,
             records: Records::default(),
             shared_udp: None,
         }
@@ -70,6 +72,15 @@ impl ConnectOptions {
     /// 10 seconds; a name with several addresses shares it among them.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
+        self
+    }
+
+    /// After how long a peer that is silent counts as gone: never unless told otherwise, but for what the system and QUIC
+    /// do by themselves (docs/wire K6). On `tcp`, `connect+tcp` and `tls` the system asks a silent peer three times within
+    /// this time, and on Linux a peer that takes nothing of what was sent for so long is gone as well, even if it is only
+    /// slow. On `quic` a peer from which no packet comes is gone, within 30 s in any case. At least 3 s are of use.
+    pub fn dead_peer(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.dead_peer = limit.into();
         self
     }
 
@@ -122,6 +133,7 @@ pub async fn connect(
         endpoint,
         limit: options.connect_timeout,
         deadline: deadline(options.connect_timeout),
+        dead_peer: options.dead_peer,
     };
     if endpoint.multiplexer().is_some() {
         return Err(ConnectError::Multiplexed {
@@ -163,6 +175,7 @@ struct Attempt<'a> {
     endpoint: &'a Endpoint,
     limit: Duration,
     deadline: Instant,
+    dead_peer: Option<Duration>,
 }
 
 impl Attempt<'_> {
@@ -222,7 +235,7 @@ impl Attempt<'_> {
             let until = now + self.deadline.saturating_duration_since(now) / left;
             match timeout_at(
                 until,
-                quic::dial(*address, connector, closing_is_end, shared),
+                quic::dial(*address, connector, closing_is_end, shared, self.dead_peer),
             )
             .await
             {
@@ -333,7 +346,10 @@ impl Attempt<'_> {
     ) -> Result<(TcpStream, String, String), ConnectError> {
         let addresses = self.resolve(host, port).await?;
         let stream = self
-            .within("dialling", race(&addresses, tcp::dial))
+            .within(
+                "dialling",
+                race(&addresses, |address| tcp::dial(address, self.dead_peer)),
+            )
             .await?
             .map_err(|error| match error {
                 Some(error) => ConnectError::from_dial(self.name(), error),

@@ -39,6 +39,7 @@ pub struct ListenOptions {
     authorisation: Authorisation,
     tls_config: Option<TlsConfig>,
     handshake_timeout: Duration,
+    dead_peer: Option<Duration>,
     tls_read_buffer: usize,
     sharing: tcp::Sharing,
     records: Records,
@@ -53,6 +54,7 @@ impl Default for ListenOptions {
             authorisation: Authorisation::default(),
             tls_config: None,
             handshake_timeout: Duration::from_secs(20),
+            dead_peer: None,
             tls_read_buffer: 16 * 1024,
             sharing: tcp::Sharing::default(),
             records: Records::default(),
@@ -128,6 +130,15 @@ impl ListenOptions {
         self
     }
 
+    /// After how long a peer that is silent counts as gone: never unless told otherwise, but for what the system and QUIC
+    /// do by themselves (docs/wire K6). On `tcp`, `connect+tcp` and `tls` the system asks a silent peer three times within
+    /// this time, and on Linux a peer that takes nothing of what was sent for so long is gone as well, even if it is only
+    /// slow. On `quic` a peer from which no packet comes is gone, within 30 s in any case. At least 3 s are of use.
+    pub fn dead_peer(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.dead_peer = limit.into();
+        self
+    }
+
     /// What the records of the pre-shared-key layer hold, where the endpoint asks for it. The default
     /// is bytes.
     pub fn records(mut self, records: Records) -> Self {
@@ -151,6 +162,7 @@ pub struct Listener {
     local: Endpoint,
     authorisation: Authorisation,
     allowance: Allowance,
+    dead_peer: Option<Duration>,
     sealing: Option<Arc<PskLayer>>,
 }
 
@@ -271,9 +283,9 @@ impl Listener {
                 let settings = server_tls(&endpoint, *cipher, options)?;
                 let closing_is_end = options.records == Records::Messages;
                 let acceptor = settings.acceptor();
-                let shared = options.shared_udp.as_ref();
+                let (shared, dead_peer) = (options.shared_udp.as_ref(), options.dead_peer);
                 let bind = async |address| {
-                    quic::Listener::bind(address, &acceptor, closing_is_end, shared)
+                    quic::Listener::bind(address, &acceptor, closing_is_end, shared, dead_peer)
                 };
                 let listener = bind_first(&endpoint, host, *port, bind).await?;
                 let port = listener
@@ -310,6 +322,7 @@ impl Listener {
                 time: options.handshake_timeout,
                 read_buffer: options.tls_read_buffer,
             },
+            dead_peer: options.dead_peer,
             sealing,
         })
     }
@@ -385,6 +398,7 @@ impl Listener {
             remote,
             authorisation: self.authorisation.clone(),
             allowance: self.allowance,
+            dead_peer: self.dead_peer,
             sealing: self.sealing.clone(),
         })
     }

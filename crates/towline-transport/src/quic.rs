@@ -36,11 +36,14 @@ const STREAMS: u32 = 100;
 /// The only code that either side closes with.
 const CLOSED: VarInt = VarInt::from_u32(0);
 
-/// How packets are sent; a client's differs in that it keeps the connection alive.
-fn transport(keep_alive: Option<Duration>) -> Arc<TransportConfig> {
+/// How packets are sent. The end that dialled keeps the connection alive, and so does one that is to notice when the other
+/// is gone (docs/wire K6).
+fn transport(dialled: bool, dead_peer: Option<Duration>) -> Arc<TransportConfig> {
+    let idle = dead_peer.map_or(IDLE, |limit| limit.min(IDLE));
+    let keep_alive = (dialled || dead_peer.is_some()).then(|| KEEP_ALIVE.min(idle / 3));
     let mut config = TransportConfig::default();
     config
-        .max_idle_timeout(IDLE.try_into().ok())
+        .max_idle_timeout(idle.try_into().ok())
         .keep_alive_interval(keep_alive)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))

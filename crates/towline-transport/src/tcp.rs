@@ -19,6 +19,10 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 #[cfg(not(windows))]
 const KEEPALIVE_RETRIES: u32 = 4;
+/// Questions within the time after which a peer is given up.
+const SIGNS: u32 = 3;
+/// What the system takes for the interval of its questions.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
@@ -31,24 +35,37 @@ pub(crate) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     Ok(found)
 }
 
-pub(crate) async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) async fn dial(
+    address: SocketAddr,
+    dead_peer: Option<Duration>,
+) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    set_up(&stream)?;
+    set_up(&stream, dead_peer)?;
     Ok(stream)
 }
 
-/// The options of every connection, dialled or accepted.
-pub(crate) fn set_up(stream: &TcpStream) -> io::Result<()> {
+/// The options of every connection, dialled or accepted. A peer whose system says nothing for `dead_peer` is gone.
+pub(crate) fn set_up(stream: &TcpStream, dead_peer: Option<Duration>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
+    let interval = dead_peer.map(|limit| (limit / SIGNS).max(SHORTEST_INTERVAL));
     let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL);
+        .with_time(interval.unwrap_or(KEEPALIVE_IDLE))
+        .with_interval(interval.unwrap_or(KEEPALIVE_INTERVAL));
     #[cfg(not(windows))]
-    let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
+    let keepalive = keepalive.with_retries(match dead_peer {
+        Some(_) => SIGNS - 1,
+        None => KEEPALIVE_RETRIES,
+    });
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+    {
+        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+        // Questions are asked of silent peers only: this is for one that owes an acknowledgement.
+        if dead_peer.is_some() {
+            socket.set_tcp_user_timeout(dead_peer)?;
+        }
+    }
     Ok(())
 }
 
@@ -121,9 +138,9 @@ mod tests {
     async fn both_ends_have_their_options_set() {
         let listener = listen("127.0.0.1:0".parse().unwrap(), Sharing::default()).unwrap();
         let address = listener.local_addr().unwrap();
-        let (dialled, accepted) = tokio::join!(dial(address), listener.accept());
+        let (dialled, accepted) = tokio::join!(dial(address, None), listener.accept());
         let (dialled, (accepted, _)) = (dialled.unwrap(), accepted.unwrap());
-        set_up(&accepted).unwrap();
+        set_up(&accepted, None).unwrap();
         for stream in [&dialled, &accepted] {
             let socket = SockRef::from(stream);
             assert!(socket.tcp_nodelay().unwrap());
@@ -134,5 +151,43 @@ mod tests {
                 assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
             }
         }
+    }
+
+    /// docs/wire K6
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_dead_peer_is_asked_for_and_waited_for_so_long() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), Sharing::default()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let limit = Duration::from_secs(6);
+        let (dialled, accepted) = tokio::join!(dial(address, Some(limit)), listener.accept());
+        let (dialled, (accepted, _)) = (dialled.unwrap(), accepted.unwrap());
+        set_up(&accepted, Some(limit)).unwrap();
+        for stream in [&dialled, &accepted] {
+            let socket = SockRef::from(stream);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limit));
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), limit / 3);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), limit / 3);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 2);
+        }
+    }
+
+    /// docs/wire K6: what is written to who never takes it is owed, and so is what nobody acknowledges.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        use tokio::io::AsyncWriteExt as _;
+
+        let listener = listen("127.0.0.1:0".parse().unwrap(), Sharing::default()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let limit = Some(Duration::from_secs(1));
+        let (dialled, accepted) = tokio::join!(dial(address, limit), listener.accept());
+        let (mut dialled, _silent) = (dialled.unwrap(), accepted.unwrap());
+        let error = loop {
+            if let Err(error) = dialled.write_all(&[0; 65_536]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

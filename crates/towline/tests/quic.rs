@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use towline::identity::{Authority, AuthorityOptions, LeafOptions, PreSharedKey};
-use towline::rpc::server::{DownloadSink, ListenConfig};
-use towline::rpc::{Client, Context, Message, Server};
+use towline::rpc::proto::{Limits, WhenFull};
+use towline::rpc::server::{ConnectionEvent, DownloadSink, ListenConfig, Push};
+use towline::rpc::{CallError, Client, Context, Message, Server};
 
 /// docs/wire F36, R18: also inside the pre-shared-key layer.
 #[tokio::test]
@@ -86,4 +87,80 @@ async fn calls_and_streams_pass_over_quic() {
         client.close().await;
         listening.shutdown(std::time::Duration::from_secs(5)).await;
     }
+}
+
+/// docs/wire K2, F36: a server hears of a client that has not called yet, and pushes to it.
+#[tokio::test]
+async fn a_server_may_speak_first() {
+    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let identity = |name: &str| Arc::new(authority.issue(&LeafOptions::new(name)).unwrap());
+    let server = Server::builder().build();
+    let mut events = server.connections().events();
+    let config = ListenConfig::new().identity(identity("node"));
+    let listening = server.listen("quic://127.0.0.1:0", config).await.unwrap();
+    let client = Client::builder()
+        .identity(identity("ada"))
+        .connect_endpoint(listening.endpoint())
+        .await
+        .unwrap();
+    let mut listener = client.listen(WhenFull::Wait);
+    let Some(ConnectionEvent::Connected(connection)) = events.next().await else {
+        panic!("nobody came");
+    };
+    assert_eq!(connection.remote_addr(), client.local_addr());
+    let push = Push::new("news", "you are first");
+    connection.push(push).await.unwrap();
+    let heard = listener.next().await.unwrap().unwrap();
+    assert_eq!(heard.body, "you are first");
+    client.close().await;
+}
+
+/// docs/wire K6: whatever runs at the other end, a connection from which no packet comes any more is over.
+#[tokio::test]
+async fn a_silent_end_is_noticed() {
+    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let identity = |name: &str| Arc::new(authority.issue(&LeafOptions::new(name)).unwrap());
+    let server = Server::builder()
+        .call("echo", |_: Context, request: Message| async move {
+            Ok::<_, Infallible>(Message::from_body(request.body))
+        })
+        .build();
+    let config = ListenConfig::new().identity(identity("node"));
+    let endpoint = "quic://127.0.0.1:0";
+    // The server has a runtime of its own, which stops while its socket stays.
+    let (told, heard) = std::sync::mpsc::channel();
+    let (go, stay) = std::sync::mpsc::channel::<()>();
+    let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
+    let serving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let listening = runtime.block_on(async {
+            let listening = server.listen(endpoint, config).await.unwrap();
+            told.send(listening.endpoint().clone()).unwrap();
+            stopping.await.ok();
+            listening
+        });
+        // Nothing runs any more; the socket goes when the test is done.
+        stay.recv().ok();
+        drop((listening, runtime));
+    });
+    let there = tokio::task::spawn_blocking(move || heard.recv().unwrap())
+        .await
+        .unwrap();
+    let client = Client::builder()
+        .identity(identity("ada"))
+        .limits(Limits::default().dead_peer(Some(std::time::Duration::from_secs(3))))
+        .connect_endpoint(&there)
+        .await
+        .unwrap();
+    let reply = client.call(Message::request("echo", "hi")).await.unwrap();
+    assert_eq!(reply.body, "hi");
+    stop.send(()).unwrap();
+    let waiting = Message::request("echo", "is anybody there?");
+    let error = client.call_with_timeout(waiting, None).await.unwrap_err();
+    assert!(matches!(error, CallError::Closed(_)), "{error}");
+    go.send(()).unwrap();
+    serving.join().unwrap();
 }

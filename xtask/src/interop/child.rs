@@ -141,10 +141,15 @@ impl Program {
         }
     }
 
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal)
+            .with_context(|| format!("cannot signal {}", self.name))
+    }
+
     /// Asks it to stop, as a service manager does, and expects status 0.
     pub(super) fn stop(self, signal: Signal, deadline: Deadline) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), signal)
-            .with_context(|| format!("cannot signal {}", self.name))?;
+        self.signal(signal)?;
         self.end(deadline)?.expect_code(0)?;
         Ok(())
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
 use super::case::{Case, Outcome, Scope};
 use super::child::Program;
@@ -112,6 +113,12 @@ pub(super) fn cases(scope: Scope, original: &Path) -> Vec<Case> {
     if scope == Scope::Whole {
         add("quic", false, "s2", LONG_SILENCE, true);
     }
+    let served = original.to_owned();
+    // TCP is answered by the system, stopped programs or not.
+    cases.push(Case::new(
+        "towline to rpc25519, quic, gone".to_owned(),
+        move |lab| gone(lab, &served),
+    ));
     for link in LINKS {
         if scope == Scope::Whole || link == "tcp" {
             let original = original.to_owned();
@@ -180,6 +187,24 @@ impl Talk {
         drop(served);
         Ok(Outcome::Pass)
     }
+}
+
+/// A server that is stopped in the middle of a call says nothing any more, not even by QUIC.
+fn gone(lab: &Lab, original: &Path) -> Result<Outcome> {
+    let room = lab.room()?;
+    let line = Line {
+        link: "quic",
+        compression: "s2",
+        part: "gone",
+    };
+    let ((served, input), address) = line.serve(original, None, lab, room.path())?;
+    let mut command = line.command(&ours(), "client", None, lab, room.path());
+    let mut client = Program::start(command.arg(&address))?;
+    client.line(lab.deadline(), |line| (line == "connected").then_some(()))?;
+    served.signal(Signal::STOP)?;
+    client.end(lab.deadline())?.expect_code(0)?;
+    drop((served, input));
+    Ok(Outcome::Pass)
 }
 
 /// The original hangs up when it cannot open the first record: the client says what is likely, and does not wait.

@@ -168,6 +168,7 @@ impl ClientBuilder {
         let mut options = ConnectOptions::default()
             .trust(self.trust.clone())
             .connect_timeout(self.connect_timeout)
+            .dead_peer(self.limits.dead_peer)
             .records(Records::Messages);
         if let Some(identity) = &self.identity {
             options = options.identity(Arc::clone(identity));

@@ -76,10 +76,12 @@ impl Limits {
         self
     }
 
-    /// Of a client: has both ends notice within this time that the other is gone, if the server is
-    /// towline, too (docs/wire K5). Default: never. 1 s to an hour. Each end then sends a keep-alive
-    /// when it has sent nothing for a third of the time. To a server of the original the client sends
-    /// keep-alives alone: what notices its end is [`write_timeout`](Self::write_timeout).
+    /// Notices within this time that the other end is gone. Default: never. 1 s to an hour.
+    ///
+    /// A client has both ends do so if the server is towline, too (docs/wire K5): each sends a keep-alive when it has sent
+    /// nothing for a third of the time. Whatever the other end is, connections that towline has dialled or accepted itself
+    /// notice when its system says nothing any more (docs/wire K6); on Linux a peer that takes nothing for so long is given
+    /// up then, too, even if it is only slow.
     #[must_use]
     pub const fn dead_peer(mut self, limit: Option<Duration>) -> Self {
         self.dead_peer = limit;

@@ -213,7 +213,10 @@ impl Server {
         config: ListenConfig,
     ) -> Result<Listening, ListenError> {
         let endpoint: Endpoint = endpoint.parse()?;
-        let transport = config.transport.records(Records::Messages);
+        let transport = config
+            .transport
+            .dead_peer(self.shared.limits.dead_peer)
+            .records(Records::Messages);
         let listeners = if config.inherited {
             Listener::inherited(&endpoint, &transport).await?
         } else {

@@ -28,6 +28,7 @@ pub struct Incoming {
     pub(super) remote: Remote,
     pub(super) authorisation: Authorisation,
     pub(super) allowance: tls::Allowance,
+    pub(super) dead_peer: Option<Duration>,
     pub(super) sealing: Option<Arc<PskLayer>>,
 }
 
@@ -147,17 +148,17 @@ impl Incoming {
     async fn open(self, judged_later: bool) -> Result<Established, AcceptError> {
         let (stream, local): (_, Option<Box<str>>) = match self.raw {
             Raw::Tcp(stream) => {
-                prepare(&stream, &self.remote)?;
+                prepare(&stream, self.dead_peer, &self.remote)?;
                 (Stream::Tcp(stream), None)
             }
             Raw::HttpConnect(stream) => {
-                prepare(&stream, &self.remote)?;
+                prepare(&stream, self.dead_peer, &self.remote)?;
                 let limit = self.allowance.time;
                 let stream = accept_http(stream, &self.authorisation, limit, &self.remote).await?;
                 (Stream::Tcp(stream), None)
             }
             Raw::Tls(stream, acceptor) => {
-                let local = tcp::text(prepare(&stream, &self.remote)?).into();
+                let local = tcp::text(prepare(&stream, self.dead_peer, &self.remote)?).into();
                 let admitted = (&self.authorisation, self.allowance);
                 return accept_tls(stream, acceptor, admitted, local, self.remote).await;
             }
@@ -281,8 +282,12 @@ async fn accept_http(
 }
 
 /// Sets the options of an accepted socket and returns its own address.
-fn prepare(stream: &TcpStream, remote: &Remote) -> Result<SocketAddr, AcceptError> {
-    tcp::set_up(stream)
+fn prepare(
+    stream: &TcpStream,
+    dead_peer: Option<Duration>,
+    remote: &Remote,
+) -> Result<SocketAddr, AcceptError> {
+    tcp::set_up(stream, dead_peer)
         .and_then(|()| stream.local_addr())
         .map_err(|source| AcceptError::Io {
             remote: remote.to_string(),

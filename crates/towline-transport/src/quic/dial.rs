@@ -3,13 +3,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use towline_identity::Peer;
 use towline_identity::tls::{self, Connector, SERVER_NAME};
 
 use super::error::io_error;
-use super::{KEEP_ALIVE, SharedUdp, Stream, endpoint, text, transport};
+use super::{SharedUdp, Stream, endpoint, text, transport};
 use crate::tls::{HandshakeError, admit, begin};
 
 /// Why there is no connection.
@@ -27,6 +28,7 @@ pub(crate) async fn dial(
     connector: Connector,
     closing_is_end: bool,
     shared: Option<&SharedUdp>,
+    dead_peer: Option<Duration>,
 ) -> Result<(Stream, Peer, String, String), DialError> {
     let endpoint = match shared {
         Some(shared) => shared.endpoint.clone(),
@@ -42,7 +44,7 @@ pub(crate) async fn dial(
     let crypto = QuicClientConfig::with_initial(config, tls::quic_initial_suite())
         .map_err(|error| DialError::Dial(io::Error::other(error)))?;
     let mut client = quinn::ClientConfig::new(Arc::new(crypto));
-    client.transport_config(transport(Some(KEEP_ALIVE)));
+    client.transport_config(transport(true, dead_peer));
     let connecting = endpoint
         .connect_with(client, address, SERVER_NAME)
         .map_err(|error| DialError::Dial(io::Error::other(error)))?;

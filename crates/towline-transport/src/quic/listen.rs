@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use tokio::sync::{Mutex, mpsc};
@@ -71,10 +72,11 @@ impl Listener {
         acceptor: &Acceptor,
         closing_is_end: bool,
         shared: Option<&SharedUdp>,
+        dead_peer: Option<Duration>,
     ) -> io::Result<Self> {
         let (config, _) = acceptor.begin("").map_err(io::Error::other)?;
         let mut base = quinn::ServerConfig::with_crypto(Arc::new(crypto(config)?));
-        base.transport_config(transport(None))
+        base.transport_config(transport(false, dead_peer))
             .max_incoming(MAX_INCOMING);
         let (endpoint, claim) = match shared {
             Some(shared) => {
@@ -151,7 +153,7 @@ impl Unopened {
         self,
         acceptor: Arc<Acceptor>,
         remote: &str,
-        limit: std::time::Duration,
+        limit: Duration,
     ) -> Result<Opened, AcceptError> {
         let timed_out = |_| AcceptError::TimedOut {
             remote: remote.to_owned(),

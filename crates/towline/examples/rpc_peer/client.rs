@@ -18,6 +18,9 @@ pub(crate) async fn play(
         let pause = Duration::from_secs(pause.trim_end_matches('s').parse()?);
         return idle(client, pause).await;
     }
+    if part == "gone" {
+        return gone(client).await;
+    }
     if part == "large" {
         return large(client, compression == Compression::None)
             .await
@@ -211,6 +214,23 @@ async fn large(client: &Client, noisy: bool) -> Result<(), Failure> {
     }
     let reply = call(client, "echo", "still here").await?;
     expect("the call behind it", reply.body == "still here")
+}
+
+/// Says that it is connected, and waits until the other end is gone without a word.
+#[expect(
+    clippy::print_stdout,
+    reason = "whoever takes the other end away waits for it"
+)]
+async fn gone(client: &Client) -> Result<(), Failure> {
+    let reply = call(client, "echo", "here").await?;
+    expect("the echo", reply.body == "here")?;
+    println!("connected");
+    let waiting = client.call_with_timeout(Message::request("wait", ""), None);
+    match tokio::time::timeout(PATIENCE, waiting).await {
+        Ok(Err(CallError::Closed(_))) => Ok(()),
+        Ok(other) => Err(format!("instead of the end came {other:?}").into()),
+        Err(_) => Err("nobody has noticed that the other end is gone".into()),
+    }
 }
 
 /// Says nothing for a while, and is still connected.

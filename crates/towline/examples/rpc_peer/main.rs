@@ -22,6 +22,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// Keep-alives are sent after so long a silence, by both ends, in the part that is about silence.
 const KEEP_ALIVE: Duration = Duration::from_millis(300);
+/// A peer from whose system nothing comes for so long is gone.
+const DEAD_PEER: Duration = Duration::from_secs(3);
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a download and an upload consist of.
@@ -60,6 +62,9 @@ impl<'a> Link<'a> {
 
     /// A peer from which nothing comes for several keep-alives is gone.
     fn limits(&self) -> Limits {
+        if self.part == "gone" {
+            return Limits::default().dead_peer(Some(DEAD_PEER));
+        }
         if !self.part.starts_with("idle=") {
             return Limits::default();
         }
