@@ -14,10 +14,11 @@ use tokio::time::timeout;
 
 use crate::socket::{CloseReason, Message, Pushed, SendError, Shed, Socket};
 
-/// Sockets that are written to without a pause.
+/// Sockets that are written to without a pause, by one task. Many short tasks, and not one for each thread: a
+/// thread that the system takes away leaves little behind that the others could not do meanwhile.
 const RUN: usize = 256;
-/// Below so many targets another task costs more than it brings.
-const WORTH_A_TASK: usize = 512;
+/// Below so many targets a second task costs more than it brings.
+const WORTH_TASKS: usize = 1024;
 
 /// What is done about a socket that does not take what it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,21 +155,38 @@ impl Broadcaster {
         if message.is_empty() {
             return BroadcastReport::default();
         }
-        let tasks = workers().min(targets.len() / WORTH_A_TASK).max(1);
-        if tasks == 1 {
-            return self.run(key, &message, &targets).await;
-        }
-        let each = targets.len().div_ceil(tasks);
-        let mut runs = JoinSet::new();
-        let mut rest = targets;
-        while !rest.is_empty() {
-            let part = rest.split_off(rest.len().saturating_sub(each));
-            let (this, message) = (self.clone(), message.clone());
-            runs.spawn(async move { this.run(key, &message, &part).await });
-        }
         let mut report = BroadcastReport::default();
-        while let Some(part) = runs.join_next().await {
-            report.add(part.unwrap_or_default());
+        let mut full = Vec::new();
+        if workers() == 1 || targets.len() < WORTH_TASKS {
+            for (number, run) in targets.chunks(RUN).enumerate() {
+                if number > 0 {
+                    yield_now().await;
+                }
+                // The runtime's budget for one task is half a run; the pauses do what it is for.
+                unconstrained(async { self.run(key, &message, run, &mut report, &mut full) }).await;
+            }
+        } else {
+            let mut runs = JoinSet::new();
+            let mut rest = targets;
+            while !rest.is_empty() {
+                let run = rest.split_off(rest.len().saturating_sub(RUN));
+                let (this, message) = (self.clone(), message.clone());
+                runs.spawn(unconstrained(async move {
+                    let (mut report, mut full) = Default::default();
+                    this.run(key, &message, &run, &mut report, &mut full);
+                    (report, full)
+                }));
+            }
+            while let Some(done) = runs.join_next().await {
+                let (part, waits) = done.unwrap_or_default();
+                report.add(part);
+                full.extend(waits);
+            }
+        }
+        // Here and not in tasks of their own, so that a pool knows that its handler waits.
+        for socket in full {
+            self.wait_and_send(key, &message, &socket, &mut report)
+                .await;
         }
         report
     }
@@ -270,75 +288,86 @@ impl Broadcaster {
         (!self.shared.stopped.load(Ordering::SeqCst)).then_some(running)
     }
 
-    /// One run after the other, with a pause between them for others.
-    async fn run(&self, key: Option<u64>, message: &Bytes, targets: &[Socket]) -> BroadcastReport {
-        let mut report = BroadcastReport::default();
-        for (number, run) in targets.chunks(RUN).enumerate() {
-            if number > 0 {
-                yield_now().await;
+    /// Sends to those that have room, without a pause; those that are to be waited for come into `full`.
+    fn run(
+        &self,
+        key: Option<u64>,
+        message: &Bytes,
+        targets: &[Socket],
+        report: &mut BroadcastReport,
+        full: &mut Vec<Socket>,
+    ) {
+        for socket in targets {
+            if !self.send(key, message, socket, report) {
+                full.push(socket.clone());
             }
-            // The runtime's budget for one task is half a run; the pauses do what it is for.
-            unconstrained(async {
-                for socket in run {
-                    self.send(key, message, socket, &mut report).await;
-                }
-            })
-            .await;
         }
-        report
     }
 
-    async fn send(
+    /// Waits for a slow socket, for as long as it lives.
+    async fn wait_and_send(
         &self,
         key: Option<u64>,
         message: &Bytes,
         socket: &Socket,
         report: &mut BroadcastReport,
     ) {
+        loop {
+            if socket.flushed().await.is_err() {
+                report.closed += 1;
+                return;
+            }
+            if self.send(key, message, socket, report) {
+                return;
+            }
+        }
+    }
+
+    /// False if the socket has no room and is to be waited for.
+    fn send(
+        &self,
+        key: Option<u64>,
+        message: &Bytes,
+        socket: &Socket,
+        report: &mut BroadcastReport,
+    ) -> bool {
         let shed = match (self.policy, key) {
             (SlowConsumer::DropOldest, _) => Shed::Oldest,
             (SlowConsumer::Latest, None) => Shed::All,
             (SlowConsumer::Latest, Some(key)) => Shed::Key(key),
             _ => Shed::Refuse,
         };
-        loop {
-            let message = Message::Owned(message.clone());
-            // A layer that panics ends its own connection and not the broadcast.
-            let pushed = catch_unwind(AssertUnwindSafe(|| {
-                socket.0.push_message(message, shed, self.max_queued)
-            }));
-            let pushed = pushed.unwrap_or_else(|payload| {
-                socket
-                    .0
-                    .registry
-                    .panicked("a layer of a connection", payload);
-                socket.close(CloseReason::Panicked);
-                Err(SendError::Closed)
-            });
-            match pushed {
-                Ok(Pushed::Written) => report.written += 1,
-                Ok(Pushed::Queued) => report.queued += 1,
-                Ok(Pushed::Replaced) => {
-                    report.queued += 1;
-                    report.dropped += 1;
-                }
-                Err(SendError::Full { .. }) => match self.policy {
-                    SlowConsumer::Block => {
-                        if socket.flushed().await.is_ok() {
-                            continue;
-                        }
-                        report.closed += 1;
-                    }
-                    SlowConsumer::Disconnect => {
-                        socket.close(CloseReason::SlowConsumer);
-                        report.disconnected += 1;
-                    }
-                    _ => report.dropped += 1,
-                },
-                Err(_) => report.closed += 1,
+        let message = Message::Owned(message.clone());
+        // A layer that panics ends its own connection and not the broadcast.
+        let pushed = catch_unwind(AssertUnwindSafe(|| {
+            socket.0.push_message(message, shed, self.max_queued)
+        }));
+        let pushed = pushed.unwrap_or_else(|payload| {
+            socket
+                .0
+                .registry
+                .panicked("a layer of a connection", payload);
+            socket.close(CloseReason::Panicked);
+            Err(SendError::Closed)
+        });
+        match pushed {
+            Ok(Pushed::Written) => report.written += 1,
+            Ok(Pushed::Queued) => report.queued += 1,
+            Ok(Pushed::Replaced) => {
+                report.queued += 1;
+                report.dropped += 1;
             }
-            return;
+            Err(SendError::Full { .. }) => match self.policy {
+                SlowConsumer::Block => return false,
+                SlowConsumer::Disconnect => {
+                    socket.close(CloseReason::SlowConsumer);
+                    report.disconnected += 1;
+                }
+                _ => report.dropped += 1,
+            },
+            Err(_) => report.closed += 1,
         }
+        true
     }
 }
 

@@ -1,15 +1,17 @@
-//! Handlers that wait, for their peers and for their group: who waits takes nobody else's place. In virtual time, and
-//! in memory: 256 KiB are on their way then.
+//! Handlers that wait, for their peers and for their group: who waits takes nobody else's place. In memory, where
+//! 256 KiB are on their way at most, and in virtual time unless several threads are needed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
-use towline_server::{Packets, Server, Socket, WorkerPool, packet_fn, read_fn};
+use towline_server::{
+    Broadcaster, Packets, Server, SlowConsumer, Socket, WorkerPool, packet_fn, read_fn,
+};
 use towline_transport::Connection;
 
 use crate::support::{LONG, join, lines, start_in_memory};
@@ -123,6 +125,45 @@ async fn waiting_for_somebody_elses_peer_takes_nobodys_turn_either() {
     sleep(SECOND).await;
     let mut good = join(&endpoint).await;
     assert!(is_echoed(&mut good, b"echo\n").await);
+}
+
+/// docs/wire L44, L47: nor does a broadcast so large that several tasks send it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_the_slow_ones_of_a_large_broadcast_takes_nobodys_turn() {
+    const TARGETS: usize = 2000;
+    const SIZE: usize = 1000;
+    let (tell, mut told) = mpsc::channel(1);
+    let handler = packet_fn(move |socket: Socket, packet: bytes::Bytes| {
+        let tell = tell.clone();
+        async move {
+            if &packet[..] == b"echo" {
+                socket.send("echo\n").unwrap();
+                return;
+            }
+            let news = Broadcaster::new()
+                .slow_consumer(SlowConsumer::Block)
+                .max_queued(1);
+            let sent = news
+                .broadcast(vec![b'x'; SIZE], vec![socket; TARGETS])
+                .await;
+            tell.send(sent.written + sent.queued).await.unwrap();
+        }
+    });
+    let strategy = WorkerPool::new(Packets::new(lines(), 1 << 20, handler))
+        .max_handlers(1)
+        .build()
+        .unwrap();
+    let (_server, endpoint) = start_in_memory(Server::builder(), strategy).await;
+    let mut deaf = join(&endpoint).await;
+    deaf.write_all(b"all\n").await.unwrap();
+    // Its handler is at work.
+    deaf.read_exact(&mut [0]).await.unwrap();
+    let mut good = join(&endpoint).await;
+    assert!(is_echoed(&mut good, b"echo\n").await);
+    let mut rest = vec![0; TARGETS * SIZE - 1];
+    let read = timeout(LONG, deaf.read_exact(&mut rest)).await;
+    read.unwrap().unwrap();
+    assert_eq!(told.recv().await, Some(TARGETS));
 }
 
 /// docs/wire L44, L45: whoever waits for its group holds neither a turn nor a buffer.
