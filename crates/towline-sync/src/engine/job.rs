@@ -137,6 +137,13 @@ pub enum Job {
         token: u64,
         /// Where it is.
         path: RelPath,
+        /// Open nothing up for it.
+        dry_run: bool,
+    },
+    /// Give directories that had to be opened up for their owner their modes back.
+    CloseUp {
+        /// A number of the engine's.
+        token: u64,
     },
     /// Write everything out.
     SyncAll {
@@ -361,7 +368,7 @@ pub enum Done {
         /// Whether it has its name.
         result: Result<(), Failed>,
     },
-    /// Of [`Job::Change`] and [`Job::SyncAll`].
+    /// Of [`Job::Change`], [`Job::CloseUp`] and [`Job::SyncAll`].
     Changed {
         /// The engine's number.
         token: u64,

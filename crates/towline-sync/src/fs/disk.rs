@@ -145,6 +145,42 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Changes the mode of a file or directory that it may keep even its owner from opening. Returns the
+    /// mode that it had.
+    #[cfg(target_os = "linux")]
+    fn change_mode(&self, path: &RelPath, change: impl FnOnce(u32) -> u32) -> io::Result<u32> {
+        use std::os::fd::AsRawFd as _;
+
+        let dir = self.parent(path)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat(&*dir, path.name(), flags, Mode::empty())?;
+        let stat = stat_of(&rustix::fs::fstat(&found)?);
+        if !matches!(stat.kind, Kind::File | Kind::Dir) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mode = Mode::from_raw_mode(change(stat.meta.mode));
+        rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), mode)?;
+        Ok(stat.meta.mode)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn change_mode(&self, _: &RelPath, _: impl FnOnce(u32) -> u32) -> io::Result<u32> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn set_times(&self, path: &RelPath, meta: &Meta) -> io::Result<()> {
+        let dir = self.parent(path)?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::utimensat(
+            &*dir,
+            path.name(),
+            &times(meta),
+            flags,
+        )?)
+    }
+}
+
 fn open_dir(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(parent, name, flags, Mode::empty()) {
@@ -268,7 +304,17 @@ impl Store for Disk {
 
     fn open_own(&self, path: &RelPath) -> io::Result<(Self::File, Stat)> {
         let flags = OFlags::RDWR | OFlags::CREATE;
-        let file = self.open_file(path, flags, Mode::from_raw_mode(0o600))?;
+        let mode = Mode::from_raw_mode(0o600);
+        let file = match self.open_file(path, flags, mode) {
+            // Whoever was killed had given it its last mode already.
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    && self.change_mode(path, |mode| mode | 0o600).is_ok() =>
+            {
+                self.open_file(path, flags, mode)?
+            }
+            opened => opened?,
+        };
         let stat = self.stat_file(&file)?;
         if stat.kind != Kind::File || stat.links > 1 {
             return Err(io::Error::other(
@@ -468,24 +514,20 @@ impl Store for Disk {
 
     fn set_path_meta(&self, path: &RelPath, kind: Kind, meta: &Meta) -> io::Result<()> {
         match kind {
-            Kind::Dir => {
-                let dir = open_dir(self.dir(path)?.as_fd(), b".")?;
-                self.set_meta(&dir, meta)
+            Kind::Dir | Kind::File => {
+                let opened = match kind {
+                    Kind::Dir => self.dir(path).and_then(|dir| open_dir(dir.as_fd(), b".")),
+                    _ => self.open_file(path, OFlags::RDONLY, Mode::empty()),
+                };
+                match opened {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        self.change_mode(path, |_| meta.mode)?;
+                        self.set_times(path, meta)
+                    }
+                    opened => self.set_meta(&opened?, meta),
+                }
             }
-            Kind::File => {
-                let file = self.open_file(path, OFlags::RDONLY, Mode::empty())?;
-                self.set_meta(&file, meta)
-            }
-            Kind::Symlink | Kind::Other => {
-                let dir = self.parent(path)?;
-                let flags = AtFlags::SYMLINK_NOFOLLOW;
-                Ok(rustix::fs::utimensat(
-                    &*dir,
-                    path.name(),
-                    &times(meta),
-                    flags,
-                )?)
-            }
+            Kind::Symlink | Kind::Other => self.set_times(path, meta),
         }
     }
 }

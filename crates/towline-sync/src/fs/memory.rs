@@ -22,7 +22,7 @@ pub struct Memory {
     inner: Arc<Mutex<Inner>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     nodes: Vec<Node>,
     names: BTreeMap<Vec<u8>, usize>,
@@ -31,7 +31,30 @@ struct Inner {
     kill_at: Option<u64>,
     room: Option<u64>,
     holes: bool,
+    /// Modes are kept to, as by a process that is not root's.
+    strict: bool,
+    root: Meta,
     people: attributes::People,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            names: BTreeMap::new(),
+            clock: 0,
+            changes: 0,
+            kill_at: None,
+            room: None,
+            holes: false,
+            strict: false,
+            root: Meta {
+                mode: 0o755,
+                ..Meta::default()
+            },
+            people: attributes::People::default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -79,13 +102,34 @@ impl Inner {
     /// The directory of a path must be one.
     fn check_parent(&self, path: &RelPath) -> io::Result<()> {
         let parent = path.parent();
-        if parent.is_root() {
-            return Ok(());
+        if !parent.is_root() {
+            self.check_parent(&parent)?;
         }
-        match self.nodes[self.find(&parent)?].kind {
+        self.check_rights(&parent, 0o100)
+    }
+
+    /// Something must be a directory in which its owner may do this.
+    fn check_rights(&self, dir: &RelPath, rights: u32) -> io::Result<()> {
+        let (kind, mode) = match dir.is_root() {
+            true => (Kind::Dir, self.root.mode),
+            false => {
+                let node = &self.nodes[self.find(dir)?];
+                (node.kind, node.meta.mode)
+            }
+        };
+        match kind {
+            Kind::Dir if self.strict && mode & rights != rights => {
+                Err(error(io::ErrorKind::PermissionDenied))
+            }
             Kind::Dir => Ok(()),
             _ => Err(error(io::ErrorKind::NotADirectory)),
         }
+    }
+
+    /// Names in the directory of a path may be changed.
+    fn check_names(&self, path: &RelPath) -> io::Result<()> {
+        self.check_parent(path)?;
+        self.check_rights(&path.parent(), 0o300)
     }
 
     fn change(&mut self) -> io::Result<()> {
@@ -106,7 +150,7 @@ impl Inner {
 
     /// Nothing is there, and could be.
     fn check_free(&self, path: &RelPath) -> io::Result<()> {
-        self.check_parent(path)?;
+        self.check_names(path)?;
         if path.is_root() || self.names.contains_key(path.as_bytes()) {
             return Err(error(io::ErrorKind::AlreadyExists));
         }
@@ -166,7 +210,7 @@ impl Inner {
     fn root(&self) -> Stat {
         Stat {
             kind: Kind::Dir,
-            meta: Meta::default(),
+            meta: self.root,
             dev: 1,
             ino: u64::MAX,
             links: 1,
@@ -263,6 +307,11 @@ impl Memory {
     /// Tells pages of zeros as holes, as a file system does whose files were written so.
     pub fn holes(&self, holes: bool) {
         self.inner().holes = holes;
+    }
+
+    /// Keeps to the modes of files and directories, as a file system does towards their owner.
+    pub fn strict(&self, strict: bool) {
+        self.inner().strict = strict;
     }
 
     /// Everything that is there, for comparison: path, kind, content or target, mode, time, and which

@@ -3,10 +3,11 @@
 mod apply;
 mod attributes;
 mod extent;
+mod modes;
 mod read;
 mod tree;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,8 @@ pub struct Worker<S: Store> {
     cache: Option<Box<dyn ManifestCache>>,
     sources: Mutex<HashMap<u64, Arc<OpenSource<S::File>>>>,
     parts: Mutex<HashMap<u64, Arc<apply::Part<S::File>>>>,
+    /// Directories that were opened up, and the modes that they had.
+    opened: Mutex<BTreeMap<RelPath, u32>>,
     counter: AtomicU64,
     seed: u64,
 }
@@ -60,6 +63,7 @@ impl<S: Store> Worker<S> {
             cache: None,
             sources: Mutex::default(),
             parts: Mutex::default(),
+            opened: Mutex::default(),
             counter: AtomicU64::new(0),
             seed,
         }
@@ -167,9 +171,17 @@ impl<S: Store> Worker<S> {
                 token,
                 failures: self.change(&change),
             },
-            Job::Walk { token, path } => Done::Walked {
+            Job::Walk {
                 token,
-                result: self.walk(&path),
+                path,
+                dry_run,
+            } => Done::Walked {
+                token,
+                result: self.walk(&path, dry_run),
+            },
+            Job::CloseUp { token } => Done::Changed {
+                token,
+                failures: self.close_up(),
             },
             Job::SyncAll { token } => Done::Changed {
                 token,

@@ -14,3 +14,5 @@ mod sending;
 mod silence;
 mod storing;
 mod syncing;
+#[cfg(target_os = "linux")]
+mod unprivileged;

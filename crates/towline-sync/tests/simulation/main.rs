@@ -8,6 +8,7 @@
 mod attributes;
 mod lies;
 mod limits;
+mod modes;
 mod node;
 mod runs;
 mod trees;

@@ -120,6 +120,7 @@ fn complete(rng: &mut Rng, from: &Memory, to: &Memory) -> Totals {
 fn sim_any_tree_becomes_any_other() {
     for_seeds(|_, mut rng| {
         let old = tree(&mut rng);
+        old.strict(rng.chance(1, 2));
         let new = if rng.chance(1, 3) {
             tree(&mut rng)
         } else {
@@ -135,6 +136,7 @@ fn sim_any_tree_becomes_any_other() {
 fn sim_kills_and_cuts_anywhere_are_made_up_for() {
     for_seeds(|_, mut rng| {
         let old = tree(&mut rng);
+        old.strict(rng.chance(1, 2));
         let new = if rng.chance(1, 3) {
             tree(&mut rng)
         } else {

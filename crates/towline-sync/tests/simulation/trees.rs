@@ -88,7 +88,7 @@ fn add(
     match rng.below(10) {
         0..=2 => {
             store
-                .make_dir(path, [0o755, 0o700, 0o1777][rng.below(3)])
+                .make_dir(path, [0o755, 0o700, 0o1777, 0o555][rng.below(4)])
                 .unwrap();
             dirs.push(path.clone());
         }
@@ -99,7 +99,7 @@ fn add(
                 .unwrap();
         }
         _ => {
-            let (bytes, mode) = (content(rng), [0o644, 0o600, 0o4755][rng.below(3)]);
+            let (bytes, mode) = (content(rng), [0o644, 0o600, 0o4755, 0o444, 0][rng.below(5)]);
             store.put(path, &bytes, mode, time(rng)).unwrap();
             files.push(path.clone());
         }

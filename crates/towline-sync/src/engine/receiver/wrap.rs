@@ -22,6 +22,7 @@ pub(super) enum Phase {
     Walking,
     Deleting,
     Metas,
+    Closing,
     Syncing,
     Over,
 }
@@ -76,6 +77,7 @@ impl Receiver {
         self.jobs.push_back(Job::Walk {
             token,
             path: path.clone(),
+            dry_run: self.options.dry_run,
         });
         self.wrap
             .replacing
@@ -143,6 +145,16 @@ impl Receiver {
                     continue;
                 }
                 Phase::Metas => {
+                    if !self.options.dry_run {
+                        let token = self.token();
+                        self.jobs.push_back(Job::CloseUp { token });
+                        self.wrap
+                            .running
+                            .insert(token, Running::Change(vec![RelPath::root()]));
+                    }
+                    Phase::Closing
+                }
+                Phase::Closing => {
                     if self.options.durable && !self.options.dry_run {
                         let token = self.token();
                         self.jobs.push_back(Job::SyncAll { token });
@@ -187,6 +199,7 @@ impl Receiver {
                 self.jobs.push_back(Job::Walk {
                     token,
                     path: path.clone(),
+                    dry_run: self.options.dry_run,
                 });
                 self.wrap.running.insert(token, Running::Walk(path));
             } else {

@@ -82,7 +82,16 @@ impl AttributeStore for Disk {
     }
 
     fn set_xattrs(&self, path: &RelPath, kind: Kind, xattrs: &[(Bytes, Bytes)]) -> io::Result<()> {
-        let file = self.open_to_ask(path, kind)?;
+        let file = match self.open_to_ask(path, kind) {
+            // Its mode lets nobody read it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let mode = self.change_mode(path, |mode| mode | 0o400)?;
+                let opened = self.open_to_ask(path, kind);
+                self.change_mode(path, |_| mode)?;
+                opened?
+            }
+            opened => opened?,
+        };
         match replace(&file, xattrs) {
             // Their owner may not set them while the mode lets nobody write.
             Err(Errno::ACCESS) => {

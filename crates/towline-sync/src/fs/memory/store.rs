@@ -17,9 +17,10 @@ impl Store for Memory {
 
     fn list(&self, dir: &RelPath) -> io::Result<Vec<Found>> {
         let inner = self.inner();
-        if !dir.is_root() && inner.nodes[inner.find(dir)?].kind != Kind::Dir {
-            return Err(error(io::ErrorKind::NotADirectory));
+        if !dir.is_root() {
+            inner.check_parent(dir)?;
         }
+        inner.check_rights(dir, 0o500)?;
         let mut found: Vec<_> = inner
             .children(dir.as_bytes())
             .map(|(name, node)| Found {
@@ -49,6 +50,9 @@ impl Store for Memory {
         let node = inner.find(path)?;
         if inner.nodes[node].kind != Kind::File {
             return Err(error(io::ErrorKind::InvalidInput));
+        }
+        if inner.strict && inner.nodes[node].meta.mode & 0o400 == 0 {
+            return Err(error(io::ErrorKind::PermissionDenied));
         }
         let stat = inner.stat(node);
         let file = MemoryFile {
@@ -94,9 +98,7 @@ impl Store for Memory {
     fn create_unnamed(&self, dir: &RelPath, mode: u32) -> io::Result<Option<Self::File>> {
         let mut inner = self.inner();
         inner.change()?;
-        if !dir.is_root() && inner.nodes[inner.find(dir)?].kind != Kind::Dir {
-            return Err(error(io::ErrorKind::NotADirectory));
-        }
+        inner.check_names(&dir.join(b"new"))?;
         let node = inner.new_node(Kind::File, &[], mode);
         Ok(Some(MemoryFile {
             node,
@@ -227,7 +229,8 @@ impl Store for Memory {
     fn rename(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
         let mut inner = self.inner();
         inner.change()?;
-        inner.check_parent(to)?;
+        inner.check_names(from)?;
+        inner.check_names(to)?;
         let node = inner.find(from)?;
         if let Ok(old) = inner.find(to)
             && inner.nodes[old].kind == Kind::Dir
@@ -242,6 +245,7 @@ impl Store for Memory {
     fn remove_file(&self, path: &RelPath) -> io::Result<()> {
         let mut inner = self.inner();
         inner.change()?;
+        inner.check_names(path)?;
         let node = inner.find(path)?;
         if inner.nodes[node].kind == Kind::Dir {
             return Err(error(io::ErrorKind::IsADirectory));
@@ -253,6 +257,7 @@ impl Store for Memory {
     fn remove_dir(&self, path: &RelPath) -> io::Result<()> {
         let mut inner = self.inner();
         inner.change()?;
+        inner.check_names(path)?;
         let node = inner.find(path)?;
         if inner.nodes[node].kind != Kind::Dir {
             return Err(error(io::ErrorKind::NotADirectory));
@@ -279,7 +284,7 @@ impl Store for Memory {
     fn hard_link(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
         let mut inner = self.inner();
         inner.change()?;
-        inner.check_parent(to)?;
+        inner.check_names(to)?;
         let node = inner.find(from)?;
         if inner.names.contains_key(to.as_bytes()) {
             return Err(error(io::ErrorKind::AlreadyExists));
@@ -292,8 +297,10 @@ impl Store for Memory {
         let mut inner = self.inner();
         inner.change()?;
         if path.is_root() {
+            (inner.root.mode, inner.root.mtime) = (meta.mode, meta.mtime);
             return Ok(());
         }
+        inner.check_parent(path)?;
         let node = inner.find(path)?;
         let clock = inner.clock;
         let node = &mut inner.nodes[node];

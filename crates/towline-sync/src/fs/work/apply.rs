@@ -91,9 +91,10 @@ impl<S: Store> Worker<S> {
             ));
         }
         let mode = file.meta.mode & 0o700;
+        let dir = file.path.parent();
         // Where nothing is to be replaced, no temporary name is needed: one change of the directory, not two.
         if file.new
-            && let Some(open) = self.store.create_unnamed(&file.path.parent(), mode)?
+            && let Some(open) = self.within(&dir, || self.store.create_unnamed(&dir, mode))?
         {
             self.fill(&open, file, durable)?;
             return Ok(Written::Unnamed(open));
@@ -103,7 +104,8 @@ impl<S: Store> Worker<S> {
 
     fn write_temporary(&self, file: &SmallFile, durable: bool) -> io::Result<Written<S::File>> {
         let path = self.temporary(&file.path);
-        let open = self.store.create(&path, file.meta.mode & 0o700)?;
+        let mode = file.meta.mode & 0o700;
+        let open = self.within(&path.parent(), || self.store.create(&path, mode))?;
         let written = Written::Temporary(path, open);
         if let Err(error) = self.fill(written.file(), file, durable) {
             self.discard(&written);
@@ -129,7 +131,13 @@ impl<S: Store> Worker<S> {
         durable: bool,
     ) -> io::Result<()> {
         let written = match written {
-            Written::Unnamed(open) if self.store.link_unnamed(&open, &file.path).is_ok() => {
+            Written::Unnamed(open)
+                if self
+                    .within(&file.path.parent(), || {
+                        self.store.link_unnamed(&open, &file.path)
+                    })
+                    .is_ok() =>
+            {
                 return Ok(());
             }
             // Something has come into its place meanwhile, or it cannot be done here.
@@ -139,7 +147,7 @@ impl<S: Store> Worker<S> {
         let Written::Temporary(path, _) = &written else {
             return Ok(());
         };
-        let renamed = self.store.rename(path, &file.path);
+        let renamed = self.within(&file.path.parent(), || self.store.rename(path, &file.path));
         if renamed.is_err() {
             self.discard(&written);
         }
@@ -169,8 +177,9 @@ impl<S: Store> Worker<S> {
     ) -> Result<(Chunking, Vec<Claim>), Failed> {
         let begin = || -> io::Result<_> {
             let (partial, journal_path) = (part::partial(&target), part::journal(&target));
-            let (file, stat) = self.store.open_own(&partial)?;
-            let (journal, old) = self.store.open_own(&journal_path)?;
+            let dir = target.parent();
+            let (file, stat) = self.within(&dir, || self.store.open_own(&partial))?;
+            let (journal, old) = self.within(&dir, || self.store.open_own(&journal_path))?;
             let length = old.meta.size.min(JOURNAL_MAX);
             let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
             let read = self.store.read_at(&journal, &mut bytes, 0)?;
@@ -361,8 +370,9 @@ impl<S: Store> Worker<S> {
             // Last, so that a file which its owner may not write is not left under a name that has to be
             // opened for writing.
             self.store.set_meta(&part.file, meta)?;
-            self.store.rename(&part.partial, &part.target)?;
-            self.store.remove_file(&part.journal_path)?;
+            let dir = part.target.parent();
+            self.within(&dir, || self.store.rename(&part.partial, &part.target))?;
+            self.within(&dir, || self.store.remove_file(&part.journal_path))?;
             if durable {
                 self.store.sync_dir(&part.target.parent())?;
             }

@@ -23,13 +23,16 @@ impl<S: Store> Worker<S> {
     ) -> Result<Listing, Failed> {
         let cannot = |error: io::Error| cannot_store(path, &error);
         if make && !path.is_root() {
-            match self.store.stat(path) {
+            let parent = path.parent();
+            match self.within(&parent, || self.store.stat(path)) {
                 Ok(stat) if stat.kind == Kind::Dir => {}
                 old => {
                     if old.is_ok() {
-                        self.store.remove_file(path).map_err(cannot)?;
+                        self.within(&parent, || self.store.remove_file(path))
+                            .map_err(cannot)?;
                     }
-                    self.store.make_dir(path, WORKING_MODE).map_err(cannot)?;
+                    self.within(&parent, || self.store.make_dir(path, WORKING_MODE))
+                        .map_err(cannot)?;
                     return Ok(Listing {
                         created: true,
                         ..Listing::default()
@@ -37,7 +40,11 @@ impl<S: Store> Worker<S> {
                 }
             }
         }
-        let found = match self.list_with(path, wanted) {
+        let found = match dry_run {
+            true => self.list_with(path, wanted),
+            false => self.within(path, || self.list_with(path, wanted)),
+        };
+        let found = match found {
             Ok(found) => found,
             // Not made because nothing is to be changed.
             Err(error) if dry_run && error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -64,12 +71,18 @@ impl<S: Store> Worker<S> {
         match self.store.stat(path) {
             Ok(stat) if stat.kind == Kind::File => {}
             // Links have no locks; they get their names at once.
-            Ok(stat) if stat.kind == Kind::Symlink => return self.store.remove_file(path).is_ok(),
+            Ok(stat) if stat.kind == Kind::Symlink => {
+                let removed = self.within(&path.parent(), || self.store.remove_file(path));
+                return removed.is_ok();
+            }
             _ => return false,
         }
         // The lock is held until the name is gone.
         let held = self.store.open_own(path);
-        held.is_ok() && self.store.remove_file(path).is_ok()
+        held.is_ok() && {
+            let removed = self.within(&path.parent(), || self.store.remove_file(path));
+            removed.is_ok()
+        }
     }
 
     pub(super) fn change(&self, change: &Change) -> Vec<(usize, Failed)> {
@@ -83,9 +96,9 @@ impl<S: Store> Worker<S> {
             } => {
                 let temporary = self.temporary(path);
                 let mut given = Ok(());
+                let dir = path.parent();
                 let made = self
-                    .store
-                    .symlink(target, &temporary)
+                    .within(&dir, || self.store.symlink(target, &temporary))
                     .and_then(|()| self.store.set_path_meta(&temporary, Kind::Symlink, meta))
                     .and_then(|()| {
                         // A link of somebody else is better than none.
@@ -102,16 +115,20 @@ impl<S: Store> Worker<S> {
             }
             Change::Link { from, to } => one(self.link(from, to)).into_iter().collect(),
             Change::Meta(all) => failures(all, |(path, kind, meta)| {
-                self.store
-                    .set_path_meta(path, *kind, meta)
-                    .map_err(|error| failed(path, "keeps its old time and mode", &error))
+                if *kind == Kind::Dir {
+                    self.gets_its_mode(path);
+                }
+                self.within(&path.parent(), || {
+                    self.store.set_path_meta(path, *kind, meta)
+                })
+                .map_err(|error| failed(path, "keeps its old time and mode", &error))
             }),
             Change::Attributes(all) => failures(all, |one| self.set_attributes(one)),
             Change::Remove(all) => failures(all, |(path, kind)| {
-                let removed = match kind {
+                let removed = self.within(&path.parent(), || match kind {
                     Kind::Dir => self.store.remove_dir(path),
                     _ => self.store.remove_file(path),
-                };
+                });
                 match removed {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                     removed => removed.map_err(|error| failed(path, "cannot be deleted", &error)),
@@ -137,7 +154,7 @@ impl<S: Store> Worker<S> {
                 return Ok(());
             }
             let temporary = self.temporary(to);
-            self.store.hard_link(from, &temporary)?;
+            self.within(&to.parent(), || self.store.hard_link(from, &temporary))?;
             let renamed = self.store.rename(&temporary, to);
             if renamed.is_err() {
                 drop(self.store.remove_file(&temporary));
@@ -147,14 +164,19 @@ impl<S: Store> Worker<S> {
         link().map_err(|error| failed(to, &format!("cannot become a link to `{from}`"), &error))
     }
 
-    pub(super) fn walk(&self, path: &RelPath) -> Result<Vec<(RelPath, Kind)>, Failed> {
+    pub(super) fn walk(
+        &self,
+        path: &RelPath,
+        dry_run: bool,
+    ) -> Result<Vec<(RelPath, Kind)>, Failed> {
         let mut beneath = Vec::new();
         let mut dirs = vec![path.clone()];
         while let Some(dir) = dirs.pop() {
-            let found = self
-                .store
-                .list(&dir)
-                .map_err(|error| failed(&dir, "cannot be listed", &error))?;
+            let found = match dry_run {
+                true => self.store.list(&dir),
+                false => self.within(&dir, || self.store.list(&dir)),
+            };
+            let found = found.map_err(|error| failed(&dir, "cannot be listed", &error))?;
             for found in found {
                 let path = dir.join(&found.name);
                 if found.stat.kind == Kind::Dir {
