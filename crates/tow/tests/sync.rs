@@ -327,3 +327,77 @@ fn a_client_that_is_killed_sends_nothing_twice() {
     assert!(fs::read(place.path("srv/big")).expect("there") == noise(size));
     assert_eq!(support::names(&place.path("srv")), ["big"]);
 }
+
+/// docs/wire D14: mode and time of the directory itself come along, but for the one that is served.
+#[test]
+fn the_directory_itself_has_its_mode_and_time() {
+    let place = Place::with_keys();
+    let src = place.path("src");
+    fs::create_dir(&src).expect("made");
+    fs::write(src.join("f"), "content").expect("written");
+    fs::set_permissions(&src, fs::Permissions::from_mode(0o750)).expect("set");
+    let served = |name: &str| {
+        let meta = place.path(name).metadata().expect("there");
+        (meta.mode() & 0o7777, meta.mtime(), meta.mtime_nsec())
+    };
+    let before = served("srv").0;
+    let server = place.serve(&["--allow-write"]);
+    let there = format!("{}#d", server.url);
+    let run = |args: &[&str]| exit_code(&place.tow(args).output().expect("runs"));
+    assert_eq!(run(&["sync", "src", &there]), 0);
+    assert_eq!(served("srv/d"), served("src"));
+    assert_eq!(run(&["sync", &there, "back"]), 0);
+    assert_eq!(served("back"), served("src"));
+    fs::set_permissions(&src, fs::Permissions::from_mode(0o711)).expect("set");
+    assert_eq!(run(&["check", "src", &there]), 5);
+    assert_eq!(run(&["sync", "src", &there]), 0);
+    assert_eq!(run(&["check", "src", &there]), 0);
+    assert_eq!(served("srv/d").0, 0o711);
+    assert_eq!(run(&["sync", "src", &server.url]), 0);
+    assert_eq!(served("srv").0, before);
+}
+
+/// docs/wire D21: what is not there yet is planned as new.
+#[test]
+fn a_destination_that_is_not_there_is_planned_as_new() {
+    let place = Place::with_keys();
+    fs::create_dir_all(place.path("src/d")).expect("made");
+    fs::write(place.path("src/d/f"), "content").expect("written");
+    fs::write(place.path("file"), "content").expect("written");
+    fs::create_dir_all(place.path("srv/there/d")).expect("made");
+    fs::write(place.path("srv/there/d/f"), "content").expect("written");
+    let server = place.serve(&["--allow-write"]);
+    let (there, not) = (
+        format!("{}#there", server.url),
+        format!("{}#not/yet", server.url),
+    );
+    let new = ["+ .", "+ d", "+ d/f"];
+    for (from, to, exit, planned) in [
+        ("src", &*not, 0, &new[..]),
+        (&there, "not/yet", 0, &new[..]),
+        ("file", &*not, 0, &["+ yet"][..]),
+    ] {
+        let plan = place.tow(&["sync", "-n", from, to]).output().expect("runs");
+        assert_eq!(exit_code(&plan), exit, "{}", stderr(&plan));
+        let text = stdout(&plan);
+        let lines: Vec<_> = text.lines().take(planned.len()).collect();
+        assert_eq!(lines, planned);
+        let checked = place.tow(&["check", from, to]).output().expect("runs");
+        assert_eq!(exit_code(&checked), 5, "{}", stderr(&checked));
+    }
+    assert_eq!(support::names(&place.path("srv")), ["there"]);
+    assert!(!place.path("not").exists());
+}
+
+#[test]
+fn a_link_to_a_file_is_stored_under_the_name_that_was_given() {
+    let place = Place::with_keys();
+    fs::write(place.path("file"), "content").expect("written");
+    symlink("file", place.path("link")).expect("made");
+    let server = place.serve(&["--allow-write"]);
+    let synced = place.tow(&["sync", "link", &server.url]).output();
+    let synced = synced.expect("runs");
+    assert_eq!(exit_code(&synced), 0, "{}", stderr(&synced));
+    assert_eq!(support::names(&place.path("srv")), ["link"]);
+    assert_eq!(fs::read(place.path("srv/link")).expect("there"), b"content");
+}

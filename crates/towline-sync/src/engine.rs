@@ -65,6 +65,10 @@ pub struct Options {
     pub rename: Option<bytes::Bytes>,
     /// The only entry must be a regular file.
     pub regular: bool,
+    /// The receiver's root keeps its own time and mode.
+    pub keep_root: bool,
+    /// The receiver's root was made for this sync, or would have been.
+    pub made: bool,
     /// The sender reads files of patterns.
     pub patterns: bool,
 }
@@ -86,6 +90,8 @@ impl Options {
             only: None,
             rename: None,
             regular: false,
+            keep_root: false,
+            made: false,
             patterns: hello.ignore_file.is_some(),
         }
     }
@@ -115,6 +121,8 @@ impl Default for Options {
             only: None,
             rename: None,
             regular: false,
+            keep_root: false,
+            made: false,
             patterns: false,
         }
     }

@@ -406,6 +406,8 @@ pub struct Listing {
     pub partial: Vec<Bytes>,
     /// Something of ours was removed just now.
     pub swept: bool,
+    /// Of the root, its own time and mode.
+    pub root: Option<Meta>,
 }
 
 /// Why work was not done.

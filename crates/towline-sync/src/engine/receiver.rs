@@ -149,6 +149,7 @@ impl Receiver {
                 patterns,
                 entries,
             } => self.listed(dir, first, last, error, patterns, entries)?,
+            Message::Root(meta) => self.root_came(meta)?,
             Message::ListEnd => {
                 if std::mem::replace(&mut self.list_ended, true) {
                     return Err(Violation::Order);

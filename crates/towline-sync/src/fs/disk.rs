@@ -1,6 +1,7 @@
 //! The file system of the machine.
 
 mod attributes;
+mod modes;
 mod names;
 
 use std::collections::HashMap;
@@ -34,7 +35,8 @@ const NAMES: usize = 32 << 10;
 /// (docs/wire D22). Mount points beneath it are entered.
 #[derive(Debug)]
 pub struct Disk {
-    root: Arc<OwnedFd>,
+    /// `None` if there is nothing.
+    root: Option<Arc<OwnedFd>>,
     dirs: Mutex<HashMap<RelPath, Arc<OwnedFd>>>,
     /// Whether files without names can be had, as far as is known.
     unnamed: AtomicBool,
@@ -78,19 +80,34 @@ impl Disk {
         Ok(Self::from_fd(fd))
     }
 
+    /// A directory that is not there, for syncs that change nothing: whatever is looked for is not found.
+    pub fn missing() -> Self {
+        Self::new(None)
+    }
+
     fn from_fd(root: OwnedFd) -> Self {
+        Self::new(Some(Arc::new(root)))
+    }
+
+    fn new(root: Option<Arc<OwnedFd>>) -> Self {
         Self {
-            root: Arc::new(root),
+            root,
             dirs: Mutex::default(),
             unnamed: AtomicBool::new(true),
             names: names::Names::default(),
         }
     }
 
+    fn root(&self) -> io::Result<&Arc<OwnedFd>> {
+        self.root
+            .as_ref()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     /// The open directory of this path.
     fn dir(&self, path: &RelPath) -> io::Result<Arc<OwnedFd>> {
         if path.is_root() {
-            return Ok(Arc::clone(&self.root));
+            return Ok(Arc::clone(self.root()?));
         }
         let known = |path: &RelPath| {
             let dirs = self.dirs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +120,7 @@ impl Disk {
         let fd = match known(&parent) {
             Some(parent) => open_dir(parent.as_fd(), path.name())?,
             None => {
-                let mut fd = open_dir(self.root.as_fd(), b".")?;
+                let mut fd = open_dir(self.root()?.as_fd(), b".")?;
                 for name in path.as_bytes().split(|byte| *byte == b'/') {
                     fd = open_dir(fd.as_fd(), name)?;
                 }
@@ -142,42 +159,6 @@ impl Disk {
             Err(Errno::LOOP) => Err(io::Error::other("it is a symlink now")),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-impl Disk {
-    /// Changes the mode of a file or directory that it may keep even its owner from opening. Returns the
-    /// mode that it had.
-    #[cfg(target_os = "linux")]
-    fn change_mode(&self, path: &RelPath, change: impl FnOnce(u32) -> u32) -> io::Result<u32> {
-        use std::os::fd::AsRawFd as _;
-
-        let dir = self.parent(path)?;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = rustix::fs::openat(&*dir, path.name(), flags, Mode::empty())?;
-        let stat = stat_of(&rustix::fs::fstat(&found)?);
-        if !matches!(stat.kind, Kind::File | Kind::Dir) {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        let mode = Mode::from_raw_mode(change(stat.meta.mode));
-        rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), mode)?;
-        Ok(stat.meta.mode)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn change_mode(&self, _: &RelPath, _: impl FnOnce(u32) -> u32) -> io::Result<u32> {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-
-    fn set_times(&self, path: &RelPath, meta: &Meta) -> io::Result<()> {
-        let dir = self.parent(path)?;
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        Ok(rustix::fs::utimensat(
-            &*dir,
-            path.name(),
-            &times(meta),
-            flags,
-        )?)
     }
 }
 
@@ -286,7 +267,7 @@ impl Store for Disk {
 
     fn stat(&self, path: &RelPath) -> io::Result<Stat> {
         if path.is_root() {
-            return Ok(stat_of(&rustix::fs::fstat(&*self.root)?));
+            return Ok(stat_of(&rustix::fs::fstat(&**self.root()?)?));
         }
         let dir = self.parent(path)?;
         let stat = rustix::fs::statat(&*dir, path.name(), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -456,7 +437,7 @@ impl Store for Disk {
 
     fn sync_all(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        rustix::fs::syncfs(&*self.root)?;
+        rustix::fs::syncfs(&**self.root()?)?;
         #[cfg(not(target_os = "linux"))]
         rustix::fs::sync();
         Ok(())

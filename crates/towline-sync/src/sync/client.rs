@@ -54,11 +54,11 @@ pub async fn push_tree(
     mut on_event: impl FnMut(SyncEvent) + Send,
 ) -> Result<Totals, SyncError> {
     let path = local.to_owned();
-    let Place { disk, name } = on_disk(local, move || place::source(&path)).await?;
+    let (Place { disk, name, .. }, given) = on_disk(local, move || place::source(&path)).await?;
     let filter = Filter::new(options.patterns())?;
     let mut engine = options.engine();
-    engine.only = name.clone();
-    let hello = options.hello(Role::Push, remote, name);
+    engine.only = name;
+    let hello = options.hello(Role::Push, remote, given);
     let (opened, _) = open(client, hello).await?;
     let sender = Engine::Sender(Box::new(Sender::new(
         &engine,
@@ -148,10 +148,10 @@ async fn open_pull(
     Ok((filter, opened, single))
 }
 
-async fn on_disk(
+async fn on_disk<T: Send + 'static>(
     path: &Path,
-    work: impl FnOnce() -> io::Result<Place> + Send + 'static,
-) -> Result<Place, SyncError> {
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, SyncError> {
     let failed = |source| SyncError::Local {
         path: path.display().to_string(),
         source,
@@ -216,6 +216,7 @@ impl Opened {
         on_event: &mut (dyn FnMut(SyncEvent) + Send),
     ) -> Result<Totals, SyncError> {
         engine.rename = place.name;
+        engine.made = place.made;
         let receiver = Engine::Receiver(Box::new(Receiver::new(engine, filter)));
         self.run(receiver, (place.disk, options.cache()), on_event)
             .await

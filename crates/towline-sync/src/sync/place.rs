@@ -1,5 +1,6 @@
 //! Which directory a path means, and whether it means one file in it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -16,22 +17,33 @@ use crate::wire::{Kind, RelPath};
 pub(super) struct Place {
     pub(super) disk: Disk,
     pub(super) name: Option<Bytes>,
+    /// It was made just now, or would have been.
+    pub(super) made: bool,
 }
 
-/// What is to be sent, by any path here.
-pub(super) fn source(path: &Path) -> io::Result<Place> {
-    if fs::metadata(path)?.is_dir() {
-        let disk = Disk::open_root(path)?;
-        return Ok(Place { disk, name: None });
+impl Place {
+    const fn new(disk: Disk, name: Option<Bytes>) -> Self {
+        Self {
+            disk,
+            name,
+            made: false,
+        }
     }
-    let path = fs::canonicalize(path)?;
+}
+
+/// What is to be sent, by any path here; of a file, with the name that it was given, which may be that of a
+/// link to it.
+pub(super) fn source(given: &Path) -> io::Result<(Place, Option<Bytes>)> {
+    if fs::metadata(given)?.is_dir() {
+        return Ok((Place::new(Disk::open_root(given)?, None), None));
+    }
+    let path = fs::canonicalize(given)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    Ok(Place {
-        disk: Disk::open_root(parent)?,
-        name: Some(Bytes::copy_from_slice(name.as_bytes())),
-    })
+    let bytes = |name: &OsStr| Some(Bytes::copy_from_slice(name.as_bytes()));
+    let given = bytes(given.file_name().unwrap_or(name));
+    Ok((Place::new(Disk::open_root(parent)?, bytes(name)), given))
 }
 
 /// Where something goes, by any path here; `single` is the name of what comes, if it is one file.
@@ -55,11 +67,23 @@ pub(super) fn target(path: &Path, single: Option<Bytes>, make: bool) -> io::Resu
     } else {
         dir
     };
-    if make {
-        fs::create_dir_all(&dir)?;
-    }
-    let disk = Disk::open_root(&dir)?;
-    Ok(Place { disk, name })
+    let opened = Disk::open_root(&dir);
+    let made = is_missing(&opened);
+    let disk = match made {
+        true if make => {
+            fs::create_dir_all(&dir)?;
+            Disk::open_root(&dir)?
+        }
+        true => Disk::missing(),
+        false => opened?,
+    };
+    Ok(Place { disk, name, made })
+}
+
+fn is_missing(opened: &io::Result<Disk>) -> bool {
+    opened
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Where one file goes, by the path that it gets: what is there is replaced, and a symlink not followed.
@@ -70,10 +94,9 @@ pub(super) fn file(path: &Path) -> io::Result<Place> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    Ok(Place {
-        disk: Disk::open_root(parent.unwrap_or_else(|| Path::new(".")))?,
-        name: Some(Bytes::copy_from_slice(name.as_bytes())),
-    })
+    let disk = Disk::open_root(parent.unwrap_or_else(|| Path::new(".")))?;
+    let name = Bytes::copy_from_slice(name.as_bytes());
+    Ok(Place::new(disk, Some(name)))
 }
 
 /// What is to be sent, beneath an open directory.
@@ -81,12 +104,11 @@ pub(super) fn source_beneath(top: impl AsFd, path: &RelPath) -> io::Result<Place
     let whole = Disk::beneath(top.as_fd(), &RelPath::root(), false)?;
     if path.is_root() || whole.stat(path)?.kind == Kind::Dir {
         let disk = Disk::beneath(top.as_fd(), path, false)?;
-        return Ok(Place { disk, name: None });
+        return Ok(Place::new(disk, None));
     }
-    Ok(Place {
-        disk: Disk::beneath(top.as_fd(), &path.parent(), false)?,
-        name: Some(Bytes::copy_from_slice(path.name())),
-    })
+    let disk = Disk::beneath(top.as_fd(), &path.parent(), false)?;
+    let name = Bytes::copy_from_slice(path.name());
+    Ok(Place::new(disk, Some(name)))
 }
 
 /// Where something goes, beneath an open directory.
@@ -104,6 +126,12 @@ pub(super) fn target_beneath(
         Some(_) if !is_dir => (path.parent(), Some(Bytes::copy_from_slice(path.name()))),
         single => (path.clone(), single),
     };
-    let disk = Disk::beneath(top.as_fd(), &dir, make)?;
-    Ok(Place { disk, name })
+    let opened = Disk::beneath(top.as_fd(), &dir, false);
+    let made = is_missing(&opened);
+    let disk = match made {
+        true if make => Disk::beneath(top.as_fd(), &dir, true)?,
+        true => Disk::missing(),
+        false => opened?,
+    };
+    Ok(Place { disk, name, made })
 }

@@ -96,7 +96,10 @@ async fn run(
     let mut engine = Options::from_hello(&hello);
     engine.durable &= options.stored_how() == Durability::Fsync;
     engine.max_file = options.largest();
-    let Place { disk, name } = place_of(&root, &hello).await?;
+    // The directory that is served is not the client's.
+    engine.keep_root = relative(&hello.path)?.0.is_root();
+    let Place { disk, name, made } = place_of(&root, &hello).await?;
+    engine.made = made;
     let single = match hello.role {
         Role::Push => {
             engine.only.clone_from(&name);

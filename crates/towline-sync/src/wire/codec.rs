@@ -20,7 +20,7 @@ macro_rules! kinds {
 kinds! {
     HELLO = 0x01, WELCOME = 0x02, ABORT = 0x03,
     LIST = 0x10, LIST_END = 0x11, SMALL = 0x12, MANIFEST = 0x13, FINE = 0x14, DATA = 0x15,
-    ZEROS = 0x16, END = 0x17, FAIL = 0x18,
+    ZEROS = 0x16, END = 0x17, FAIL = 0x18, ROOT = 0x19,
     DROP = 0x20, WANT_SMALL = 0x21, WANT_ALL = 0x22, WANT_MANIFEST = 0x23, WANT_FINE = 0x24,
     GET = 0x25, CLOSE = 0x26, REPORT = 0x27, PROGRESS = 0x28, FINISH = 0x29,
 }
@@ -134,6 +134,10 @@ impl Message {
                 out.number(*id);
                 out.byte(u8::from(*changed));
                 put_text(text, out);
+            }
+            Self::Root(meta) => {
+                out.byte(kind::ROOT);
+                meta.encode(out);
             }
             Self::Drop(runs) => {
                 out.byte(kind::DROP);
@@ -295,6 +299,7 @@ impl Message {
                 changed: flag(input)?,
                 text: text(input)?,
             },
+            kind::ROOT => Self::Root(Meta::decode(input)?),
             kind::DROP => Self::Drop(take_pairs(input)?),
             kind::WANT_SMALL => {
                 let count = input.count(1)?;

@@ -123,6 +123,8 @@ pub enum Message {
         /// Why.
         text: String,
     },
+    /// Time and mode of the root, before its entries.
+    Root(Meta),
     /// Files that are not wanted: from `.0`, so many.
     Drop(Vec<(u64, u64)>),
     /// Small files that are wanted.

@@ -109,7 +109,14 @@ fn add(
 /// Gives directories times of their own, as a tree that has been left alone has, and perhaps holes to files.
 fn settle(rng: &mut Rng, store: &Memory) {
     store.holes(rng.chance(1, 2));
-    for (path, kind, _, mode, ..) in store.snapshot() {
+    let root = (
+        RelPath::root(),
+        Kind::Dir,
+        [0o755, 0o700, 0o555][rng.below(3)],
+    );
+    let all = store.snapshot().into_iter();
+    let all = all.map(|(path, kind, _, mode, ..)| (path, kind, mode));
+    for (path, kind, mode) in all.chain([root]) {
         if kind == Kind::Dir {
             let (size, mtime) = (0, time(rng));
             store
@@ -194,6 +201,8 @@ pub(crate) fn facts(tree: &Memory) -> Vec<(RelPath, Kind, Bytes, u32, FileTime, 
 
 /// Fails with the first difference.
 pub(crate) fn assert_equal(found: &Memory, wanted: &Memory) {
+    let root = |store: &Memory| store.stat(&RelPath::root()).unwrap().meta;
+    assert_eq!(root(found), root(wanted), "the root");
     let (found, wanted) = (facts(found), facts(wanted));
     let show = |fact: &(RelPath, Kind, Bytes, u32, FileTime, RelPath)| {
         let (path, kind, bytes, mode, mtime, first) = fact;

@@ -1,5 +1,7 @@
 //! Comparing what is listed with what is there.
 
+mod root;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -40,6 +42,8 @@ pub(super) struct Dir {
     refused: bool,
     /// What is to be set when it is there.
     due: Due,
+    /// Of the root, time and mode as they are here.
+    own: Option<Meta>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +86,7 @@ impl Receiver {
             touched: new,
             refused: false,
             due: Due::default(),
+            own: None,
         };
         if new && dry_run {
             dir.here = Some(Here::default());
@@ -140,6 +145,7 @@ impl Receiver {
         match result {
             Ok(listing) => {
                 dir.touched |= listing.created || listing.swept;
+                dir.own = listing.root;
                 let (path, due) = (dir.path.clone(), std::mem::take(&mut dir.due));
                 dir.here = Some(Here {
                     left: listing.found.into(),
@@ -169,6 +175,9 @@ impl Receiver {
                 self.pending.push_front(pending);
                 return Ok(());
             };
+            if dir.path.is_root() && pending.first == 1 {
+                self.root_listed(&mut dir);
+            }
             if !pending.patterns.is_empty() {
                 let patterns = std::mem::take(&mut pending.patterns);
                 self.filter.add(&dir.path, &patterns);
@@ -341,22 +350,6 @@ impl Receiver {
             }
         }
         Ok(())
-    }
-
-    /// Takes the entries of a directory that cannot be had, and does nothing with them.
-    fn refuse_dir(&mut self, id: u64, path: RelPath) {
-        self.drop_id(id);
-        let dir = Dir {
-            path,
-            meta: None,
-            here: Some(Here::default()),
-            last_name: Bytes::new(),
-            doubtful: true,
-            touched: false,
-            refused: true,
-            due: Due::default(),
-        };
-        self.dirs.insert(id, dir);
     }
 
     fn dir_entry(

@@ -8,7 +8,7 @@ use super::files::File;
 use super::{QUEUE, Sender, WINDOW};
 use crate::engine::{Failed, Job, Listing};
 use crate::fs::Found;
-use crate::wire::{Entry, Kind, Message, PATH_MAX, RelPath};
+use crate::wire::{Entry, Kind, Message, Meta, PATH_MAX, RelPath};
 
 /// Directories that are listed ahead.
 const AHEAD: usize = 8;
@@ -36,6 +36,7 @@ enum State {
         patterns: Bytes,
         error: Option<String>,
         begun: bool,
+        root: Option<Meta>,
         /// Its own directories, in order.
         dirs: Vec<Dir>,
     },
@@ -78,14 +79,15 @@ impl Sender {
             Err(failed) => (Listing::default(), Some(failed.text)),
         };
         let mut left = VecDeque::from(listing.found);
-        if let Some(only) = only.filter(|_| id == 0) {
-            left.retain(|found| found.name == only);
+        if let Some(only) = only.as_ref().filter(|_| id == 0) {
+            left.retain(|found| found.name == *only);
         }
         dir.state = State::Ready {
             left,
             patterns: listing.patterns,
             error,
             begun: false,
+            root: listing.root.filter(|_| only.is_none()),
             dirs: Vec::new(),
         };
     }
@@ -105,6 +107,7 @@ impl Sender {
                 patterns,
                 error,
                 begun,
+                root,
                 dirs,
             } = &mut dir.state
             else {
@@ -112,6 +115,9 @@ impl Sender {
             };
             if !std::mem::replace(begun, true) && !patterns.is_empty() {
                 self.filter.add(&dir.path, patterns);
+            }
+            if let Some(meta) = root.take() {
+                self.control.push_back(Message::Root(meta));
             }
             let first = self.next_id;
             let mut entries = Vec::new();

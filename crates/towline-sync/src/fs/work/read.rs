@@ -11,7 +11,7 @@ use crate::engine::{Failed, Listing, SmallRead};
 use crate::fs::manifest::{changed, short, span};
 use crate::fs::part::own;
 use crate::fs::{Manifest, Span, Stat, Store, Wanted};
-use crate::wire::{Chunking, Kind, RelPath, SubChunk};
+use crate::wire::{Chunking, Kind, Meta, RelPath, SubChunk};
 
 /// Largest file of patterns that is read, in bytes.
 const PATTERNS_MAX: u64 = 128 << 10;
@@ -25,6 +25,7 @@ impl<S: Store> Worker<S> {
         ignore_file: Option<&[u8]>,
         wanted: Wanted,
     ) -> Result<Listing, Failed> {
+        let root = self.root_meta(path);
         let mut found = self
             .list_with(path, wanted)
             .map_err(|error| failed(path, "cannot be listed", &error))?;
@@ -42,8 +43,15 @@ impl<S: Store> Worker<S> {
         Ok(Listing {
             found,
             patterns,
+            root,
             ..Listing::default()
         })
+    }
+
+    /// Time and mode, if it is the root.
+    pub(super) fn root_meta(&self, path: &RelPath) -> Option<Meta> {
+        let stat = path.is_root().then(|| self.store.stat(path).ok());
+        stat.flatten().map(|stat| stat.meta)
     }
 
     pub(super) fn read_small(&self, path: &RelPath) -> Result<SmallRead, Failed> {

@@ -50,7 +50,10 @@ impl<S: Store> Worker<S> {
             Err(error) if dry_run && error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(path, "cannot be listed", &error)),
         };
-        let mut listing = Listing::default();
+        let mut listing = Listing {
+            root: self.root_meta(path),
+            ..Listing::default()
+        };
         for found in found {
             match own(&found.name) {
                 None => listing.found.push(found),

@@ -1,0 +1,48 @@
+//! Modes and times of what may not be opened.
+
+use std::io;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::{Disk, stat_of, times};
+use crate::wire::{Kind, Meta, RelPath};
+
+impl Disk {
+    /// Changes the mode of a file or directory that it may keep even its owner from opening. Returns the
+    /// mode that it had.
+    #[cfg(target_os = "linux")]
+    pub(super) fn change_mode(
+        &self,
+        path: &RelPath,
+        change: impl FnOnce(u32) -> u32,
+    ) -> io::Result<u32> {
+        use std::os::fd::AsRawFd as _;
+
+        let dir = self.parent(path)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat(&*dir, path.name(), flags, Mode::empty())?;
+        let stat = stat_of(&rustix::fs::fstat(&found)?);
+        if !matches!(stat.kind, Kind::File | Kind::Dir) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mode = Mode::from_raw_mode(change(stat.meta.mode));
+        rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), mode)?;
+        Ok(stat.meta.mode)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn change_mode(&self, _: &RelPath, _: impl FnOnce(u32) -> u32) -> io::Result<u32> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+
+    pub(super) fn set_times(&self, path: &RelPath, meta: &Meta) -> io::Result<()> {
+        let dir = self.parent(path)?;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::utimensat(
+            &*dir,
+            path.name(),
+            &times(meta),
+            flags,
+        )?)
+    }
+}
