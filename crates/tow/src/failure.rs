@@ -109,7 +109,8 @@ impl From<ConnectError> for Failure {
             ConnectError::Transport(error) => {
                 let exit = match error {
                     transport::ConnectError::Multiplexed { .. }
-                    | transport::ConnectError::NotMultiplexed { .. } => Exit::Usage,
+                    | transport::ConnectError::NotMultiplexed { .. }
+                    | transport::ConnectError::SealedStreams { .. } => Exit::Usage,
                     transport::ConnectError::RefusedByPeer { .. }
                     | transport::ConnectError::PeerCertificate { .. }
                     | transport::ConnectError::UntrustedKey { .. }

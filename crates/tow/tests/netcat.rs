@@ -103,6 +103,14 @@ fn an_echo_gives_back_every_byte_over_each_transport() {
     let bytes = noise(3_000_001);
     let socket = format!("unix://{}", place.path("echo.sock").display());
     let many = format!("yamux+{socket}");
+    let made = place
+        .tow(&["keys", "psk", "shared.psk", "--dir", "."])
+        .output();
+    assert_eq!(exit_code(&made.expect("runs")), 0);
+    let sealed = format!(
+        "quic://127.0.0.1:0?psk={}",
+        place.path("shared.psk").display()
+    );
     for url in [
         "tcp://127.0.0.1:0",
         "tls://127.0.0.1:0",
@@ -115,6 +123,9 @@ fn an_echo_gives_back_every_byte_over_each_transport() {
         "udp://127.0.0.1:0",
         "tls+udp://127.0.0.1:0",
         "yamux+udp://127.0.0.1:0",
+        "quic://127.0.0.1:0",
+        "yamux+quic://127.0.0.1:0",
+        sealed.as_str(),
     ] {
         let server = Listening::service(&place, url, &["--echo"]);
         for streams in ["1", "3"] {
@@ -164,19 +175,20 @@ fn an_end_of_input_is_passed_on_while_the_answer_still_comes() {
 
 #[test]
 fn two_ends_deal_their_input_to_the_same_streams() {
+    let place = Place::with_keys();
+    let socket = format!("unix://{}", place.path("pipe.sock").display());
     for multiplexer in ["", "yamux+", "muxado+"] {
-        both_ways_over_four_streams(multiplexer);
+        both_ways_over_four_streams(&place, &format!("{multiplexer}{socket}"));
     }
+    both_ways_over_four_streams(&place, "quic://127.0.0.1:0");
 }
 
-fn both_ways_over_four_streams(multiplexer: &str) {
-    let place = Place::new();
-    let socket = format!("{multiplexer}unix://{}", place.path("pipe.sock").display());
+fn both_ways_over_four_streams(place: &Place, url: &str) {
     let (there, here) = (noise(700_000), noise(900_000));
-    let (server, mut stdin) = Listening::stdio(&place, &socket, &["--streams", "4"]);
+    let (server, mut stdin) = Listening::stdio(place, url, &["--streams", "4"]);
     let sent = here.clone();
     let feeding = thread::spawn(move || stdin.write_all(&sent));
-    let output = connect(&place, &[&server.url, "--streams", "4"], &there);
+    let output = connect(place, &[&server.url, "--streams", "4"], &there);
     assert_eq!(exit_code(&output), 0, "{}", stderr(&output));
     assert!(output.stdout == here);
     feeding.join().expect("no panic").expect("written");

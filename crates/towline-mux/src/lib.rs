@@ -1,7 +1,8 @@
 //! Many streams on one connection, in the wire formats of yamux and muxado.
 //!
 //! Both formats are dialects of one engine, and sessions of both are one type: whoever uses a
-//! [`Session`] need not know which it is. Either end can be the Go original.
+//! [`Session`] need not know which it is. Either end can be the Go original. What has streams already, as QUIC has,
+//! becomes a session of the same type ([`native`]).
 //!
 //! ```text
 //!  Session::open ──▶ Stream ─┐                          ┌─▶ Stream ──▶ Session::accept
@@ -68,6 +69,8 @@ mod driver;
 mod heartbeat;
 #[cfg(feature = "tokio")]
 pub mod muxado;
+#[cfg(feature = "tokio")]
+pub mod native;
 #[cfg(feature = "tokio")]
 mod session;
 #[cfg(feature = "tokio")]

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::accept::{Incoming, Listener};
 use crate::{
     driver::{self, Shared, Transport, now},
+    native::Native,
     proto::{CloseOutcome, Dialect, Engine, RemoteGoAway, Role, SessionEnd, Stats, StreamKey},
     stream::Stream,
 };
@@ -63,14 +64,21 @@ pub struct Session {
 }
 
 pub(crate) struct SessionInner {
-    pub(crate) shared: Arc<Shared>,
-    dialect: Dialect,
+    pub(crate) beneath: Beneath,
     role: Role,
     local: Arc<str>,
     peer: Arc<str>,
     extension: Option<Arc<dyn Any + Send + Sync>>,
     /// What running heartbeats are asked by.
     pub(crate) beats: Mutex<Vec<BeatRequests>>,
+}
+
+/// What makes the streams.
+pub(crate) enum Beneath {
+    /// The engine, of one sequence of bytes.
+    Engine(Arc<Shared>, Dialect),
+    /// The transport itself.
+    Native(Native),
 }
 
 /// Asks a heartbeat for a beat now.
@@ -106,8 +114,10 @@ impl Session {
         let extension = transport.extension.clone();
         Self {
             inner: Arc::new(SessionInner {
-                shared: driver::spawn(transport, engine, first_read, coalesce),
-                dialect,
+                beneath: Beneath::Engine(
+                    driver::spawn(transport, engine, first_read, coalesce),
+                    dialect,
+                ),
                 role,
                 local,
                 peer,
@@ -117,14 +127,30 @@ impl Session {
         }
     }
 
-    fn shared(&self) -> &Shared {
-        &self.inner.shared
+    pub(crate) fn on_native(
+        native: Native,
+        role: Role,
+        local: Arc<str>,
+        peer: Arc<str>,
+        extension: Option<Arc<dyn Any + Send + Sync>>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(SessionInner {
+                beneath: Beneath::Native(native),
+                role,
+                local,
+                peer,
+                extension,
+                beats: Mutex::new(Vec::new()),
+            }),
+        }
     }
 
     /// Tells the peer that no more streams are accepted. Those that are open go on, and this side may
     /// still open some.
     ///
-    /// Some yamux peers (go-yamux v5, the Rust crates) take it for the end and close the connection.
+    /// Some yamux peers (go-yamux v5, the Rust crates) take it for the end and close the connection. Where the
+    /// transport has the streams, the peer is not told before it opens one: that is reset.
     ///
     /// # Errors
     ///
@@ -135,7 +161,8 @@ impl Session {
     }
 
     /// As [`go_away`](Self::go_away), with a code, and a text in muxado. In yamux a code other than 0 ends
-    /// the session at the peer: use [`close_with`](Self::close_with) there.
+    /// the session at the peer: use [`close_with`](Self::close_with) there. Where the transport has the streams, neither
+    /// is sent.
     ///
     /// # Errors
     ///
@@ -145,9 +172,19 @@ impl Session {
         reason = "like the other calls of a session; may wait for a transport in other implementations"
     )]
     pub async fn go_away_with(&self, code: u32, debug: impl Into<Bytes>) -> Result<(), SessionEnd> {
-        let mut state = self.shared().lock();
-        state.engine.go_away(code, debug.into())?;
-        self.shared().settle(state);
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => {
+                let mut state = shared.lock();
+                state.engine.go_away(code, debug.into())?;
+                shared.settle(state);
+            }
+            Beneath::Native(native) => {
+                if let Some(end) = native.session.end() {
+                    return Err(end);
+                }
+                native.session.go_away();
+            }
+        }
         Ok(())
     }
 
@@ -167,40 +204,50 @@ impl Session {
     ///
     /// Dropping the future does not stop the session from closing.
     pub async fn close(&self) -> Result<CloseOutcome, SessionEnd> {
-        {
-            let mut state = self.shared().lock();
-            if !state.is_over() {
-                state.engine.close(now());
-                self.shared().wake_driver(state);
+        self.inner.beneath.close();
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => {
+                shared.over().await;
+                let state = shared.lock();
+                state.engine.close_result()
+            }
+            Beneath::Native(native) => {
+                native.session.over().await;
+                native.session.outcome()
             }
         }
-        self.shared().over().await;
-        let state = self.shared().lock();
-        state.engine.close_result()
     }
 
-    /// Closes the session with a code, and a text in muxado, without waiting for what is queued. Returns
+    /// Closes the session with a code, and a text in muxado and QUIC, without waiting for what is queued. Returns
     /// when the peer has ended too, or a moment later.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the session from closing.
     pub async fn close_with(&self, code: u32, debug: impl Into<Bytes>) {
-        {
-            let mut state = self.shared().lock();
-            if !state.is_over() {
-                state.engine.close_with(now(), code, debug.into());
-                self.shared().wake_driver(state);
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => {
+                let mut state = shared.lock();
+                if !state.is_over() {
+                    state.engine.close_with(now(), code, debug.into());
+                    shared.wake_driver(state);
+                }
             }
+            Beneath::Native(native) => native.session.close_with(code, &debug.into()),
         }
-        self.shared().over().await;
+        self.inner.beneath.over().await;
     }
 
-    /// Ends the session at once: the transport is dropped without a word to the peer.
+    /// Ends the session at once: the transport is dropped without a word to the peer. QUIC says that it is closed.
     pub fn abort(&self) {
-        let mut state = self.shared().lock();
-        state.engine.abort();
-        self.shared().wake_driver(state);
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => {
+                let mut state = shared.lock();
+                state.engine.abort();
+                shared.wake_driver(state);
+            }
+            Beneath::Native(native) => native.session.abort(),
+        }
     }
 
     /// Waits until the session is over, and tells why, in the words of both ends.
@@ -209,45 +256,67 @@ impl Session {
     ///
     /// Dropping the future changes nothing.
     pub async fn closed(&self) -> Termination {
-        self.shared().over().await;
-        let state = self.shared().lock();
+        self.inner.beneath.over().await;
         Termination {
-            local: state.end_reason(),
-            remote: state.engine.remote_go_away().cloned(),
+            local: self.inner.beneath.end_reason(),
+            remote: match &self.inner.beneath {
+                Beneath::Engine(shared, _) => shared.lock().engine.remote_go_away().cloned(),
+                Beneath::Native(native) => native.session.remote_go_away(),
+            },
         }
     }
 
     /// Why the session is over or ending, if it is.
     pub fn close_reason(&self) -> Option<SessionEnd> {
-        self.shared().lock().engine.end().cloned()
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => shared.lock().engine.end().cloned(),
+            Beneath::Native(native) => native.session.end(),
+        }
     }
 
     /// True from the moment on at which [`close_reason`](Self::close_reason) tells a reason: every stream has
     /// ended then. False while [`close`](Self::close) lets leave what was written, although nothing can be
     /// opened or written any more; what comes can still be read.
     pub fn is_closed(&self) -> bool {
-        self.shared().lock().engine.end().is_some()
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => shared.lock().engine.end().is_some(),
+            Beneath::Native(native) => native.session.end().is_some(),
+        }
     }
 
-    /// Streams that have not ended, of both sides, those that wait to be accepted among them.
+    /// Streams that have not ended, of both sides, those that wait to be accepted among them. Where the transport has
+    /// the streams, those that were opened or accepted and not yet dropped.
     pub fn stream_count(&self) -> usize {
-        self.shared().lock().engine.stream_count()
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => shared.lock().engine.stream_count(),
+            Beneath::Native(native) => native.inbound() + native.outbound(),
+        }
     }
 
     /// Streams that the peer opened and that count against `max_incoming_streams`: those that have not
     /// ended, and those that have and still hold data that was not read.
     pub fn inbound_count(&self) -> usize {
-        self.shared().lock().engine.inbound_count()
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => shared.lock().engine.inbound_count(),
+            Beneath::Native(native) => native.inbound(),
+        }
     }
 
     /// As [`inbound_count`](Self::inbound_count), those that this side opened.
     pub fn outbound_count(&self) -> usize {
-        self.shared().lock().engine.outbound_count()
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => shared.lock().engine.outbound_count(),
+            Beneath::Native(native) => native.outbound(),
+        }
     }
 
-    /// What the session has done so far.
+    /// What the session has done so far. Where the transport has the streams: how many streams, its bytes, and its round
+    /// trip.
     pub fn stats(&self) -> Stats {
-        self.shared().lock().engine.stats()
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => shared.lock().engine.stats(),
+            Beneath::Native(native) => native.stats(),
+        }
     }
 
     /// The last round trip that was measured, smoothed; nothing in muxado.
@@ -255,9 +324,12 @@ impl Session {
         self.stats().rtt
     }
 
-    /// The wire format.
-    pub fn dialect(&self) -> Dialect {
-        self.inner.dialect
+    /// The wire format; none where the streams are the transport's own.
+    pub fn dialect(&self) -> Option<Dialect> {
+        match &self.inner.beneath {
+            Beneath::Engine(_, dialect) => Some(*dialect),
+            Beneath::Native(_) => None,
+        }
     }
 
     /// Which end this is.
@@ -297,15 +369,15 @@ impl Session {
         self.inner.extension.as_deref()?.downcast_ref()
     }
 
-    fn stream(&self, key: StreamKey, id: u32) -> Stream {
-        Stream::new(Arc::clone(&self.inner), key, id)
+    fn stream(&self, shared: &Arc<Shared>, key: StreamKey, id: u32) -> Stream {
+        Stream::new(Arc::clone(&self.inner), Arc::clone(shared), key, id)
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("dialect", &self.inner.dialect)
+            .field("dialect", &self.dialect())
             .field("role", &self.inner.role)
             .field("peer", &self.inner.peer)
             .finish_non_exhaustive()
@@ -325,10 +397,37 @@ impl SessionInner {
 impl Drop for SessionInner {
     /// The last handle and the last stream are gone.
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        if !state.is_over() {
-            state.engine.close(now());
-            self.shared.wake_driver(state);
+        self.beneath.close();
+    }
+}
+
+impl Beneath {
+    /// Has the session close in good order, if it is not over.
+    fn close(&self) {
+        match self {
+            Self::Engine(shared, _) => {
+                let mut state = shared.lock();
+                if !state.is_over() {
+                    state.engine.close(now());
+                    shared.wake_driver(state);
+                }
+            }
+            Self::Native(native) => native.session.close(),
+        }
+    }
+
+    async fn over(&self) {
+        match self {
+            Self::Engine(shared, _) => shared.over().await,
+            Self::Native(native) => native.session.over().await,
+        }
+    }
+
+    /// Why a session that is over has ended.
+    fn end_reason(&self) -> SessionEnd {
+        match self {
+            Self::Engine(shared, _) => shared.lock().end_reason(),
+            Self::Native(native) => native.session.end().unwrap_or(SessionEnd::ClosedHere),
         }
     }
 }

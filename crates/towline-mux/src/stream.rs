@@ -24,9 +24,10 @@ use self::{
     io::{reading, writing},
 };
 use crate::{
-    driver::now,
+    driver::{Shared, now},
+    native::Counted,
     proto::{ReadError, Reading, StreamKey, WriteError},
-    session::{Session, SessionInner},
+    session::{Beneath, Session, SessionInner},
 };
 
 /// Vectored writes of this much are gathered into one; longer ones are written slice by slice.
@@ -54,24 +55,48 @@ pub struct Stream {
 /// A stream's place in its session; given back when it is dropped.
 pub(crate) struct StreamCore {
     session: Arc<SessionInner>,
-    key: StreamKey,
+    place: Place,
     id: u32,
 }
 
+enum Place {
+    Engine(Arc<Shared>, StreamKey),
+    Native(Counted),
+}
+
 impl Stream {
-    pub(crate) fn new(session: Arc<SessionInner>, key: StreamKey, id: u32) -> Self {
+    pub(crate) fn new(
+        session: Arc<SessionInner>,
+        shared: Arc<Shared>,
+        key: StreamKey,
+        id: u32,
+    ) -> Self {
+        Self::at(session, Place::Engine(shared, key), id)
+    }
+
+    pub(crate) fn of_native(session: Arc<SessionInner>, stream: Counted) -> Self {
+        let id = stream.stream.id();
+        Self::at(session, Place::Native(stream), id)
+    }
+
+    fn at(session: Arc<SessionInner>, place: Place, id: u32) -> Self {
         Self {
-            core: StreamCore { session, key, id },
+            core: StreamCore { session, place, id },
             read_deadline: Deadline::default(),
             write_deadline: Deadline::default(),
         }
     }
 
-    pub(crate) const fn key(&self) -> StreamKey {
-        self.core.key
+    /// Has the peer told of it now.
+    pub(crate) fn announce(&self) {
+        if let Place::Engine(shared, key) = &self.core.place {
+            let mut state = shared.lock();
+            state.engine.announce(*key);
+            shared.settle(state);
+        }
     }
 
-    /// Its id on the wire: odd if the session's client opened it.
+    /// Its id on the wire: odd if the session's client opened it; QUIC has its own.
     pub const fn id(&self) -> u32 {
         self.core.id
     }
@@ -236,19 +261,27 @@ impl StreamCore {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let shared = &self.session.shared;
+        let (shared, key) = match &self.place {
+            Place::Engine(shared, key) => (shared, *key),
+            Place::Native(counted) => {
+                return match counted.stream.poll_read(cx, buf) {
+                    Poll::Pending => expired(cx, deadline, ReadError::TimedOut),
+                    ready => ready,
+                };
+            }
+        };
         let mut state = shared.lock();
         let room = buf.remaining();
         match state
             .engine
-            .read_with(self.key, room, |piece| buf.put_slice(piece))?
+            .read_with(key, room, |piece| buf.put_slice(piece))?
         {
             Some(_) => {
                 shared.settle_read(state);
                 Poll::Ready(Ok(()))
             }
             None => {
-                let old = state.wait_to_read(self.key, cx);
+                let old = state.wait_to_read(key, cx);
                 shared.settle_read(state);
                 drop(old);
                 expired(cx, deadline, ReadError::TimedOut)
@@ -261,16 +294,24 @@ impl StreamCore {
         cx: &mut Context<'_>,
         deadline: &mut Deadline,
     ) -> Poll<Result<Option<Bytes>, ReadError>> {
-        let shared = &self.session.shared;
+        let (shared, key) = match &self.place {
+            Place::Engine(shared, key) => (shared, *key),
+            Place::Native(counted) => {
+                return match counted.stream.poll_read_chunk(cx) {
+                    Poll::Pending => expired(cx, deadline, ReadError::TimedOut),
+                    ready => ready,
+                };
+            }
+        };
         let mut state = shared.lock();
-        match state.engine.read(self.key, usize::MAX)? {
+        match state.engine.read(key, usize::MAX)? {
             Reading::Chunk(chunk) => {
                 shared.settle_read(state);
                 Poll::Ready(Ok(Some(chunk)))
             }
             Reading::End => Poll::Ready(Ok(None)),
             Reading::Blocked => {
-                let old = state.wait_to_read(self.key, cx);
+                let old = state.wait_to_read(key, cx);
                 shared.settle_read(state);
                 drop(old);
                 expired(cx, deadline, ReadError::TimedOut)
@@ -288,7 +329,10 @@ impl StreamCore {
         if deadline.poll_expired(cx) {
             return Poll::Ready(Err(WriteError::TimedOut));
         }
-        self.session.shared.poll_write(cx, self.key, buf)
+        match &self.place {
+            Place::Engine(shared, key) => shared.poll_write(cx, *key, buf),
+            Place::Native(counted) => counted.stream.poll_write(cx, buf),
+        }
     }
 
     pub(crate) fn poll_write_vectored(
@@ -322,7 +366,10 @@ impl StreamCore {
         if deadline.poll_expired(cx) {
             return Poll::Ready(Err(WriteError::TimedOut));
         }
-        self.session.shared.poll_write_chunk(cx, self.key, chunk)
+        match &self.place {
+            Place::Engine(shared, key) => shared.poll_write_chunk(cx, *key, chunk),
+            Place::Native(counted) => counted.stream.poll_write_chunk(cx, chunk),
+        }
     }
 
     pub(crate) fn poll_flush(
@@ -330,29 +377,50 @@ impl StreamCore {
         cx: &mut Context<'_>,
         deadline: &mut Deadline,
     ) -> Poll<Result<(), WriteError>> {
-        if let Poll::Ready(result) = self.session.shared.poll_flush(cx, self.key) {
-            return Poll::Ready(result);
+        match &self.place {
+            Place::Engine(shared, key) => {
+                if let Poll::Ready(result) = shared.poll_flush(cx, *key) {
+                    return Poll::Ready(result);
+                }
+            }
+            // The transport has everything that was written.
+            Place::Native(_) => return Poll::Ready(Ok(())),
         }
         expired(cx, deadline, WriteError::TimedOut)
     }
 
     pub(crate) fn shutdown(&self) -> Result<(), WriteError> {
-        let mut state = self.session.shared.lock();
-        state.engine.shutdown(self.key)?;
-        self.session.shared.settle(state);
-        Ok(())
+        match &self.place {
+            Place::Engine(shared, key) => {
+                let mut state = shared.lock();
+                state.engine.shutdown(*key)?;
+                shared.settle(state);
+                Ok(())
+            }
+            Place::Native(counted) => counted.stream.shutdown(),
+        }
     }
 
     pub(crate) fn close_read(&self) {
-        let mut state = self.session.shared.lock();
-        state.engine.close_read(now(), self.key);
-        self.session.shared.settle(state);
+        match &self.place {
+            Place::Engine(shared, key) => {
+                let mut state = shared.lock();
+                state.engine.close_read(now(), *key);
+                shared.settle(state);
+            }
+            Place::Native(counted) => counted.stream.close_read(),
+        }
     }
 
     pub(crate) fn reset(&self, code: u32) {
-        let mut state = self.session.shared.lock();
-        state.engine.reset(now(), self.key, code);
-        self.session.shared.settle(state);
+        match &self.place {
+            Place::Engine(shared, key) => {
+                let mut state = shared.lock();
+                state.engine.reset(now(), *key, code);
+                shared.settle(state);
+            }
+            Place::Native(counted) => counted.stream.reset(code),
+        }
     }
 }
 
@@ -367,11 +435,20 @@ fn expired<T, E>(cx: &mut Context<'_>, deadline: &mut Deadline, error: E) -> Pol
 
 impl Drop for StreamCore {
     fn drop(&mut self) {
-        let mut state = self.session.shared.lock();
-        let wakers = state.forget_wakers(self.key);
-        state.engine.release(now(), self.key);
-        self.session.shared.settle(state);
-        drop(wakers);
+        match &self.place {
+            Place::Engine(shared, key) => {
+                let mut state = shared.lock();
+                let wakers = state.forget_wakers(*key);
+                state.engine.release(now(), *key);
+                shared.settle(state);
+                drop(wakers);
+            }
+            Place::Native(counted) => {
+                if let Beneath::Native(native) = &self.session.beneath {
+                    native.forget(counted.inbound);
+                }
+            }
+        }
     }
 }
 

@@ -11,12 +11,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use towline_identity::tls::{Connector, TlsConfigError};
 use towline_identity::{CipherSuite, Identity, Peer, Trust};
+use towline_mux::{Role, Session};
 
 use crate::connection::Connection;
 use crate::endpoint::{Address, Endpoint, Nats};
 use crate::psk::{self, PskLayer, Records};
 use crate::quic::SharedUdp;
 use crate::race::race;
+use crate::session::native_session;
 use crate::{http_connect, mem, quic, swp, tcp, tls};
 
 pub use self::error::ConnectError;
@@ -171,6 +173,30 @@ pub async fn connect(
     }
 }
 
+/// Connects to a QUIC endpoint for any number of streams.
+pub(crate) async fn connect_quic_session(
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+) -> Result<Session, ConnectError> {
+    let attempt = Attempt {
+        endpoint,
+        limit: options.connect_timeout,
+        deadline: deadline(options.connect_timeout),
+        dead_peer: options.dead_peer,
+    };
+    match &endpoint.address {
+        Address::Quic { host, port, cipher } if endpoint.psk().is_none() => {
+            attempt.quic_session((host, *port), *cipher, options).await
+        }
+        Address::Quic { .. } => Err(ConnectError::SealedStreams {
+            endpoint: attempt.name(),
+        }),
+        _ => Err(ConnectError::NotMultiplexed {
+            endpoint: attempt.name(),
+        }),
+    }
+}
+
 struct Attempt<'a> {
     endpoint: &'a Endpoint,
     limit: Duration,
@@ -224,24 +250,61 @@ impl Attempt<'_> {
         cipher: CipherSuite,
         options: &ConnectOptions,
     ) -> Result<Connection, ConnectError> {
-        let addresses = self.resolve(host, port).await?;
         let closing_is_end = options.records == Records::Messages;
+        let dialled = self
+            .dial_quic((host, port), cipher, options, quic::CONNECTIONS)
+            .await?
+            .into_stream(closing_is_end)
+            .await
+            .map_err(|error| ConnectError::from_handshake(self.name(), error))?;
+        let quic::Dialled {
+            io,
+            peer,
+            local,
+            remote,
+        } = dialled;
+        Ok(Connection::new(Box::new(io), peer, local, remote))
+    }
+
+    /// The streams of a QUIC connection as a session.
+    async fn quic_session(
+        &self,
+        (host, port): (&str, u16),
+        cipher: CipherSuite,
+        options: &ConnectOptions,
+    ) -> Result<Session, ConnectError> {
+        let dialled = self
+            .dial_quic((host, port), cipher, options, quic::SESSIONS)
+            .await?
+            .into_session();
+        let quic::Dialled {
+            io,
+            peer,
+            local,
+            remote,
+        } = dialled;
+        Ok(native_session(io, Role::Client, peer, (local, remote)))
+    }
+
+    /// Tries all addresses of a name in turn.
+    async fn dial_quic(
+        &self,
+        (host, port): (&str, u16),
+        cipher: CipherSuite,
+        options: &ConnectOptions,
+        windows: quic::Windows,
+    ) -> Result<quic::Connected, ConnectError> {
         let shared = options.shared_udp.as_ref();
+        let addresses = self.resolve(host, port).await?;
         let mut last = None;
         for (tried, address) in addresses.iter().enumerate() {
             let connector = self.connector(cipher, options)?;
             let now = now();
             let left = (addresses.len() - tried) as u32;
             let until = now + self.deadline.saturating_duration_since(now) / left;
-            match timeout_at(
-                until,
-                quic::dial(*address, connector, closing_is_end, shared, self.dead_peer),
-            )
-            .await
-            {
-                Ok(Ok((stream, peer, local, remote))) => {
-                    return Ok(Connection::new(Box::new(stream), peer, local, remote));
-                }
+            let dialling = quic::dial(*address, connector, windows, shared, self.dead_peer);
+            match timeout_at(until, dialling).await {
+                Ok(Ok(dialled)) => return Ok(dialled),
                 Ok(Err(quic::DialError::Handshake(error))) => {
                     return Err(ConnectError::from_handshake(self.name(), error));
                 }

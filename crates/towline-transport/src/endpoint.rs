@@ -163,6 +163,13 @@ impl Endpoint {
         self.multiplexer
     }
 
+    /// Whether a connection there carries many streams: a multiplexer is named, or the transport has streams itself, as
+    /// `quic` does unless the pre-shared-key layer seals a single one ([`connect_session`](crate::connect_session)).
+    pub fn has_streams(&self) -> bool {
+        let native = self.scheme() == Scheme::Quic && self.psk().is_none();
+        native || self.multiplexer.is_some()
+    }
+
     /// The same endpoint with another multiplexer, or with none: then it is the transport beneath.
     ///
     /// ```

@@ -6,6 +6,7 @@
 mod dial;
 mod error;
 mod listen;
+mod session;
 mod shared;
 mod stream;
 
@@ -17,8 +18,9 @@ use std::time::Duration;
 use quinn::{EndpointConfig, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-pub(crate) use dial::{DialError, dial};
+pub(crate) use dial::{Connected, DialError, Dialled, dial};
 pub(crate) use listen::{Found, Listener, Opened, Unopened};
+pub(crate) use session::QuicSession;
 pub use shared::SharedUdp;
 use stream::Stream;
 
@@ -26,29 +28,47 @@ use stream::Stream;
 const IDLE: Duration = Duration::from_secs(30);
 /// A client keeps its connection alive by a packet after so much silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// What one stream may send before it is read, in bytes, and all streams of a connection together.
-const STREAM_WINDOW: u32 = 6 << 20;
-const CONNECTION_WINDOW: u32 = 15 << 20;
+/// How much may come before it is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    /// Of one stream, in bytes.
+    stream: u32,
+    /// Of all streams of a connection together.
+    connection: u32,
+    /// Streams that the other side may have open at once.
+    streams: u32,
+}
+
+/// Streams that are connections of their own: mostly one.
+pub(crate) const CONNECTIONS: Windows = Windows {
+    stream: 6 << 20,
+    connection: 15 << 20,
+    streams: 100,
+};
+/// Streams of a session: all of both sides have room, so that one that is not read holds up no other.
+pub(crate) const SESSIONS: Windows = Windows {
+    stream: 2 << 20,
+    connection: 512 << 20,
+    streams: 128,
+};
 /// What we keep of what was not acknowledged yet, in bytes, for all streams of a connection together.
 const SEND_WINDOW: u64 = 8 << 20;
-/// Streams that a client may have open at once.
-const STREAMS: u32 = 100;
 /// The only code that either side closes with.
 const CLOSED: VarInt = VarInt::from_u32(0);
 
 /// How packets are sent. The end that dialled keeps the connection alive, and so does one that is to notice when the other
 /// is gone (docs/wire K6).
-fn transport(dialled: bool, dead_peer: Option<Duration>) -> Arc<TransportConfig> {
+fn transport(dialled: bool, dead_peer: Option<Duration>, windows: Windows) -> Arc<TransportConfig> {
     let idle = dead_peer.map_or(IDLE, |limit| limit.min(IDLE));
     let keep_alive = (dialled || dead_peer.is_some()).then(|| KEEP_ALIVE.min(idle / 3));
     let mut config = TransportConfig::default();
     config
         .max_idle_timeout(idle.try_into().ok())
         .keep_alive_interval(keep_alive)
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .stream_receive_window(VarInt::from_u32(windows.stream))
+        .receive_window(VarInt::from_u32(windows.connection))
         .send_window(SEND_WINDOW)
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(windows.streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None);
     Arc::new(config)

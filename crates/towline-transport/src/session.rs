@@ -1,9 +1,12 @@
-//! Many streams on one connection: the multiplexer that an endpoint names, on the connection beneath.
+//! Many streams on one connection: those of QUIC, or the multiplexer that an endpoint names, on the connection beneath.
+
+use std::sync::Arc;
 
 use towline_identity::Peer;
+use towline_mux::native::NativeSession;
 use towline_mux::{Role, Session, Transport, muxado, yamux};
 
-use crate::connect::{ConnectError, ConnectOptions, connect};
+use crate::connect::{ConnectError, ConnectOptions, connect, connect_quic_session};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, Multiplexer};
 
@@ -84,6 +87,10 @@ impl From<towline_mux::Stream> for Connection {
 /// default settings. At the other end, put [`Connection::into_session`] on what a listener of the
 /// [transport beneath](Endpoint::with_multiplexer) accepts.
 ///
+/// `quic://` needs no multiplexer, as its connections have streams: the other end is
+/// [`Incoming::session`](crate::Incoming::session), or any listener, to which each stream is a connection of its own.
+/// A peer sees a stream with its first byte, so the side that opens speaks first.
+///
 /// ```
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// use towline_mux::Role;
@@ -120,7 +127,7 @@ impl From<towline_mux::Stream> for Connection {
 ///
 /// # Errors
 ///
-/// [`ConnectError`]; [`ConnectError::NotMultiplexed`] for an endpoint that names no multiplexer.
+/// [`ConnectError`]; [`ConnectError::NotMultiplexed`] for an endpoint that names no multiplexer and has no streams.
 ///
 /// # Cancel safety
 ///
@@ -130,13 +137,21 @@ pub async fn connect_session(
     options: &ConnectOptions,
 ) -> Result<Session, ConnectError> {
     let Some(multiplexer) = endpoint.multiplexer() else {
-        return Err(ConnectError::NotMultiplexed {
-            endpoint: endpoint.without_fragment().to_string(),
-        });
+        return connect_quic_session(endpoint, options).await;
     };
     let beneath = endpoint.clone().with_multiplexer(None);
     let connection = connect(&beneath, options).await?;
     Ok(connection.into_session(multiplexer, Role::Client))
+}
+
+/// A session of a transport that has streams, with its addresses and its peer.
+pub(crate) fn native_session(
+    session: impl NativeSession,
+    role: Role,
+    peer: Peer,
+    (local, remote): (String, String),
+) -> Session {
+    Session::over_native(session, role, local, remote, Some(Arc::new(peer)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use towline::identity::{Authority, AuthorityOptions, LeafOptions, PreSharedKey};
 use towline::rpc::proto::{Limits, WhenFull};
 use towline::rpc::server::{ConnectionEvent, DownloadSink, ListenConfig, Push};
 use towline::rpc::{CallError, Client, Context, Message, Server};
+use towline::transport::{ConnectOptions, ListenOptions, Listener, connect_session};
 
 /// docs/wire F36, R18: also inside the pre-shared-key layer.
 #[tokio::test]
@@ -163,4 +164,43 @@ async fn a_silent_end_is_noticed() {
     assert!(matches!(error, CallError::Closed(_)), "{error}");
     go.send(()).unwrap();
     serving.join().unwrap();
+}
+
+/// docs/wire F36: each stream of one connection carries a client of its own.
+#[tokio::test]
+async fn the_streams_of_a_session_carry_clients() {
+    let authority = Authority::generate(&AuthorityOptions::new()).unwrap();
+    let identity = |name: &str| Arc::new(authority.issue(&LeafOptions::new(name)).unwrap());
+    let (ada, node) = (identity("ada"), identity("node"));
+    let server = Server::builder()
+        .call("who", |context: Context, _: Message| async move {
+            let key = context.peer().public_key().map(|key| key.to_string());
+            Ok::<_, Infallible>(Message::from_body(key.unwrap_or_default()))
+        })
+        .build();
+    let endpoint = "quic://127.0.0.1:0".parse().unwrap();
+    let listener = Listener::bind(&endpoint, &ListenOptions::new().identity(node))
+        .await
+        .unwrap();
+    let options = ConnectOptions::new().identity(Arc::clone(&ada));
+    let dial = async {
+        connect_session(listener.local_endpoint(), &options)
+            .await
+            .unwrap()
+    };
+    let serve = async { listener.accept().await.unwrap().session().await.unwrap() };
+    let (here, there) = tokio::join!(dial, serve);
+    let serving = tokio::spawn(async move {
+        server
+            .serve_session(&there, tokio_util::sync::CancellationToken::new())
+            .await
+    });
+    for _ in 0..3 {
+        let client = Client::builder().over(here.open().await.unwrap());
+        let who = client.call(Message::request("who", "")).await.unwrap();
+        assert_eq!(who.body, ada.public_key().to_string());
+        client.close().await;
+    }
+    here.close().await.unwrap();
+    serving.await.unwrap().unwrap();
 }

@@ -30,8 +30,8 @@ With --echo or --forward every stream of every client is served until an interru
 client is joined to standard input and output, and the program ends with it. An end of input is passed on \
 while the other direction goes on, both ways.")]
 pub(crate) struct Listen {
-    /// Where: tcp://HOST:PORT, tls://…, udp://…, nats://BROKER/SUBJECT, tls+nats://…, unix:///PATH, connect+tcp://…, or with yamux+ or muxado+ in front for many
-    /// streams on each connection; port 0 lets the system choose
+    /// Where: tcp://HOST:PORT, tls://…, quic://…, udp://…, nats://BROKER/SUBJECT, tls+nats://…, unix:///PATH, connect+tcp://…, or with yamux+ or muxado+ in front for many
+    /// streams on each connection, which quic has without; port 0 lets the system choose
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
 
@@ -71,8 +71,8 @@ pub(crate) struct Listen {
 An end of input is passed on while the other direction goes on; the program ends when both have ended."
 )]
 pub(crate) struct Connect {
-    /// Where to: tcp://HOST:PORT, tls://…, udp://…, nats://BROKER/SUBJECT, tls+nats://…, unix:///PATH, connect+tcp://…, or with yamux+ or muxado+ in front for many
-    /// streams on one connection
+    /// Where to: tcp://HOST:PORT, tls://…, quic://…, udp://…, nats://BROKER/SUBJECT, tls+nats://…, unix:///PATH, connect+tcp://…, or with yamux+ or muxado+ in front for many
+    /// streams on one connection, which quic has without; on quic this end speaks first
     #[arg(value_hint = ValueHint::Url)]
     pub(crate) url: String,
 

@@ -39,7 +39,7 @@ async fn converse(args: &Connect, tally: &Tally) -> Result<(), Failure> {
         };
         options = options.identity(loaded.identity).trust(trust);
     }
-    if endpoint.multiplexer().is_some() {
+    if endpoint.has_streams() {
         let session = transport::connect_session(&endpoint, &options)
             .await
             .map_err(rpc::ConnectError::from)?;
@@ -64,8 +64,12 @@ async fn on_session(
 ) -> Result<(), Failure> {
     let mut links = Vec::new();
     for _ in 0..streams {
-        // At once, in this order: the other end may be the first to send.
-        links.push(link(session.open_eager().await.map_err(failed)?, tally));
+        // At once, in this order, where that can be: the other end may be the first to send.
+        let opened = match session.dialect() {
+            Some(_) => session.open_eager().await,
+            None => session.open().await,
+        };
+        links.push(link(opened.map_err(failed)?, tally));
     }
     tokio::select! {
         ended = serve_all(links, service) => ended?,

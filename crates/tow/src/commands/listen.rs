@@ -9,7 +9,7 @@ use towline::{
     mux::{Role, Session},
     rpc::server::ListenError,
     server::{Outcome, Server, SocketStream, TaskPerConnection},
-    transport::{Connection, Endpoint, ListenOptions, Listener, Multiplexer},
+    transport::{AcceptError, Endpoint, Incoming, ListenOptions, Listener, Multiplexer},
 };
 
 use super::{
@@ -53,6 +53,11 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
         options = options.authorise(Authorisation::keys(args.allow.iter().copied()));
     }
     let multiplexer = endpoint.multiplexer();
+    let carried = match multiplexer {
+        Some(multiplexer) => Carried::By(multiplexer),
+        None if endpoint.has_streams() => Carried::ByTransport,
+        None => Carried::Singly,
+    };
     let listeners = bind(&endpoint.with_multiplexer(None), &options, args.inherited).await?;
     let urls: Vec<String> = listeners
         .iter()
@@ -87,7 +92,7 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
                 tokio::select! {
                     biased;
                     () = stop => Err(interrupted()),
-                    ended = answer_one(listener, multiplexer, &args, &tally) => ended,
+                    ended = answer_one(listener, carried, &args, &tally) => ended,
                 }
             }
         }
@@ -225,26 +230,41 @@ async fn serve_session(
     }
 }
 
+/// How a client's streams come.
+#[derive(Debug, Clone, Copy)]
+enum Carried {
+    /// Each on a connection of its own.
+    Singly,
+    By(Multiplexer),
+    ByTransport,
+}
+
 /// Joins the first streams that come to standard input and output.
 async fn answer_one(
     listener: Listener,
-    multiplexer: Option<Multiplexer>,
+    carried: Carried,
     args: &Listen,
     tally: &Tally,
 ) -> Result<(), Failure> {
     let wanted = usize::from(args.streams);
     let mut links = Vec::new();
-    let Some(multiplexer) = multiplexer else {
-        while links.len() < wanted {
-            links.push(counted(next_client(&listener).await, tally));
+    let session = match carried {
+        Carried::Singly => {
+            while links.len() < wanted {
+                let connection = next_client(&listener, Incoming::handshake).await;
+                links.push(counted(connection, tally));
+            }
+            // Nobody else is let in.
+            drop(listener);
+            return join_stdio(Stripes::new(links)).await;
         }
-        // Nobody else is let in.
-        drop(listener);
-        return join_stdio(Stripes::new(links)).await;
+        Carried::By(multiplexer) => {
+            let connection = next_client(&listener, Incoming::handshake).await;
+            connection.into_session(multiplexer, Role::Server)
+        }
+        Carried::ByTransport => next_client(&listener, Incoming::session).await,
     };
-    let connection = next_client(&listener).await;
     drop(listener);
-    let session = connection.into_session(multiplexer, Role::Server);
     while links.len() < wanted {
         let stream = session.accept().await.map_err(failed)?;
         let stream = stream.ok_or_else(|| {
@@ -260,11 +280,15 @@ async fn answer_one(
     session.close().await.map(drop).map_err(failed)
 }
 
-async fn next_client(listener: &Listener) -> Connection {
+/// The next client that finishes its handshake.
+async fn next_client<T>(
+    listener: &Listener,
+    handshake: impl AsyncFn(Incoming) -> Result<T, AcceptError>,
+) -> T {
     loop {
         match listener.accept().await {
             // Whoever is slow with its handshake holds up those behind it, at most for the handshake's limit.
-            Ok(incoming) => match incoming.handshake().await {
+            Ok(incoming) => match handshake(incoming).await {
                 Ok(connection) => return connection,
                 Err(error) => tracing::warn!("{error}"),
             },

@@ -87,6 +87,13 @@ pub struct RemoteGoAway {
     pub debug: Bytes,
 }
 
+impl RemoteGoAway {
+    /// What a peer said.
+    pub const fn new(code: u32, debug: Bytes) -> Self {
+        Self { code, debug }
+    }
+}
+
 /// Why one stream ended before its time. [`SessionEnd`] has the reasons that end all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -146,6 +153,11 @@ pub enum OpenError {
     /// All ids of this side were used. The session lives on, for what is open.
     #[error("all stream ids of this session were used; open streams on a new connection")]
     StreamsExhausted,
+    /// The peer of this transport sees a stream with its first byte, and cannot be told of it before.
+    #[error(
+        "the other end sees a stream of this transport with its first byte: write first, or put yamux+ in front of it"
+    )]
+    CannotAnnounce,
     /// This side's own limit, `max_outgoing_streams`.
     #[error("{0} streams are open, as many as max_outgoing_streams allows")]
     TooManyStreams(usize),
@@ -201,8 +213,8 @@ pub enum WriteError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PingError {
-    /// muxado has no pings; run a heartbeat.
-    #[error("muxado has no pings: run a heartbeat")]
+    /// muxado and QUIC have no pings; run a heartbeat.
+    #[error("the session has no pings: run a heartbeat")]
     Unsupported,
     /// No answer within the write time-out.
     #[error("the ping was not answered in time")]

@@ -1,17 +1,20 @@
 //! Accepting streams: one by one, as a `Stream`, or as from a listener.
 
 use std::{
+    fmt,
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use futures_core::Stream as FuturesStream;
 
-use super::Session;
+use super::{Beneath, Session};
 use crate::{
-    driver::now,
+    driver::{Shared, now},
+    native::{Native, NativeFuture, NativeStream, ended},
     proto::{Accepting, SessionEnd},
     stream::Stream,
 };
@@ -28,11 +31,20 @@ impl Session {
     ///
     /// Dropping the future loses no stream.
     pub async fn accept(&self) -> Result<Option<Stream>, SessionEnd> {
-        Accept {
-            session: self,
-            ticket: None,
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => {
+                Accept {
+                    session: self,
+                    shared,
+                    ticket: None,
+                }
+                .await
+            }
+            Beneath::Native(native) => {
+                let accepted = native.session.accept().await;
+                self.accepted(native, accepted)
+            }
         }
-        .await
     }
 
     /// The streams that the peer opens, as a [`futures_core::Stream`]. It ends when the session ends
@@ -62,6 +74,7 @@ impl Session {
         Incoming {
             session: self.clone(),
             ticket: None,
+            accepting: None,
             ended: false,
         }
     }
@@ -88,12 +101,27 @@ impl Session {
         Listener { session: self }
     }
 
+    fn accepted(
+        &self,
+        native: &Native,
+        accepted: Result<Box<dyn NativeStream>, SessionEnd>,
+    ) -> Result<Option<Stream>, SessionEnd> {
+        match accepted {
+            Ok(stream) => {
+                let stream = native.count(stream, true);
+                Ok(Some(Stream::of_native(Arc::clone(&self.inner), stream)))
+            }
+            Err(end) => ended(end),
+        }
+    }
+
     fn poll_accept(
         &self,
+        shared: &Arc<Shared>,
         cx: &Context<'_>,
         ticket: &mut Option<u64>,
     ) -> Poll<Result<Option<Stream>, SessionEnd>> {
-        let mut state = self.shared().lock();
+        let mut state = shared.lock();
         match state.engine.accept(now()) {
             Accepting::Stream(key) => {
                 let id = state.engine.stream_id(key);
@@ -105,9 +133,9 @@ impl Session {
                     state.keep_accepting();
                     None
                 };
-                self.shared().settle(state);
+                shared.settle(state);
                 next.into_iter().for_each(std::task::Waker::wake);
-                Poll::Ready(Ok(Some(self.stream(key, id))))
+                Poll::Ready(Ok(Some(self.stream(shared, key, id))))
             }
             Accepting::Blocked => {
                 state.accepting.wait(ticket, cx.waker());
@@ -115,28 +143,24 @@ impl Session {
             }
             Accepting::Ended => {
                 state.accepting.leave(ticket.take());
-                match state.end_reason() {
-                    end if end.is_clean() => Poll::Ready(Ok(None)),
-                    SessionEnd::ClosedWithCode(_) => Poll::Ready(Ok(None)),
-                    end => Poll::Ready(Err(end)),
-                }
+                Poll::Ready(ended(state.end_reason()))
             }
         }
     }
+}
 
-    /// Somebody who waited for a stream waits no more; another takes its turn.
-    fn stop_accepting(&self, ticket: Option<u64>) {
-        let mut state = self.shared().lock();
-        if !state.accepting.leave(ticket) {
-            return;
-        }
-        if state.engine.has_backlog() {
-            let next = state.accepting.next();
-            drop(state);
-            next.into_iter().for_each(std::task::Waker::wake);
-        } else {
-            state.keep_accepting();
-        }
+/// Somebody who waited for a stream waits no more; another takes its turn.
+fn stop_accepting(shared: &Shared, ticket: Option<u64>) {
+    let mut state = shared.lock();
+    if !state.accepting.leave(ticket) {
+        return;
+    }
+    if state.engine.has_backlog() {
+        let next = state.accepting.next();
+        drop(state);
+        next.into_iter().for_each(std::task::Waker::wake);
+    } else {
+        state.keep_accepting();
     }
 }
 
@@ -160,10 +184,7 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(Stream, String)> {
         match self.session.accept().await {
             Ok(Some(stream)) => Ok((stream, self.session.peer_addr().to_owned())),
-            Ok(None) => {
-                let state = self.session.shared().lock();
-                Err(state.end_reason().into())
-            }
+            Ok(None) => Err(self.session.inner.beneath.end_reason().into()),
             Err(end) => Err(end.into()),
         }
     }
@@ -180,10 +201,11 @@ impl Listener {
 }
 
 /// The streams that the peer opens; made by [`Session::incoming`].
-#[derive(Debug)]
 pub struct Incoming {
     session: Session,
     ticket: Option<u64>,
+    /// What a native session is asked for.
+    accepting: Option<NativeFuture<Result<Box<dyn NativeStream>, SessionEnd>>>,
     ended: bool,
 }
 
@@ -194,10 +216,20 @@ impl FuturesStream for Incoming {
         if self.ended {
             return Poll::Ready(None);
         }
-        let mut ticket = self.ticket.take();
-        let polled = self.session.poll_accept(cx, &mut ticket);
-        self.ticket = ticket;
-        let result = ready!(polled);
+        let this = &mut *self;
+        let result = match &this.session.inner.beneath {
+            Beneath::Engine(shared, _) => {
+                ready!(this.session.poll_accept(shared, cx, &mut this.ticket))
+            }
+            Beneath::Native(native) => {
+                let accepting = this
+                    .accepting
+                    .get_or_insert_with(|| native.session.accept());
+                let accepted = ready!(accepting.as_mut().poll(cx));
+                this.accepting = None;
+                this.session.accepted(native, accepted)
+            }
+        };
         self.ended = !matches!(result, Ok(Some(_)));
         Poll::Ready(result.transpose())
     }
@@ -205,12 +237,24 @@ impl FuturesStream for Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        self.session.stop_accepting(self.ticket);
+        if let Beneath::Engine(shared, _) = &self.session.inner.beneath {
+            stop_accepting(shared, self.ticket);
+        }
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("session", &self.session)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
 struct Accept<'a> {
     session: &'a Session,
+    shared: &'a Arc<Shared>,
     ticket: Option<u64>,
 }
 
@@ -219,7 +263,7 @@ impl Future for Accept<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut ticket = self.ticket.take();
-        let polled = self.session.poll_accept(cx, &mut ticket);
+        let polled = self.session.poll_accept(self.shared, cx, &mut ticket);
         self.ticket = ticket;
         polled
     }
@@ -228,7 +272,7 @@ impl Future for Accept<'_> {
 impl Drop for Accept<'_> {
     fn drop(&mut self) {
         if self.ticket.is_some() {
-            self.session.stop_accepting(self.ticket);
+            stop_accepting(self.shared, self.ticket);
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
-use super::Session;
+use super::{Beneath, Session};
 use crate::{
-    driver::now,
+    driver::{Shared, now},
+    native::{Native, NativeStream},
     proto::{OpenError, Opening},
     stream::Stream,
 };
@@ -16,7 +18,8 @@ use crate::{
 impl Session {
     /// Opens a stream. yamux tells the peer at once; muxado with the first thing that is written, read or
     /// flushed, or by [`open_eager`](Self::open_eager). It does not wait for the peer, except that yamux
-    /// waits while as many streams as `accept_backlog` are unacknowledged.
+    /// waits while as many streams as `accept_backlog` are unacknowledged. In QUIC it waits while the peer allows no
+    /// more, and the peer sees the stream with its first byte or its end.
     ///
     /// # Errors
     ///
@@ -26,27 +29,41 @@ impl Session {
     ///
     /// Dropping the future opens nothing, and gives up the place in the queue of those who wait.
     pub async fn open(&self) -> Result<Stream, OpenError> {
-        Open {
-            session: self,
-            ticket: None,
+        match &self.inner.beneath {
+            Beneath::Engine(shared, _) => {
+                Open {
+                    session: self,
+                    shared,
+                    ticket: None,
+                }
+                .await
+            }
+            Beneath::Native(native) => {
+                let stream = native.session.open().await?;
+                Ok(self.opened(native, stream))
+            }
         }
-        .await
+    }
+
+    fn opened(&self, native: &Native, stream: Box<dyn NativeStream>) -> Stream {
+        Stream::of_native(Arc::clone(&self.inner), native.count(stream, false))
     }
 
     /// As [`open`](Self::open), and has the peer told in muxado too: for a peer that is to speak first.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]
+    /// [`OpenError`]; [`CannotAnnounce`](OpenError::CannotAnnounce) in QUIC, whose peers see a stream with its first byte.
     ///
     /// # Cancel safety
     ///
     /// As [`open`](Self::open).
     pub async fn open_eager(&self) -> Result<Stream, OpenError> {
+        if self.dialect().is_none() {
+            return Err(OpenError::CannotAnnounce);
+        }
         let stream = self.open().await?;
-        let mut state = self.shared().lock();
-        state.engine.announce(stream.key());
-        self.shared().settle(state);
+        stream.announce();
         Ok(stream)
     }
 
@@ -56,13 +73,26 @@ impl Session {
     ///
     /// [`OpenError`]
     pub fn try_open(&self) -> Result<Option<Stream>, OpenError> {
-        let mut state = self.shared().lock();
+        let shared = match &self.inner.beneath {
+            Beneath::Engine(shared, _) => shared,
+            Beneath::Native(native) => {
+                let mut opening = native.session.open();
+                return match opening
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+                {
+                    Poll::Ready(opened) => Ok(Some(self.opened(native, opened?))),
+                    Poll::Pending => Ok(None),
+                };
+            }
+        };
+        let mut state = shared.lock();
         match state.engine.open(now())? {
             Opening::Blocked => Ok(None),
             Opening::Stream(key) => {
                 let id = state.engine.stream_id(key);
-                self.shared().settle_opened(state);
-                Ok(Some(self.stream(key, id)))
+                shared.settle_opened(state);
+                Ok(Some(self.stream(shared, key, id)))
             }
         }
     }
@@ -70,6 +100,7 @@ impl Session {
 
 struct Open<'a> {
     session: &'a Session,
+    shared: &'a Arc<Shared>,
     ticket: Option<u64>,
 }
 
@@ -77,7 +108,7 @@ impl Future for Open<'_> {
     type Output = Result<Stream, OpenError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let shared = self.session.shared();
+        let shared = self.shared;
         let mut state = shared.lock();
         // Those who waited before have their turn first.
         if self.ticket.is_none() && state.opening.is_waiting() && state.engine.end().is_none() {
@@ -108,9 +139,9 @@ impl Future for Open<'_> {
                     }
                     None
                 };
-                let stream = self.session.stream(key, id);
+                let stream = self.session.stream(shared, key, id);
                 shared.settle_opened(state);
-                next.into_iter().for_each(std::task::Waker::wake);
+                next.into_iter().for_each(Waker::wake);
                 self.ticket = None;
                 Poll::Ready(Ok(stream))
             }
@@ -118,7 +149,7 @@ impl Future for Open<'_> {
                 state.opening.leave(self.ticket);
                 let next = state.opening.next();
                 drop(state);
-                next.into_iter().for_each(std::task::Waker::wake);
+                next.into_iter().for_each(Waker::wake);
                 self.ticket = None;
                 Poll::Ready(Err(error))
             }
@@ -131,12 +162,12 @@ impl Drop for Open<'_> {
         if self.ticket.is_none() {
             return;
         }
-        let mut state = self.session.shared().lock();
+        let mut state = self.shared.lock();
         if state.opening.leave(self.ticket) {
             // It had been woken: the place it would have taken is another's.
             let next = state.opening.next();
             drop(state);
-            next.into_iter().for_each(std::task::Waker::wake);
+            next.into_iter().for_each(Waker::wake);
         }
     }
 }

@@ -10,31 +10,31 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::Session;
+use super::{Beneath, Session};
 use crate::{
-    driver::{PingWait, now},
+    driver::{PingWait, Shared, now},
     proto::{Dialect, PingError},
 };
 
 impl Session {
-    /// Measures the round trip to the peer's session; pings overtake data that waits here. muxado has no
+    /// Measures the round trip to the peer's session; pings overtake data that waits here. muxado and QUIC have no
     /// pings: a [heartbeat](crate::muxado::Heartbeat), while one runs, sends a beat instead.
     ///
     /// # Errors
     ///
-    /// [`PingError`]; [`Unsupported`](PingError::Unsupported) in muxado without a heartbeat, or when it has
-    /// failed. In muxado [`TimedOut`](PingError::TimedOut) comes with
+    /// [`PingError`]; [`Unsupported`](PingError::Unsupported) there without a heartbeat, or when it has
+    /// failed. There [`TimedOut`](PingError::TimedOut) comes with
     /// [`Pulse::TimedOut`](crate::muxado::Pulse::TimedOut).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves nothing behind; the answer is then ignored.
     pub async fn ping(&self) -> Result<Duration, PingError> {
-        if self.inner.dialect == Dialect::Muxado {
+        let Beneath::Engine(shared, Dialect::Yamux) = &self.inner.beneath else {
             return self.beat().await;
-        }
+        };
         let wait = {
-            let mut state = self.shared().lock();
+            let mut state = shared.lock();
             let number = state.engine.ping(now())?;
             let wait = state.next_ping_wait;
             state.next_ping_wait += 1;
@@ -46,16 +46,12 @@ impl Session {
             });
             // A ping measures: it does not wait for what others may add to it.
             drop(state);
-            self.shared().flush();
+            shared.flush();
             // And its time limit holds though the driver sleeps.
-            self.shared().release(self.shared().lock());
+            shared.release(shared.lock());
             wait
         };
-        Ping {
-            session: self,
-            wait,
-        }
-        .await
+        Ping { shared, wait }.await
     }
 
     /// A beat of the heartbeat that runs.
@@ -86,7 +82,7 @@ impl Session {
 }
 
 struct Ping<'a> {
-    session: &'a Session,
+    shared: &'a Shared,
     wait: u64,
 }
 
@@ -94,7 +90,7 @@ impl Future for Ping<'_> {
     type Output = Result<Duration, PingError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.session.shared().lock();
+        let mut state = self.shared.lock();
         let end = state.engine.end().cloned();
         let Some(wait) = state.pings.iter_mut().find(|wait| wait.wait == self.wait) else {
             return Poll::Ready(Err(PingError::TimedOut));
@@ -113,7 +109,7 @@ impl Future for Ping<'_> {
 
 impl Drop for Ping<'_> {
     fn drop(&mut self) {
-        let mut state = self.session.shared().lock();
+        let mut state = self.shared.lock();
         state.pings.retain(|wait| wait.wait != self.wait);
     }
 }

@@ -27,6 +27,14 @@ pub enum ConnectError {
         /// What was dialled.
         endpoint: String,
     },
+    /// The endpoint has streams itself, and asks for the pre-shared-key layer, which seals single ones.
+    #[error(
+        "{endpoint} has many streams on one connection, and the pre-shared-key layer seals single ones"
+    )]
+    SealedStreams {
+        /// What was dialled.
+        endpoint: String,
+    },
     /// The host name has no address.
     #[error("cannot find the host of {endpoint}: {source}")]
     Resolve {
@@ -182,7 +190,9 @@ impl ConnectError {
         }
         Some(match self {
             Self::Multiplexed { .. } => "leave out what stands in front of the +",
-            Self::NotMultiplexed { .. } => "write yamux+ or muxado+ in front of it",
+            Self::NotMultiplexed { .. } | Self::SealedStreams { .. } => {
+                "write yamux+ or muxado+ in front of it"
+            }
             Self::Resolve { .. } => "check the spelling of the host, or use its address",
             Self::Refused { .. } => {
                 "start the server (`tow serve DIR --listen URL`), or check host and port"
@@ -253,6 +263,7 @@ impl ConnectError {
         match self {
             Self::Multiplexed { endpoint }
             | Self::NotMultiplexed { endpoint }
+            | Self::SealedStreams { endpoint }
             | Self::Resolve { endpoint, .. }
             | Self::Refused { endpoint, .. }
             | Self::Unreachable { endpoint, .. }
@@ -281,6 +292,7 @@ impl ConnectError {
         match self {
             Self::Multiplexed { .. }
             | Self::NotMultiplexed { .. }
+            | Self::SealedStreams { .. }
             | Self::MissingIdentity { .. }
             | Self::Identity { .. }
             | Self::KnownKeys { .. }
@@ -376,9 +388,9 @@ impl ConnectError {
 impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> Self {
         let kind = match &error {
-            ConnectError::Multiplexed { .. } | ConnectError::NotMultiplexed { .. } => {
-                io::ErrorKind::InvalidInput
-            }
+            ConnectError::Multiplexed { .. }
+            | ConnectError::NotMultiplexed { .. }
+            | ConnectError::SealedStreams { .. } => io::ErrorKind::InvalidInput,
             ConnectError::Resolve { .. } => io::ErrorKind::NotFound,
             ConnectError::Refused { .. } => io::ErrorKind::ConnectionRefused,
             ConnectError::Unreachable { source, .. } => source.kind(),

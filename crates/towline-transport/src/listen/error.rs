@@ -88,6 +88,15 @@ pub enum AcceptError {
         /// The limit.
         limit: Duration,
     },
+    /// Many streams were asked for, and the connection is one stream of bytes, or would need the pre-shared-key layer on
+    /// each.
+    #[error(
+        "the connection from {remote} is a single stream, and this needs many: use yamux+ or muxado+"
+    )]
+    NotMultiplexed {
+        /// The client.
+        remote: String,
+    },
     /// It sent something else than TLS.
     #[error("{remote} does not speak TLS: it sent plain text or another protocol")]
     NotTls {

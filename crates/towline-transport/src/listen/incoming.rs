@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use towline_identity::tls::Acceptor;
 use towline_identity::{Authorisation, Peer, Verdict};
+use towline_mux::{Role, Session};
 use towline_swp::ByteStream;
 
 use super::AcceptError;
@@ -21,6 +22,7 @@ use crate::{http_connect, quic, tcp, tls};
 
 /// The longest that a client's HTTP CONNECT may take.
 const HTTP_CONNECT_LIMIT: Duration = Duration::from_secs(10);
+use crate::session::native_session;
 
 /// A client that was accepted and has not shaken hands yet. Dropping it hangs up.
 pub struct Incoming {
@@ -124,6 +126,34 @@ impl Incoming {
         self.establish().await?.into_accepted()
     }
 
+    /// Finishes the handshake of a connection that has streams itself, and gives all of them as a session: over `quic`.
+    /// After [`handshake`](Self::handshake) each stream would come out of the listener as a connection of its own. Over
+    /// other transports, put [`Connection::into_session`] on what `handshake` gives.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`]; [`AcceptError::NotMultiplexed`] where there are no streams, and with the pre-shared-key layer, which
+    /// seals single ones.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn session(self) -> Result<Session, AcceptError> {
+        let remote = self.remote.to_string();
+        let Raw::Quic(unopened, acceptor, local) = self.raw else {
+            return Err(AcceptError::NotMultiplexed { remote });
+        };
+        if self.sealing.is_some() {
+            unopened.refuse();
+            return Err(AcceptError::NotMultiplexed { remote });
+        }
+        let unopened = admit_quic(unopened, &self.authorisation, &remote)?;
+        let (session, peer) = unopened
+            .session(acceptor, &remote, self.allowance.time)
+            .await?;
+        Ok(native_session(session, Role::Server, peer, (local, remote)))
+    }
+
     /// As [`handshake`](Self::handshake), and leaves the socket in the open.
     ///
     /// # Errors
@@ -168,13 +198,7 @@ impl Incoming {
             }
             Raw::Quic(unopened, acceptor, local) => {
                 let remote = self.remote.to_string();
-                let nobody = Peer::unauthenticated(remote.as_str());
-                if let Some(ip) = nobody.ip()
-                    && let Verdict::Refuse(why) = self.authorisation.check_address(ip)
-                {
-                    unopened.refuse();
-                    return Err(AcceptError::Refused { remote, why });
-                }
+                let unopened = admit_quic(unopened, &self.authorisation, &remote)?;
                 let limit = self.allowance.time;
                 let opened = unopened.handshake(acceptor, &remote, limit).await?;
                 return Ok(Established::from(opened.into_connection(local)));
@@ -218,6 +242,23 @@ impl Established {
         self.into_connection()
             .map_err(|source| AcceptError::Io { remote, source })
     }
+}
+
+/// A client whose address may connect; others are turned away before any handshake.
+fn admit_quic(
+    unopened: Box<quic::Unopened>,
+    authorisation: &Authorisation,
+    remote: &str,
+) -> Result<Box<quic::Unopened>, AcceptError> {
+    let nobody = Peer::unauthenticated(remote);
+    if let Some(ip) = nobody.ip()
+        && let Verdict::Refuse(why) = authorisation.check_address(ip)
+    {
+        unopened.refuse();
+        let remote = remote.to_owned();
+        return Err(AcceptError::Refused { remote, why });
+    }
+    Ok(unopened)
 }
 
 /// Shakes hands by TLS, if the address may.

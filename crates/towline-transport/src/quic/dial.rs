@@ -10,7 +10,7 @@ use towline_identity::Peer;
 use towline_identity::tls::{self, Connector, SERVER_NAME};
 
 use super::error::io_error;
-use super::{SharedUdp, Stream, endpoint, text, transport};
+use super::{QuicSession, SharedUdp, Stream, Windows, endpoint, text, transport};
 use crate::tls::{HandshakeError, admit, begin};
 
 /// Why there is no connection.
@@ -21,15 +21,53 @@ pub(crate) enum DialError {
     Handshake(HandshakeError),
 }
 
-/// Connects to one address and opens the one stream: the peer, and the two addresses. The stream
-/// becomes visible at the other end with the first byte that is written.
+/// What was dialled, the peer, and the two addresses.
+pub(crate) struct Dialled<T> {
+    pub(crate) io: T,
+    pub(crate) peer: Peer,
+    pub(crate) local: String,
+    pub(crate) remote: String,
+}
+
+/// A connection whose handshake is over.
+pub(crate) type Connected = Dialled<quinn::Connection>;
+
+impl Connected {
+    /// Opens the one stream. It becomes visible at the other end with the first byte that is written.
+    pub(crate) async fn into_stream(
+        self,
+        closing_is_end: bool,
+    ) -> Result<Dialled<Stream>, HandshakeError> {
+        let opened = self.io.open_bi().await;
+        let streams = opened.map_err(|error| HandshakeError::Io(io_error(error)))?;
+        Ok(self.map(|connection| Stream::new(connection, streams, closing_is_end)))
+    }
+
+    /// For any number of streams.
+    pub(crate) fn into_session(self) -> Dialled<QuicSession> {
+        self.map(QuicSession::start)
+    }
+}
+
+impl<T> Dialled<T> {
+    fn map<U>(self, with: impl FnOnce(T) -> U) -> Dialled<U> {
+        Dialled {
+            io: with(self.io),
+            peer: self.peer,
+            local: self.local,
+            remote: self.remote,
+        }
+    }
+}
+
+/// Connects to one address.
 pub(crate) async fn dial(
     address: SocketAddr,
     connector: Connector,
-    closing_is_end: bool,
+    windows: Windows,
     shared: Option<&SharedUdp>,
     dead_peer: Option<Duration>,
-) -> Result<(Stream, Peer, String, String), DialError> {
+) -> Result<Dialled<quinn::Connection>, DialError> {
     let endpoint = match shared {
         Some(shared) => shared.endpoint.clone(),
         None => endpoint(SocketAddr::new(any(address), 0), None).map_err(DialError::Dial)?,
@@ -44,7 +82,7 @@ pub(crate) async fn dial(
     let crypto = QuicClientConfig::with_initial(config, tls::quic_initial_suite())
         .map_err(|error| DialError::Dial(io::Error::other(error)))?;
     let mut client = quinn::ClientConfig::new(Arc::new(crypto));
-    client.transport_config(transport(true, dead_peer));
+    client.transport_config(transport(true, dead_peer, windows));
     let connecting = endpoint
         .connect_with(client, address, SERVER_NAME)
         .map_err(|error| DialError::Dial(io::Error::other(error)))?;
@@ -55,12 +93,12 @@ pub(crate) async fn dial(
         })
     })?;
     let peer = admit(attempt).await.map_err(DialError::Handshake)?;
-    let streams = connection
-        .open_bi()
-        .await
-        .map_err(|error| DialError::Handshake(HandshakeError::Io(io_error(error))))?;
-    let stream = Stream::new(connection, streams, closing_is_end);
-    Ok((stream, peer, local, remote))
+    Ok(Dialled {
+        io: connection,
+        peer,
+        local,
+        remote,
+    })
 }
 
 /// Every address of the same kind.

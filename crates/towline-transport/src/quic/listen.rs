@@ -16,7 +16,10 @@ use towline_identity::tls::{self, Acceptor};
 
 use super::error::io_error;
 use super::shared::Claim;
-use super::{CLOSED, SharedUdp, Stream, endpoint, text, transport};
+use super::{
+    CLOSED, CONNECTIONS, QuicSession, SESSIONS, SharedUdp, Stream, Windows, endpoint, text,
+    transport,
+};
 use crate::connection::Connection;
 use crate::listen::AcceptError;
 use crate::tls::{HandshakeError, admit, begin};
@@ -33,6 +36,7 @@ pub(crate) struct Listener {
     base: quinn::ServerConfig,
     closing_is_end: bool,
     opened: mpsc::Sender<Opened>,
+    dead_peer: Option<Duration>,
     waiting: Mutex<mpsc::Receiver<Opened>>,
     _claim: Option<Claim>,
 }
@@ -55,6 +59,7 @@ impl Opened {
 pub(crate) struct Unopened {
     incoming: quinn::Incoming,
     base: quinn::ServerConfig,
+    dead_peer: Option<Duration>,
     closing_is_end: bool,
     opened: mpsc::Sender<Opened>,
 }
@@ -76,7 +81,7 @@ impl Listener {
     ) -> io::Result<Self> {
         let (config, _) = acceptor.begin("").map_err(io::Error::other)?;
         let mut base = quinn::ServerConfig::with_crypto(Arc::new(crypto(config)?));
-        base.transport_config(transport(false, dead_peer))
+        base.transport_config(transport(false, dead_peer, CONNECTIONS))
             .max_incoming(MAX_INCOMING);
         let (endpoint, claim) = match shared {
             Some(shared) => {
@@ -93,6 +98,7 @@ impl Listener {
             base,
             closing_is_end,
             opened,
+            dead_peer,
             waiting: Mutex::new(waiting),
             _claim: claim,
         })
@@ -113,6 +119,7 @@ impl Listener {
                 let unopened = Unopened {
                     incoming,
                     base: self.base.clone(),
+                    dead_peer: self.dead_peer,
                     closing_is_end: self.closing_is_end,
                     opened: self.opened.clone(),
                 };
@@ -161,7 +168,7 @@ impl Unopened {
         };
         let closing_is_end = self.closing_is_end;
         let opened = self.opened.clone();
-        let (connection, peer) = timeout(limit, self.shake(acceptor, remote))
+        let (connection, peer) = timeout(limit, self.shake(acceptor, remote, CONNECTIONS))
             .await
             .map_err(timed_out)??;
         // A client that has nothing to say yet is not in default: QUIC's own idle limit holds.
@@ -197,10 +204,28 @@ impl Unopened {
         Ok(first)
     }
 
+    /// Shakes hands, and keeps all streams together.
+    pub(crate) async fn session(
+        self,
+        acceptor: Arc<Acceptor>,
+        remote: &str,
+        limit: Duration,
+    ) -> Result<(QuicSession, Peer), AcceptError> {
+        let timed_out = |_| AcceptError::TimedOut {
+            remote: remote.to_owned(),
+            limit,
+        };
+        let (connection, peer) = timeout(limit, self.shake(acceptor, remote, SESSIONS))
+            .await
+            .map_err(timed_out)??;
+        Ok((QuicSession::start(connection), peer))
+    }
+
     async fn shake(
         self,
         acceptor: Arc<Acceptor>,
         remote: &str,
+        windows: Windows,
     ) -> Result<(quinn::Connection, Peer), AcceptError> {
         let refused = |error: HandshakeError| AcceptError::Refused {
             remote: remote.to_owned(),
@@ -218,6 +243,7 @@ impl Unopened {
             }
         };
         let mut server = self.base;
+        server.transport_config(transport(false, self.dead_peer, windows));
         server.crypto = Arc::new(crypto(config).map_err(|source| AcceptError::Io {
             remote: remote.to_owned(),
             source,

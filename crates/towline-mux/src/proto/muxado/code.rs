@@ -150,7 +150,9 @@ impl From<&OpenError> for ErrorCode {
         match error {
             OpenError::RemoteNotAccepting => Self::REMOTE_GONE_AWAY,
             OpenError::StreamsExhausted => Self::STREAMS_EXHAUSTED,
-            OpenError::TooManyStreams(_) | OpenError::Memory(_) => Self::UNKNOWN,
+            OpenError::CannotAnnounce | OpenError::TooManyStreams(_) | OpenError::Memory(_) => {
+                Self::UNKNOWN
+            }
             OpenError::Session(end) => end.into(),
             OpenError::Ended(end) => (*end).into(),
         }
