@@ -1,7 +1,8 @@
 //! Middleware as `tower` services and layers, at both ends (feature `tower`).
 //!
 //! At a server, [`ServerBuilder::layer`](crate::server::ServerBuilder::layer) puts a layer around the handlers of all calls without
-//! streams, typed ones included: it sees who calls and what, may answer by itself, wait, time, count. At a client, a
+//! streams, typed ones included: it sees who calls and what, may answer by itself, wait, time, count.
+//! [`stream_layer`](crate::server::ServerBuilder::stream_layer) does so for uploads, downloads and bistreams. At a client, a
 //! [`Client`] and a [`Pool`] are services of messages, for whatever takes a service; and
 //! [`Caller::layer`](crate::service::Caller::layer) puts a layer around the calls of a typed client.
 //!
@@ -33,7 +34,7 @@ use std::{
     error::Error,
     fmt,
     future::poll_fn,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context as TaskContext, Poll},
 };
 
@@ -47,7 +48,7 @@ use crate::{
     error::CallError,
     pool::Pool,
     proto::Message,
-    server::Context,
+    server::{Context, DownloadSink, UploadParts},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -57,8 +58,48 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub struct CallRequest {
     /// Who calls, over which connection.
     pub context: Context,
-    /// The request.
+    /// The request; of a stream its first message.
     pub message: Message,
+    ends: StreamEnds,
+}
+
+impl CallRequest {
+    pub(crate) const fn new(context: Context, message: Message, ends: StreamEnds) -> Self {
+        Self {
+            context,
+            message,
+            ends,
+        }
+    }
+
+    /// The ends of a stream, for the handler. A stream has one handler, however often a layer calls.
+    pub(crate) fn take_ends(&self) -> (Option<UploadParts>, Option<DownloadSink>) {
+        let Some(ends) = &self.ends.0 else {
+            return (None, None);
+        };
+        let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+        (ends.0.take(), ends.1.take())
+    }
+}
+
+/// What a handler gets that is called a second time for one stream.
+pub(crate) const STREAM_USED: &str =
+    "a layer called the handler of a stream twice: what has come cannot come again";
+
+type Ends = (Option<UploadParts>, Option<DownloadSink>);
+
+/// The ends of a stream on their way through the layers; all clones of a request have the same.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamEnds(Option<Arc<Mutex<Ends>>>);
+
+impl StreamEnds {
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn of(parts: Option<UploadParts>, sink: Option<DownloadSink>) -> Self {
+        Self(Some(Arc::new(Mutex::new((parts, sink)))))
+    }
 }
 
 /// How a handler failed, for the layers around it: the text that the caller gets.
@@ -101,16 +142,10 @@ impl CallHandler {
         S::Future: Send,
     {
         Self(Arc::new(move |request| {
-            let mut service = service.clone();
+            let answering = ask(service.clone(), request);
             Box::pin(async move {
-                let ready = poll_fn(|cx| service.poll_ready(cx).map_err(Into::<BoxError>::into));
-                let answered = match ready.await {
-                    Ok(()) => service.call(request).await.map_err(Into::into),
-                    Err(error) => Err(error),
-                };
-                answered.map_err(|error| match error.downcast::<HandlerError>() {
-                    Ok(error) => *error,
-                    Err(error) => HandlerError(Text::from(error.to_string())),
+                answering.await.map_err(|error| {
+                    own(error).unwrap_or_else(|error| HandlerError(Text::from(error.to_string())))
                 })
             })
         }))
@@ -135,6 +170,23 @@ impl fmt::Debug for CallHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CallHandler")
     }
+}
+
+/// Waits until a layer is ready, and asks it.
+async fn ask<S, R>(mut service: S, request: R) -> Result<Message, BoxError>
+where
+    S: Service<R, Response = Message>,
+    S::Error: Into<BoxError>,
+{
+    poll_fn(|cx| service.poll_ready(cx))
+        .await
+        .map_err(Into::into)?;
+    service.call(request).await.map_err(Into::into)
+}
+
+/// The error of what the layers are around, if it was that which failed.
+fn own<E: Error + Send + Sync + 'static>(error: BoxError) -> Result<E, BoxError> {
+    error.downcast().map(|error| *error)
 }
 
 /// A layer of a server, whatever its type.
@@ -197,16 +249,10 @@ impl CallSender {
     {
         let service = layer.layer(self);
         Self(Arc::new(move |call| {
-            let mut service = service.clone();
+            let answering = ask(service.clone(), call);
             Box::pin(async move {
-                let ready = poll_fn(|cx| service.poll_ready(cx).map_err(Into::<BoxError>::into));
-                let answered = match ready.await {
-                    Ok(()) => service.call(call).await.map_err(Into::into),
-                    Err(error) => Err(error),
-                };
-                answered.map_err(|error| match error.downcast::<CallError>() {
-                    Ok(error) => *error,
-                    Err(error) => CallError::Layer(Arc::from(error)),
+                answering.await.map_err(|error| {
+                    own(error).unwrap_or_else(|error| CallError::Layer(Arc::from(error)))
                 })
             })
         }))

@@ -5,6 +5,8 @@ mod builder;
 mod connection;
 mod connections;
 mod handlers;
+#[cfg(feature = "tower")]
+mod layered;
 mod limits;
 mod listening;
 mod net_rpc;

@@ -17,9 +17,9 @@ use tower::{
     timeout::TimeoutLayer,
 };
 use towline_rpc::{
-    CallError, Context, Message, Server,
+    CallError, Context, Message, SendError, Server, StreamError,
     layers::{CallRequest, OutgoingCall},
-    server::ServerBuilder,
+    server::{DownloadSink, ServerBuilder, UploadParts},
     service::{Caller, ServiceError},
 };
 
@@ -132,6 +132,133 @@ async fn layers_of_a_server_see_every_call_the_first_of_them_first() {
             "outer mem://here Cave.treasure",
             "inner mem://here Cave.treasure",
         ]
+    );
+}
+
+#[tokio::test]
+async fn layers_of_streams_see_uploads_downloads_and_bistreams() {
+    let seen = Arc::default();
+    let guard = |name| Guard {
+        name,
+        seen: Arc::clone(&seen),
+    };
+    let server = echo()
+        .upload(
+            "up",
+            |_: Context, _: Message, mut parts: UploadParts| async move {
+                let mut bytes = 0;
+                while let Some(part) = parts.next().await? {
+                    bytes += part.body.len();
+                }
+                Ok::<_, StreamError>(Message::from_body(bytes.to_string()))
+            },
+        )
+        .download(
+            "down",
+            |_: Context, request: Message, mut sink: DownloadSink| async move {
+                sink.send(Message::from_body(request.body)).await?;
+                Ok::<_, SendError>(Message::from_body("done"))
+            },
+        )
+        .bistream(
+            "both",
+            |_: Context, _: Message, mut parts: UploadParts, mut sink: DownloadSink| async move {
+                while let Ok(Some(part)) = parts.next().await {
+                    sink.send(Message::from_body(part.body)).await?;
+                }
+                Ok::<_, SendError>(Message::from_body("done"))
+            },
+        )
+        .stream_layer(guard("outer"))
+        .stream_layer(guard("inner"))
+        .build();
+    let client = server.connect_here();
+    let begin = |name: &str, token: &str| Message::request(name, "x").with_arg("token", token);
+
+    // Who shows nothing is answered by the layer, and no handler runs.
+    let refused = client.download(begin("down", "?")).await.expect("begun");
+    let reply = refused.finish().await.expect("a reply");
+    assert_eq!(reply.error, "no token, no answer");
+    assert_eq!(*seen.lock().expect("no panic"), ["outer mem://here down"]);
+
+    let token = "open sesame";
+    let mut upload = client.upload(begin("up", token)).await.expect("begun");
+    upload.send(Message::from_body("four")).await.expect("sent");
+    let reply = upload.finish(Message::from_body("five.")).await;
+    assert_eq!(reply.expect("a reply").body, "9");
+
+    let mut download = client.download(begin("down", token)).await.expect("begun");
+    assert_eq!(download.next().await.expect("a part").body, "x");
+    assert_eq!(download.finish().await.expect("a reply").body, "done");
+
+    let both = client.bistream(begin("both", token)).await;
+    let (mut to, mut from) = both.expect("begun");
+    to.send(Message::from_body("there")).await.expect("sent");
+    assert_eq!(from.next().await.expect("a part").body, "there");
+    to.finish(Message::from_body("back")).await.expect("sent");
+    assert_eq!(from.next().await.expect("a part").body, "back");
+    assert_eq!(from.finish().await.expect("a reply").body, "done");
+
+    // Calls have layers of their own.
+    let reply = client.call(Message::request("echo", "x")).await;
+    assert_eq!(reply.expect("a reply").body, "x");
+    let seen = seen.lock().expect("no panic");
+    let inner: Vec<&str> = seen
+        .iter()
+        .filter_map(|line| line.strip_prefix("inner mem://here "))
+        .collect();
+    assert_eq!(inner, ["up", "down", "both"]);
+}
+
+/// Asks twice, as who tries again does.
+#[derive(Clone)]
+struct Twice<S>(S);
+
+impl<S> Service<CallRequest> for Twice<S>
+where
+    S: Service<CallRequest> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Response: Send,
+    S::Error: Send,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = futures_util::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: CallRequest) -> Self::Future {
+        let mut inner = self.0.clone();
+        Box::pin(async move {
+            let _first = inner.call(request.clone()).await;
+            inner.call(request).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_stream_has_one_handler_however_often_a_layer_asks() {
+    let server = Server::builder()
+        .download(
+            "down",
+            |_: Context, _: Message, mut sink: DownloadSink| async move {
+                sink.send(Message::from_body("once")).await?;
+                Ok::<_, SendError>(Message::new())
+            },
+        )
+        .stream_layer(tower::layer::layer_fn(Twice))
+        .build();
+    let client = server.connect_here();
+    let download = client.download(Message::request("down", "")).await;
+    let mut download = download.expect("begun");
+    assert_eq!(download.next().await.expect("a part").body, "once");
+    assert!(download.next().await.is_none());
+    let reply = download.finish().await.expect("a reply");
+    assert_eq!(
+        reply.error,
+        "a layer called the handler of a stream twice: what has come cannot come again"
     );
 }
 

@@ -23,7 +23,7 @@ use crate::{
     trace::TraceIds,
 };
 
-/// A layer around the handlers of calls.
+/// A layer around the handlers of calls or of streams.
 #[cfg(feature = "tower")]
 pub(super) struct Layer(pub(super) ServerLayer);
 
@@ -49,6 +49,8 @@ pub struct ServerBuilder {
     handler_limits: HandlerLimits,
     #[cfg(feature = "tower")]
     layers: Vec<Layer>,
+    #[cfg(feature = "tower")]
+    stream_layers: Vec<Layer>,
     typed: Vec<ServiceInfo>,
 }
 
@@ -64,6 +66,8 @@ impl Default for ServerBuilder {
             handler_limits: HandlerLimits::default(),
             #[cfg(feature = "tower")]
             layers: Vec::new(),
+            #[cfg(feature = "tower")]
+            stream_layers: Vec::new(),
             typed: Vec::new(),
         }
     }
@@ -290,6 +294,24 @@ impl ServerBuilder {
         self
     }
 
+    /// As [`layer`](Self::layer), around the handlers of all uploads, downloads and bistreams, those of typed services
+    /// included. The request is the first message, and what the layer waits for is the final reply: a time limit is one for
+    /// the whole stream. The parts go past the layer.
+    #[cfg(feature = "tower")]
+    #[must_use]
+    pub fn stream_layer<L>(mut self, layer: L) -> Self
+    where
+        L: tower_layer::Layer<CallHandler> + Send + Sync + 'static,
+        L::Service:
+            tower_service::Service<CallRequest, Response = Message> + Clone + Send + Sync + 'static,
+        <L::Service as tower_service::Service<CallRequest>>::Error:
+            Into<Box<dyn std::error::Error + Send + Sync>>,
+        <L::Service as tower_service::Service<CallRequest>>::Future: Send,
+    {
+        self.stream_layers.push(Layer(server_layer(layer)));
+        self
+    }
+
     /// The server. It serves nobody yet: see [`Server::serve_io`] and [`Server::listen`].
     pub fn build(mut self) -> Server {
         if !self.typed.is_empty() {
@@ -299,7 +321,7 @@ impl ServerBuilder {
             self.services.calls.extend(listing.services.calls);
         }
         #[cfg(feature = "tower")]
-        self.services.put_layers(&self.layers);
+        self.services.put_layers(&self.layers, &self.stream_layers);
         Server {
             shared: Arc::new(Settings {
                 services: self.services,

@@ -14,6 +14,8 @@ use futures_util::FutureExt as _;
 use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{Context, Core, DownloadSink, UploadParts, net_rpc::NetRpcServices, pace::Pace};
+#[cfg(feature = "tower")]
+use crate::layers::{self, CallRequest};
 use crate::{
     driver::{self, Shared},
     measure::Measured,
@@ -46,37 +48,6 @@ impl Services {
             ServiceKind::NetRpc => return self.net_rpc.find(name).map_err(Some),
         };
         table.get(name).ok_or(None)
-    }
-}
-
-#[cfg(feature = "tower")]
-impl Services {
-    /// Puts layers around the handlers of all calls, the first outermost.
-    pub(super) fn put_layers(&mut self, layers: &[super::builder::Layer]) {
-        use crate::layers::{CallHandler, CallRequest};
-
-        if layers.is_empty() {
-            return;
-        }
-        for entry in self.calls.values_mut() {
-            let unlayered = || {
-                let nothing = |_: Context, _: Message| async { Err::<Message, _>(Text::EMPTY) };
-                Box::new(CallService(Arc::new(nothing)))
-            };
-            let service: Arc<dyn Service> =
-                Arc::from(std::mem::replace(&mut entry.service, unlayered()));
-            let handler =
-                CallHandler::new(move |request| service.handle(request.context, request.message));
-            let handler = layers
-                .iter()
-                .rev()
-                .fold(handler, |handler, layer| (layer.0)(handler));
-            entry.service = Box::new(CallService(Arc::new(
-                move |context: Context, message: Message| {
-                    handler.handle(CallRequest { context, message })
-                },
-            )));
-        }
     }
 }
 
@@ -194,12 +165,11 @@ pub(super) trait Service: Send + Sync {
     /// The handler, the reply included. It has not begun yet.
     fn run(&self, job: Job) -> Running;
 
-    /// The handler of a call without its reply, for layers around it.
+    /// The handler without its reply, for layers around it.
     #[cfg(feature = "tower")]
     fn handle(
         &self,
-        _: Context,
-        _: Message,
+        _: CallRequest,
     ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
         Box::pin(std::future::ready(Err(Text::from_static(
             "no layer is put around this kind of service",
@@ -316,12 +286,11 @@ where
     #[cfg(feature = "tower")]
     fn handle(
         &self,
-        context: Context,
-        request: Message,
+        request: CallRequest,
     ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
         let handler = Arc::clone(&self.0);
         Box::pin(async move {
-            let handled = handler(context, request).await;
+            let handled = handler(request.context, request.message).await;
             handled.map_err(|error| Text::from(error.to_string()))
         })
     }
@@ -408,6 +377,21 @@ where
             handler(context, request, parts)
         })
     }
+
+    #[cfg(feature = "tower")]
+    fn handle(
+        &self,
+        request: CallRequest,
+    ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
+        let handler = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (Some(parts), _) = request.take_ends() else {
+                return Err(Text::from_static(layers::STREAM_USED));
+            };
+            let handled = handler(request.context, request.message, parts).await;
+            handled.map_err(|error| Text::from(error.to_string()))
+        })
+    }
 }
 
 pub(super) struct DownloadService<F>(pub(super) Arc<F>);
@@ -428,6 +412,21 @@ where
         let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
         answer(call, request.hdr.deadline, move || {
             handler(context, request, sink)
+        })
+    }
+
+    #[cfg(feature = "tower")]
+    fn handle(
+        &self,
+        request: CallRequest,
+    ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
+        let handler = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (_, Some(sink)) = request.take_ends() else {
+                return Err(Text::from_static(layers::STREAM_USED));
+            };
+            let handled = handler(request.context, request.message, sink).await;
+            handled.map_err(|error| Text::from(error.to_string()))
         })
     }
 }
@@ -451,6 +450,21 @@ where
         let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
         answer(call, request.hdr.deadline, move || {
             handler(context, request, parts, sink)
+        })
+    }
+
+    #[cfg(feature = "tower")]
+    fn handle(
+        &self,
+        request: CallRequest,
+    ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
+        let handler = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (Some(parts), Some(sink)) = request.take_ends() else {
+                return Err(Text::from_static(layers::STREAM_USED));
+            };
+            let handled = handler(request.context, request.message, parts, sink).await;
+            handled.map_err(|error| Text::from(error.to_string()))
         })
     }
 }
