@@ -8,6 +8,7 @@
 mod ending;
 mod reconnecting;
 mod retrying;
+mod simulated;
 mod spreading;
 mod typed;
 
