@@ -45,6 +45,7 @@ struct Pair {
     listeners: BTreeSet<ListenerKey>,
     /// A net/rpc call waits for its answer.
     net_rpc_turn_taken: bool,
+    server_leaves: bool,
 }
 
 /// How many operations there are.
@@ -99,6 +100,7 @@ impl Pair {
             running: BTreeSet::new(),
             listeners: BTreeSet::new(),
             net_rpc_turn_taken: false,
+            server_leaves: false,
         }
     }
 
@@ -356,7 +358,11 @@ impl Pair {
                 }
                 ClientEvent::StreamReady { seqno } => assert!(!self.calls.contains(&seqno)),
                 ClientEvent::MaySend { seqno } => assert!(self.client.may_send(seqno)),
-                ClientEvent::ServerLeaves => panic!("a server of ours stays"),
+                // By a refusal of anybody's making.
+                ClientEvent::ServerLeaves => {
+                    assert!(!self.server_leaves, "told before");
+                    self.server_leaves = true;
+                }
                 ClientEvent::NetRpcAnswered => {
                     assert!(self.net_rpc_turn_taken, "answered without a call");
                     self.net_rpc_turn_taken = false;
