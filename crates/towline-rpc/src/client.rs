@@ -31,7 +31,7 @@ use towline_identity::Peer;
 pub(crate) use self::call::{CallFailure, set_deadline};
 use self::{
     answer::{Answer, Filler, answer},
-    call::{CancelOnDrop, shorter},
+    call::{CancelOnDrop, time_limit},
 };
 pub use self::{
     bistream::{BistreamReceiver, BistreamSender},

@@ -103,7 +103,7 @@ impl Client {
         message: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, CallFailure> {
-        let limit = shorter(timeout, &message);
+        let limit = time_limit(timeout, &message);
         let (_place, timeout) = self
             .place(timeout, &message)
             .await
@@ -116,13 +116,22 @@ impl Client {
             .map_err(CallFailure::before)?;
         let answer = answer.await;
         guard.seqno = None;
+        self.ended(answer, limit)
+    }
+
+    /// How a call ended that was sent, with this time limit.
+    pub(super) fn ended(
+        &self,
+        answer: Option<Outcome>,
+        limit: Option<Duration>,
+    ) -> Result<Message, CallFailure> {
         let error = match answer {
             Some(Ok(reply)) => return Ok(reply),
             Some(Err(Failed::Refused(text))) => CallError::Refused(text),
             Some(Err(Failed::NotBegun(text))) => {
                 return Err(CallFailure::before(CallError::Overloaded(text)));
             }
-            Some(Err(Failed::TimedOut)) => CallError::TimedOut(limit),
+            Some(Err(Failed::TimedOut)) => CallError::TimedOut(limit.unwrap_or_default()),
             None => CallError::Closed(self.close_reason()),
         };
         Err(CallFailure {
@@ -140,8 +149,7 @@ impl Client {
         let Some(places) = &self.inner.places else {
             return Ok((None, timeout));
         };
-        let has_limit = timeout.is_some() || message.hdr.deadline.is_some();
-        let limit = has_limit.then(|| shorter(timeout, message));
+        let limit = time_limit(timeout, message);
         let begun = driver::now().instant;
         let Some(place) = places.take(limit).await? else {
             return Err(CallError::Closed(self.close_reason()));
@@ -206,14 +214,14 @@ pub(crate) fn set_deadline(message: &mut Message, limit: Option<Duration>) {
     }
 }
 
-/// How long a call may take: as long as its time limit and its deadline both say.
-pub(super) fn shorter(timeout: Option<Duration>, message: &Message) -> Duration {
+/// How long a call may take, if there is a limit: as long as its time limit and its deadline both say.
+pub(super) fn time_limit(timeout: Option<Duration>, message: &Message) -> Option<Duration> {
     let left = message
         .hdr
         .deadline
         .map(|deadline| deadline.saturating_since(driver::now().wall));
     let limits = [timeout, left].into_iter().flatten();
-    limits.min().unwrap_or_default()
+    limits.min()
 }
 
 /// Cancels a call whose future is dropped before its answer came (docs/wire C12).

@@ -9,12 +9,12 @@ use towline_codec::{
 };
 use tracing::Instrument as _;
 
-use super::{CancelOnDrop, Client, answer::answer, set_deadline, shorter};
+use super::{CancelOnDrop, Client, answer::answer, set_deadline, time_limit};
 use crate::{
     driver,
     error::{CallError, NetRpcError},
     measure::{End, Measured},
-    proto::{Failed, Message, NetRpcResponse, RemoteError},
+    proto::{Message, NetRpcResponse, RemoteError},
 };
 
 impl Client {
@@ -112,8 +112,7 @@ impl Client {
         request: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, NetRpcError> {
-        let has_limit = timeout.is_some() || request.hdr.deadline.is_some();
-        let timeout = has_limit.then(|| shorter(timeout, &request));
+        let timeout = time_limit(timeout, &request);
         let begun = driver::now().instant;
         let method = request.hdr.service_name.clone();
         let (_place, _) = self.place(timeout, &request).await?;
@@ -144,15 +143,10 @@ impl Client {
         }
         let answer = answer.await;
         guard.seqno = None;
-        let mut reply = match answer {
-            Some(Ok(reply)) => reply.into_result()?,
-            Some(Err(Failed::Refused(text))) => return Err(CallError::Refused(text).into()),
-            Some(Err(Failed::NotBegun(text))) => return Err(CallError::Overloaded(text).into()),
-            Some(Err(Failed::TimedOut)) => {
-                return Err(CallError::TimedOut(timeout.unwrap_or_default()).into());
-            }
-            None => return Err(CallError::Closed(self.close_reason()).into()),
-        };
+        let mut reply = self
+            .ended(answer, timeout)
+            .map_err(|failure| failure.error)?
+            .into_result()?;
         let (header, value) = NetRpcResponse::split(&reply.body)?;
         if !header.error.is_empty() {
             return Err(NetRpcError::Remote(RemoteError::new(header.error)));

@@ -7,8 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use towline_rpc::proto::{
-    Client, ClientEvent, EncodedFrame, Failed, FrameReader, Message, NetRpcResponse, Received,
-    StreamEnd, Taken,
+    Client, ClientEvent, EncodedFrame, FrameReader, Message, Received, Taken,
 };
 use towline_sim::{Node, Rng};
 
@@ -17,8 +16,6 @@ use crate::{
     pushes::Hearer,
     support::{at, peer, start},
 };
-
-const TOO_MANY: &str = "too many calls on this connection";
 
 /// How far an operation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -161,7 +158,7 @@ impl ClientNode {
         while let Some(event) = self.core.poll_event() {
             match event {
                 ClientEvent::Ended { waiter, result } => {
-                    let how = self.check_call(waiter, result);
+                    let how = self.operations[waiter].check_call(waiter, result);
                     self.end(waiter, State::Ended(how));
                 }
                 ClientEvent::NetRpcAnswered => {
@@ -204,52 +201,6 @@ impl ClientNode {
         self.queued.remove(&progress.seqno);
     }
 
-    /// How a call ended; fails unless that is one of the ways it may.
-    fn check_call(&self, index: usize, result: Result<Message, Failed>) -> &'static str {
-        let operation = &self.operations[index];
-        match result {
-            Err(Failed::TimedOut) => {
-                assert!(operation.timeout.is_some());
-                "timed out"
-            }
-            Err(Failed::NotBegun(text)) => {
-                assert_eq!(text, TOO_MANY);
-                "too many"
-            }
-            Err(Failed::Refused(text)) => {
-                assert_eq!(operation.service, "nosuch", "{text}");
-                "refused"
-            }
-            Ok(reply) if operation.kind == Kind::NetRpc => {
-                let (header, value) = NetRpcResponse::split(&reply.body).expect("its header");
-                assert_eq!(
-                    (header.method, reply.error),
-                    (operation.service.into(), "".into())
-                );
-                match &*header.error.to_string_lossy() {
-                    "" => {
-                        assert_eq!(value, content(index, 0, operation.sizes[0]));
-                        "net/rpc answered"
-                    }
-                    error => {
-                        assert_eq!((error, operation.service), ("no", "S.fail"));
-                        "failed"
-                    }
-                }
-            }
-            Ok(reply) if operation.service == "fail" => {
-                assert_eq!(reply.error, *format!("failed {index}"));
-                "failed"
-            }
-            Ok(reply) => {
-                assert_eq!((operation.service, &reply.error), ("echo", &"".into()));
-                let expected = content(index, 0, operation.sizes[0]);
-                assert_eq!(reply.body, [b"re:", &expected[..]].concat());
-                "answered"
-            }
-        }
-    }
-
     /// Takes one part of a download, or the end of a stream.
     fn take(&mut self, now: Instant, index: usize) {
         let (operation, seqno) = (&self.operations[index], self.progress[index].seqno);
@@ -264,49 +215,9 @@ impl ClientNode {
             }
             Taken::Nothing => self.progress[index].wakes = None,
             Taken::End(end) => {
-                let how = self.check_stream(index, end);
+                let how =
+                    self.operations[index].check_stream(index, self.progress[index].parts, end);
                 self.end(index, State::Ended(how));
-            }
-        }
-    }
-
-    fn check_stream(&self, index: usize, end: StreamEnd) -> &'static str {
-        let (operation, parts) = (&self.operations[index], self.progress[index].parts);
-        match end {
-            StreamEnd::OutOfSync(out_of_sync) => panic!("{out_of_sync}"),
-            StreamEnd::TimedOut => {
-                assert!(operation.timeout.is_some());
-                "timed out"
-            }
-            StreamEnd::Refused(text) if text == TOO_MANY => "too many",
-            StreamEnd::Refused(text) => {
-                assert_eq!(operation.service, "nosuch", "{text}");
-                "refused"
-            }
-            StreamEnd::Reply(reply) => {
-                let (error, body) = match operation.service {
-                    "early" => ("enough", String::new()),
-                    "feed" => {
-                        assert_eq!(parts, operation.sizes.len(), "of operation {index}");
-                        ("", format!("{parts} parts"))
-                    }
-                    "sum" => {
-                        assert_eq!(parts, operation.sizes.len(), "of operation {index}");
-                        (
-                            "",
-                            format!(
-                                "{parts} parts, {} bytes",
-                                operation.sizes.iter().sum::<usize>()
-                            ),
-                        )
-                    }
-                    service => panic!("{service} ended by {reply:?}"),
-                };
-                assert_eq!(
-                    (&reply.error, &reply.body[..]),
-                    (&error.into(), body.as_bytes())
-                );
-                "answered"
             }
         }
     }

@@ -3,6 +3,7 @@
 //! `TOWLINE_SIM_SEEDS=N` runs N seeds (default 500), `TOWLINE_SEED=S` replays one.
 
 mod client;
+mod judging;
 mod plan;
 mod pushes;
 mod server;

@@ -1,0 +1,150 @@
+//! Limits of calls that run, wait and hold bodies, one fact a test.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{at, peer::ServerPeer, start};
+use towline_rpc::proto::{CallKey, CallType, Concurrency, Limits, Message, ServerEvent};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A request as a client of the original would send it.
+fn request(typ: CallType, call_id: &'static str, seqno: u64) -> Message {
+    let mut message = Message::request("work", "input");
+    message.hdr.typ = typ;
+    message.hdr.call_id = call_id.into();
+    message.hdr.seqno = seqno;
+    message
+}
+
+/// The keys of the calls that start.
+fn started(server: &mut ServerPeer) -> Vec<CallKey> {
+    let start = |event| match event {
+        ServerEvent::Start { key, .. } => key,
+        other => panic!("{other:?}"),
+    };
+    server.events().into_iter().map(start).collect()
+}
+
+fn answer(server: &mut ServerPeer, key: CallKey) -> Message {
+    let reply = server
+        .core
+        .reply(start(), key, Message::from_body("output"))
+        .expect("the call is open");
+    server.enqueue(start(), &reply);
+    server.message()
+}
+
+/// docs/wire C5, E7, E14
+#[test]
+fn calls_beyond_the_limit_wait_and_beyond_the_queue_are_refused() {
+    let mut server = ServerPeer::with(
+        Limits::default(),
+        Concurrency::default().running(2).waiting(2),
+    );
+    for seqno in 2..8 {
+        server.send(start(), &request(CallType::CALL, "id", seqno));
+    }
+    let keys = started(&mut server);
+    assert_eq!(
+        (keys.len(), server.core.in_flight(), server.core.refused()),
+        (2, 4, 2)
+    );
+    for (refusal, seqno) in server.messages().iter().zip([6, 7]) {
+        assert_eq!(
+            (refusal.hdr.typ, refusal.hdr.seqno),
+            (CallType::REPLY, seqno)
+        );
+        assert_eq!(refusal.error, "too many calls on this connection");
+        assert_eq!(refusal.arg("towline.not-begun"), Some("1"));
+    }
+    // A one-way message that is dropped is counted, not answered.
+    server.send(start(), &request(CallType::ONE_WAY, "id", 8));
+    assert!(server.sent().is_empty());
+    assert_eq!(server.core.refused(), 3);
+    // Each end lets the next one run, in order.
+    answer(&mut server, keys[0]);
+    answer(&mut server, keys[1]);
+    let next = started(&mut server);
+    assert_eq!(
+        [
+            answer(&mut server, next[0]).hdr.seqno,
+            answer(&mut server, next[1]).hdr.seqno
+        ],
+        [4, 5]
+    );
+    assert_eq!(server.core.in_flight(), 0);
+}
+
+/// docs/wire C5
+#[test]
+fn the_bodies_of_waiting_calls_are_limited_in_bytes() {
+    let concurrency = Concurrency::default().running(1).waiting_bytes(10);
+    let mut server = ServerPeer::with(Limits::default(), concurrency);
+    for (seqno, body) in [(2, "runs"), (3, "waits ok"), (4, "too much"), (5, "ok")] {
+        server.send(
+            start(),
+            &request(CallType::CALL, "id", seqno).with_body(body),
+        );
+    }
+    assert_eq!(server.message().hdr.seqno, 4);
+    assert_eq!(server.core.in_flight(), 3);
+    // What runs no longer waits: there is room for as much again.
+    for _ in 0..3 {
+        let key = started(&mut server)[0];
+        answer(&mut server, key);
+    }
+    for seqno in [6, 7] {
+        server.send(
+            start(),
+            &request(CallType::CALL, "id", seqno).with_body("ten bytes!"),
+        );
+    }
+    assert_eq!((server.core.in_flight(), server.core.refused()), (2, 1));
+}
+
+/// docs/wire C5: streams are not counted, as they end only if they are read on.
+#[test]
+fn the_bodies_of_calls_in_work_stop_the_reading_at_their_limit() {
+    let limits = Limits::default().idle_timeout(Some(SECOND));
+    let mut server = ServerPeer::with(limits, Concurrency::default().body_bytes(10));
+    let typed = |typ, seqno| request(typ, "id", seqno).with_body("12345");
+    server.send(start(), &typed(CallType::CALL, 2));
+    server.send(start(), &request(CallType::UPLOAD_BEGIN, "up", 3));
+    assert!(server.core.wants_input());
+    server.send(start(), &typed(CallType::ONE_WAY, 4));
+    assert!(!server.core.wants_input());
+    // Whoever does not read has nobody to blame for the silence.
+    server.core.handle_timeout(at(5 * SECOND)).expect("alive");
+    let keys = started(&mut server);
+    server.core.finish(keys[2]);
+    assert!(server.core.wants_input());
+    server.core.handle_timeout(at(5 * SECOND)).expect("alive");
+    server
+        .core
+        .handle_timeout(at(7 * SECOND))
+        .expect_err("silent");
+    answer(&mut server, keys[0]);
+    server.send(start(), &typed(CallType::CALL, 5));
+    assert!(server.core.wants_input());
+}
+
+/// docs/wire C5: the limit is full of uploads that wait for their parts
+#[test]
+fn parts_cancels_and_keep_alives_pass_the_limit_of_running_calls() {
+    let mut server = ServerPeer::with(
+        Limits::default(),
+        Concurrency::default().running(1).waiting(0),
+    );
+    server.send(start(), &request(CallType::UPLOAD_BEGIN, "up", 2));
+    let key = started(&mut server)[0];
+    server.send(start(), &Message::keep_alive());
+    let mut part = request(CallType::UPLOAD_MORE, "up", 2);
+    part.hdr.stream_part = 1;
+    server.send(start(), &part);
+    assert!(matches!(server.events()[..], [ServerEvent::PartReady { key: ready }] if ready == key));
+    server.send(start(), &request(CallType::CANCEL, "up", 2));
+    assert!(matches!(server.events()[..], [ServerEvent::Cancelled { key: ready }] if ready == key));
+    assert_eq!(server.core.refused(), 0);
+}
