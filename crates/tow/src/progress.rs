@@ -132,6 +132,12 @@ impl FileProgress {
         }
     }
 
+    /// Prints a line without disturbing the bar; nothing if silent.
+    pub(crate) fn say(&self, line: &str) {
+        let place = self.place.clone();
+        Progress { place }.say(line);
+    }
+
     /// The file is complete: leaves its bar with 100%, or prints its line.
     pub(crate) fn finish(mut self, now: Instant) {
         self.meter.finish(now);

@@ -7,9 +7,10 @@ mod support;
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::Path,
-    process::Stdio,
+    process::{Child, Stdio},
 };
 
 use support::{Place, exit_code, noise, stderr, stdout};
@@ -308,17 +309,8 @@ fn a_client_that_is_killed_sends_nothing_twice() {
         assert!(!place.path("srv/big").exists());
         before = records();
     }
-    // The server may hold the file of the last one for a moment.
-    let last = loop {
-        let last = place
-            .tow(&["sync", "--json", "big", &server.url])
-            .output()
-            .expect("runs");
-        let held = stdout(&last).contains("by somebody else");
-        if !held {
-            break summary(&last);
-        }
-    };
+    let args = ["sync", "--json", "big", &server.url];
+    let last = summary(&place.tow(&args).output().expect("runs"));
     let literal = last["literal"].as_u64().expect("a number");
     assert!(
         literal <= size as u64 - before * (256 << 10),
@@ -400,4 +392,135 @@ fn a_link_to_a_file_is_stored_under_the_name_that_was_given() {
     assert_eq!(exit_code(&synced), 0, "{}", stderr(&synced));
     assert_eq!(support::names(&place.path("srv")), ["link"]);
     assert_eq!(fs::read(place.path("srv/link")).expect("there"), b"content");
+}
+
+/// Waits until a file has this content.
+fn wait_for(file: &Path, content: &str, child: &mut Child) {
+    while fs::read_to_string(file).unwrap_or_default() != content {
+        assert!(
+            child.try_wait().expect("known").is_none(),
+            "it ended instead of going on"
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// Waits for a line of an output that holds a text.
+fn wait_for_line(lines: &mut impl Iterator<Item = std::io::Result<String>>, part: &str) {
+    let mut others = Vec::new();
+    for line in lines {
+        let line = line.expect("readable");
+        if line.contains(part) {
+            return;
+        }
+        others.push(line);
+    }
+    panic!("it never said `{part}`, but {others:?}");
+}
+
+/// A server that is away, and a tree that vanishes, are waited for; each is said once.
+#[test]
+fn watching_goes_on_when_the_server_or_the_tree_was_away() {
+    let place = Place::with_keys();
+    fs::create_dir(place.path("src")).expect("made");
+    let source = place.path("src/f");
+    fs::write(&source, "first").expect("written");
+    let url = format!("unix://{}", place.path("socket").display());
+    let mut server = place.serve_at(&url, &["--allow-write"]);
+    let stored = place.path("srv/d/f");
+    let there = format!("{url}#d");
+    let mut watching = place
+        .tow(&["sync", "--watch", "src", &there])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let output = watching.stdout.take().expect("piped");
+    let mut output = BufReader::new(output).lines();
+    let errors = watching.stderr.take().expect("piped");
+    let mut errors = BufReader::new(errors).lines();
+    wait_for_line(&mut output, "synced");
+    assert_eq!(fs::read(&stored).expect("there"), b"first");
+
+    server.kill();
+    fs::write(&source, "second").expect("written");
+    wait_for_line(&mut errors, "trying again until it works");
+    let _server = place.serve_at(&url, &["--allow-write"]);
+    wait_for(&stored, "second", &mut watching);
+
+    fs::rename(place.path("src"), place.path("gone")).expect("renamed");
+    fs::write(place.path("gone/f"), "elsewhere").expect("written");
+    wait_for_line(&mut errors, "trying again until it works");
+    fs::create_dir(place.path("src")).expect("made");
+    fs::write(&source, "third").expect("written");
+    wait_for(&stored, "third", &mut watching);
+    // What is under the path now is watched.
+    fs::write(&source, "fourth").expect("written");
+    wait_for(&stored, "fourth", &mut watching);
+    watching.kill().expect("killed");
+    watching.wait().expect("ends");
+    let more: Vec<_> = errors.map(|line| line.expect("readable")).collect();
+    assert_eq!(more, Vec::<String>::new());
+}
+
+/// docs/wire D20: what somebody else receives is waited for, and that is said.
+#[test]
+fn a_file_that_somebody_else_receives_is_waited_for() {
+    let place = Place::with_keys();
+    fs::write(place.path("big"), noise(1 << 20)).expect("written");
+    let server = place.serve(&["--allow-write", "--no-fsync"]);
+    let partial = fs::File::create(place.path("srv/.big.tow-partial")).expect("made");
+    partial.lock().expect("locked");
+    let mut waiting = place
+        .tow(&["sync", "big", &server.url])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("runs");
+    let errors = waiting.stderr.take().expect("piped");
+    let mut errors = BufReader::new(errors).lines();
+    wait_for_line(&mut errors, "by somebody else; waiting until that ends");
+    drop(partial);
+    assert!(waiting.wait().expect("ends").success());
+    assert!(fs::read(place.path("srv/big")).expect("there") == noise(1 << 20));
+}
+
+#[test]
+fn one_is_not_many_and_links_keep_their_time() {
+    let place = Place::with_keys();
+    fs::create_dir(place.path("src")).expect("made");
+    symlink("nowhere", place.path("src/link")).expect("made");
+    let server = place.serve(&["--allow-write"]);
+    let there = format!("{}#d", server.url);
+    let run = |args: &[&str]| place.tow(args).output().expect("runs");
+    let synced = run(&["sync", "src", &there]);
+    assert!(
+        stdout(&synced).contains("synced 1 entry in"),
+        "{}",
+        stdout(&synced)
+    );
+    assert!(
+        stdout(&synced).contains(" 0 files written"),
+        "{}",
+        stdout(&synced)
+    );
+    let time = |name: &str| {
+        let meta = place.path(name).symlink_metadata().expect("there");
+        (meta.mtime(), meta.mtime_nsec())
+    };
+    assert_eq!(time("srv/d/link"), time("src/link"));
+    fs::remove_file(place.path("src/link")).expect("removed");
+    symlink("nowhere", place.path("src/link")).expect("made");
+    let checked = run(&["check", "src", &there]);
+    assert_eq!(exit_code(&checked), 5);
+    // The directory has another time, too.
+    assert!(
+        stderr(&checked).contains("2 of 1 entry differ"),
+        "{}",
+        stderr(&checked)
+    );
+    assert_eq!(exit_code(&run(&["sync", "src", &there])), 0);
+    assert_eq!(time("srv/d/link"), time("src/link"));
+    let checked = run(&["check", "src", &there]);
+    assert!(stdout(&checked).contains("1 entry, no difference"));
 }

@@ -31,7 +31,7 @@ pub use disk::Disk;
 pub use journal::{Claim, JournalReader};
 pub use manifest::{Manifest, Span, root_hash};
 pub use memory::{Memory, MemoryFile};
-pub(crate) use part::stem;
+pub(crate) use part::{is_own, stem};
 pub(crate) use work::SET_IDS;
 pub use work::{ManifestCache, Worker};
 

@@ -16,7 +16,7 @@ use super::sync::{cache_dir, failure};
 use crate::{
     cli::How,
     clock,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, escape},
     progress::{FileProgress, format_bytes, format_speed, rate},
 };
 
@@ -205,13 +205,16 @@ impl<'a> Watch<'a> {
         match event {
             SyncEvent::Progress(totals) => {
                 self.totals = totals;
-                let done = totals.literal + totals.reused;
+                let done = totals.literal + totals.reused + totals.zeros;
                 if totals.bytes > 0 {
                     self.meter.set_total(totals.bytes);
                     // Parts of 1 MiB, as if it went whole.
                     self.meter
                         .update(done.min(totals.bytes), done >> 20, clock::now());
                 }
+            }
+            SyncEvent::Item(item) if item.outcome == Outcome::Waiting => {
+                self.meter.say(&escape(&item.text));
             }
             SyncEvent::Item(item) => self.item = Some(item),
             _ => {}

@@ -106,18 +106,9 @@ pub(crate) async fn run(args: Sync, output: Output) -> Result<(), Failure> {
         checksum: args.checksum,
         list: args.dry_run,
     };
-    let Some(mut watch) = watch else {
-        return job.run().await.and_then(|totals| verdict(&totals));
-    };
-    loop {
-        // What fails may be mended by the next change.
-        if let Err(failure) = job.run().await.and_then(|totals| verdict(&totals)) {
-            if failure.exit() != Exit::SomeFiles {
-                return Err(failure);
-            }
-            output.failure(&failure);
-        }
-        watch.changed().await.map_err(failed)?;
+    match watch {
+        None => job.run().await.and_then(|totals| verdict(&totals)),
+        Some(watch) => job.follow(watch).await,
     }
 }
 
@@ -137,17 +128,25 @@ pub(crate) async fn check(args: Check, output: Output) -> Result<(), Failure> {
     };
     let mut differences = 0_u64;
     let mut count = |item: &Item| {
-        differences += u64::from(!matches!(item.outcome, Outcome::Skipped | Outcome::Failed));
+        differences += u64::from(!matches!(
+            item.outcome,
+            Outcome::Skipped | Outcome::Failed | Outcome::Waiting
+        ));
     };
     let totals = job.once_connected(&mut count).await?;
     verdict(&totals)?;
     let fields = json!({ "entries": totals.entries, "differences": differences });
     if differences == 0 {
-        let line = format!("{} entries, no difference", totals.entries);
+        let line = format!("{}, no difference", entries(totals.entries));
         output.note("checked", fields, &line);
         return Ok(());
     }
-    let text = format!("{differences} of {} entries differ", totals.entries);
+    let verb = if differences == 1 {
+        "differs"
+    } else {
+        "differ"
+    };
+    let text = format!("{differences} of {} {verb}", entries(totals.entries));
     Err(Failure::new(Exit::Verification, text))
 }
 
@@ -192,6 +191,45 @@ fn verdict(totals: &Totals) -> Result<(), Failure> {
 }
 
 impl Job<'_> {
+    /// Syncs whenever something changes.
+    async fn follow(mut self, mut watch: Watch) -> Result<(), Failure> {
+        // What cannot come about at first is told, as without watching.
+        self.round().await?;
+        self.retries = 0;
+        loop {
+            watch.changed().await.map_err(failed)?;
+            let mut tries = 0;
+            while let Err(failure) = self.again(&mut watch).await {
+                // Time mends neither a command line nor a refusal.
+                if !matches!(failure.exit(), Exit::CannotConnect | Exit::Failed) {
+                    return Err(failure);
+                }
+                if tries == 0 {
+                    let text = format!("{}; trying again until it works", failure.message());
+                    Line::new(self.output).say(&text);
+                }
+                tries += 1;
+                tokio::time::sleep(wait(tries)).await;
+            }
+        }
+    }
+
+    async fn again(&self, watch: &mut Watch) -> Result<(), Failure> {
+        watch.renew().map_err(failed)?;
+        self.round().await
+    }
+
+    /// One sync. Entries that fail may be mended by the next change.
+    async fn round(&self) -> Result<(), Failure> {
+        match self.run().await.and_then(|totals| verdict(&totals)) {
+            Err(failure) if failure.exit() == Exit::SomeFiles => {
+                self.output.failure(&failure);
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
     async fn run(&self) -> Result<Totals, Failure> {
         let start = clock::now();
         let totals = self.once_connected(&mut |_| {}).await?;
@@ -237,7 +275,7 @@ impl Job<'_> {
                 line.finish();
                 return Err(failure);
             }
-            let wait = Duration::from_millis(200 << lost.min(6)).min(LONGEST_WAIT);
+            let wait = wait(lost);
             let text = format!(
                 "{}; trying again in {:.1} s",
                 failure.message(),
@@ -281,24 +319,24 @@ impl Job<'_> {
         let fields = json!({
             "entries": totals.entries, "files": totals.files, "files_done": totals.files_done,
             "bytes": totals.bytes, "literal": totals.literal, "reused": totals.reused,
-            "unchanged": totals.unchanged, "deleted": totals.deleted, "failed": totals.failed,
+            "zeros": totals.zeros, "unchanged": totals.unchanged, "deleted": totals.deleted, "failed": totals.failed,
             "seconds": seconds,
         });
         // Where contents are compared, nobody counts those that were equal.
         let done = if self.checksum { "compared" } else { "written" };
         let line = if self.list {
             format!(
-                "{} entries: {} files with {} would be written, {} entries deleted",
-                totals.entries,
-                totals.files,
+                "{}: {} with {} would be written, {} deleted",
+                entries(totals.entries),
+                files(totals.files),
                 format_bytes(totals.bytes).trim(),
-                totals.deleted
+                entries(totals.deleted)
             )
         } else {
             format!(
-                "synced {} entries in {seconds:.3} s: {} files {done}, {} sent ({}), {} were there already, {} deleted",
-                totals.entries,
-                totals.files_done,
+                "synced {} in {seconds:.3} s: {} {done}, {} sent ({}), {} were there already, {} deleted",
+                entries(totals.entries),
+                files(totals.files_done),
                 format_bytes(totals.literal).trim(),
                 format_speed(rate(totals.literal, seconds)).trim(),
                 format_bytes(saved).trim(),
@@ -307,6 +345,23 @@ impl Job<'_> {
         };
         self.output.note("synced", fields, &line);
     }
+}
+
+/// How long to wait before the next attempt: longer each time, and not as long as others.
+fn wait(tries: u32) -> Duration {
+    use std::hash::{BuildHasher as _, RandomState};
+
+    let most = Duration::from_millis(200 << tries.min(6)).min(LONGEST_WAIT);
+    let percent = 50 + RandomState::new().hash_one(tries) % 51;
+    most * percent as u32 / 100
+}
+
+fn entries(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "entry" } else { "entries" })
+}
+
+fn files(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "file" } else { "files" })
 }
 
 /// One entry: a line of a plan, an event, or an error.
@@ -318,6 +373,7 @@ fn tell(item: &Item, output: Output, list: bool, line: &Line) {
         Outcome::Touched => ("touched", "."),
         Outcome::Deleted => ("deleted", "-"),
         Outcome::Skipped => ("skipped", "?"),
+        Outcome::Waiting => ("waiting", "?"),
         _ => ("failed", "!"),
     };
     if output.is_json() {
@@ -328,6 +384,7 @@ fn tell(item: &Item, output: Output, list: bool, line: &Line) {
     }
     match item.outcome {
         Outcome::Failed => line.say(&escape(&format!("failed: {}", item.text))),
+        Outcome::Waiting => line.say(&escape(&item.text)),
         Outcome::Skipped => line.say(&escape(&format!("skipped: `{path}`: {}", item.text))),
         _ if list => output.result(name, (), &escape(&format!("{sign} {path}"))),
         _ => {}

@@ -100,6 +100,8 @@ pub enum Job {
         size: u64,
         /// How it is cut if it is new.
         chunking: Chunking,
+        /// Somebody else held it a moment ago: to be done after a moment.
+        again: bool,
     },
     /// Write chunks to a partial file.
     Apply {

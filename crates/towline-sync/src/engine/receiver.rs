@@ -32,6 +32,15 @@ const WAITING_ENTRIES: usize = 32 << 10;
 const MOST_CHUNKS: usize = 256 << 10;
 /// Files that are there, that can be found by their size.
 const MOST_SIZES: usize = 64 << 10;
+/// Bytes of items that wait for a peer which does not read: from the first number on nothing more is asked for,
+/// nor read when all that was asked for has come; with the second the sync ends.
+const WAITING_ITEMS: usize = 4 << 20;
+const MOST_ITEMS: usize = 64 << 20;
+/// Bytes of what is remembered of entries until the end: first names of files with several, links,
+/// directories, what is to be deleted.
+const MOST_KEPT: usize = 256 << 20;
+/// What an entry that is remembered takes beside its path.
+const KEPT: usize = 160;
 /// Items in one report.
 const ITEMS: usize = 256;
 
@@ -51,6 +60,10 @@ struct Target {
     kept: Due,
     fresh: Due,
     attempts: u32,
+    /// Bytes of it that were counted by earlier attempts.
+    counted: u64,
+    /// Times that somebody else was receiving it.
+    waits: u32,
 }
 
 /// Compares what is listed with the tree that is there, asks for what differs, and stores it.
@@ -88,7 +101,11 @@ pub struct Receiver {
     attributes: attributes::Waiting,
     jobs: VecDeque<Job>,
     out: VecDeque<Message>,
-    items: Vec<Item>,
+    items: VecDeque<Item>,
+    /// Bytes of these.
+    items_bytes: usize,
+    /// Bytes of what is remembered until the end.
+    kept: usize,
     events: VecDeque<Event>,
     totals: Totals,
     told: Totals,
@@ -125,7 +142,9 @@ impl Receiver {
             attributes: attributes::Waiting::default(),
             jobs: VecDeque::new(),
             out: VecDeque::new(),
-            items: Vec::new(),
+            items: VecDeque::new(),
+            items_bytes: 0,
+            kept: 0,
             events: VecDeque::new(),
             totals: Totals::default(),
             told: Totals::default(),
@@ -210,7 +229,8 @@ impl Receiver {
         if self.options.report {
             if !self.items.is_empty() {
                 let count = self.items.len().min(ITEMS);
-                let items = self.items.drain(..count).collect();
+                let items: Vec<Item> = self.items.drain(..count).collect();
+                self.items_bytes -= items.iter().map(item_weight).sum::<usize>();
                 return Output::Message(Message::Report(items));
             }
             let over = self.wrap.phase == Phase::Over;
@@ -248,6 +268,16 @@ impl Receiver {
             && self.jobs.len() < WAITING_JOBS
             && self.pending_entries < WAITING_ENTRIES
             && self.attributes_have_room()
+            && (self.items_have_room() || self.has_asked())
+    }
+
+    fn items_have_room(&self) -> bool {
+        self.items_bytes < WAITING_ITEMS
+    }
+
+    /// Answers are to come: whoever waits until they are read may read nothing before.
+    fn has_asked(&self) -> bool {
+        !(self.small_wanted.is_empty() && self.transfers.is_empty() && self.ending.is_empty())
     }
 
     /// True when all is done and told.
@@ -258,7 +288,12 @@ impl Receiver {
     /// Does whatever can be done now.
     fn advance(&mut self) -> Result<(), Violation> {
         self.process_lists()?;
-        self.ask();
+        if self.items_bytes > MOST_ITEMS || self.kept > MOST_KEPT {
+            return Err(Violation::TooMuch);
+        }
+        if self.items_have_room() {
+            self.ask();
+        }
         self.wrap_up();
         Ok(())
     }
@@ -291,7 +326,8 @@ impl Receiver {
     /// Enough has happened since the last word for another.
     fn is_news(&self) -> bool {
         let (now, told) = (&self.totals, &self.told);
-        now.literal + now.reused >= told.literal + told.reused + (1 << 20)
+        let done = |totals: &Totals| totals.literal + totals.reused + totals.zeros;
+        done(now) >= done(told) + (1 << 20)
             || now.entries >= told.entries + 1000
             || now.files_done >= told.files_done + 64
             || now.files >= told.files + 64
@@ -306,7 +342,8 @@ impl Receiver {
             text,
         };
         if self.options.report {
-            self.items.push(item.clone());
+            self.items_bytes += item_weight(&item);
+            self.items.push_back(item.clone());
         }
         self.events.push_back(Event::Item(item));
     }
@@ -320,6 +357,11 @@ impl Receiver {
         self.fail(path, failed.text);
     }
 
+    /// Something of an entry is remembered until the end.
+    fn keeps(&mut self, path: &RelPath) {
+        self.kept += path.as_bytes().len() + KEPT;
+    }
+
     /// The sender may forget an entry.
     fn drop_id(&mut self, id: u64) {
         match self.dropped.last_mut() {
@@ -327,4 +369,9 @@ impl Receiver {
             _ => self.dropped.push((id, 1)),
         }
     }
+}
+
+/// Bytes that an item takes.
+fn item_weight(item: &Item) -> usize {
+    item.path.as_bytes().len() + item.text.len() + size_of::<Item>()
 }

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod modes;
+mod mounts;
 mod names;
 
 use std::collections::HashMap;
@@ -38,6 +39,10 @@ pub struct Disk {
     /// `None` if there is nothing.
     root: Option<Arc<OwnedFd>>,
     dirs: Mutex<HashMap<RelPath, Arc<OwnedFd>>>,
+    /// File systems that are mounted beneath the root: a directory of each, by its device.
+    mounts: Mutex<HashMap<u64, OwnedFd>>,
+    /// The device of the root.
+    dev: Option<u64>,
     /// Whether files without names can be had, as far as is known.
     unnamed: AtomicBool,
     names: names::Names,
@@ -90,7 +95,10 @@ impl Disk {
     }
 
     fn new(root: Option<Arc<OwnedFd>>) -> Self {
+        let dev = root.as_ref().and_then(|root| rustix::fs::fstat(root).ok());
         Self {
+            dev: dev.map(|stat| stat.st_dev),
+            mounts: Mutex::default(),
             root,
             dirs: Mutex::default(),
             unnamed: AtomicBool::new(true),
@@ -253,6 +261,9 @@ impl Store for Disk {
                 },
                 _ => None,
             };
+            if stat.kind == Kind::Dir && Some(stat.dev) != self.dev {
+                self.note_mount(fd.as_fd(), name, stat.dev);
+            }
             let name = Bytes::copy_from_slice(name);
             found.push(Found {
                 name,
@@ -436,11 +447,7 @@ impl Store for Disk {
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
-        rustix::fs::syncfs(&**self.root()?)?;
-        #[cfg(not(target_os = "linux"))]
-        rustix::fs::sync();
-        Ok(())
+        self.sync_mounts()
     }
 
     fn rename(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {

@@ -38,6 +38,11 @@ pub(super) fn own(name: &[u8]) -> Option<Own> {
     (dot > 0 && rest[dot] == b'.' && rest[dot + 1..].iter().all(hex)).then_some(Own::Temporary)
 }
 
+/// Whether a name is one that a sync makes.
+pub(crate) fn is_own(name: &[u8]) -> bool {
+    own(name).is_some()
+}
+
 /// The part of a target's name that its partial file has.
 pub(crate) fn stem(name: &[u8]) -> Bytes {
     let room = NAME_MAX - 1 - PARTIAL.len();

@@ -150,6 +150,7 @@ impl<S: Store> Worker<S> {
                 path,
                 size,
                 chunking,
+                ..
             } => Done::Begun {
                 id,
                 result: self.begin_part(id, path, size, chunking),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
@@ -12,7 +13,7 @@ use towline_rpc::client::{BistreamReceiver, BistreamSender};
 use towline_rpc::server::{DownloadSink, UploadParts};
 
 use super::{SyncError, SyncEvent};
-use crate::engine::{Done, Engine, Event, Output};
+use crate::engine::{Done, Engine, Event, Job, Output};
 use crate::fs::{Disk, DiskCache, Worker};
 use crate::wire::{Message, Totals};
 
@@ -22,6 +23,8 @@ const GATHER: usize = 256 << 10;
 const PART: usize = (1 << 20) + 1024;
 /// Parts that wait in either direction.
 const PARTS: usize = 4;
+/// Time after which a file that somebody else holds is tried again.
+const AGAIN: Duration = Duration::from_millis(250);
 /// Threads for files at most.
 const THREADS: usize = 8;
 
@@ -93,6 +96,7 @@ pub(super) async fn drive(
         worker: Arc::new(worker),
         input: VecDeque::from([input]),
         jobs: JoinSet::new(),
+        later: VecDeque::new(),
         told: Totals::default(),
     };
     let work = running.run(out, parts, on_event);
@@ -125,6 +129,8 @@ struct Running {
     worker: Arc<Worker<Disk>>,
     input: VecDeque<Bytes>,
     jobs: JoinSet<Done>,
+    /// Jobs that are not to be done yet.
+    later: VecDeque<(Instant, Job)>,
     told: Totals,
 }
 
@@ -158,6 +164,7 @@ impl Running {
             if over && self.input.is_empty() && self.jobs.is_empty() {
                 return Err(SyncError::Stream(towline_rpc::StreamError::Ended));
             }
+            let next = self.later.front().map(|(then, _)| *then);
             tokio::select! {
                 biased;
                 Some(done) = self.jobs.join_next() => self.done(done)?,
@@ -167,6 +174,7 @@ impl Running {
                 },
                 // Room for another part, if there is something to put into it.
                 Ok(permit) = out.reserve(), if out.capacity() == 0 => drop(permit),
+                () = sleep_until(next.unwrap_or_else(far)), if next.is_some() => {}
                 () = sleep_until(wait.unwrap_or_else(far)), if wait.is_some() => {}
             }
             // Whatever else has come in the meantime.
@@ -205,8 +213,21 @@ impl Running {
     /// Gives work to free threads.
     fn hand_out(&mut self, threads: usize) {
         while self.jobs.len() < threads {
-            let Some(job) = self.engine.poll_job() else {
-                return;
+            let due = self
+                .later
+                .front()
+                .is_some_and(|(then, _)| *then <= now().into());
+            let ready = due.then(|| self.later.pop_front()).flatten();
+            let job = match ready {
+                Some((_, job)) => job,
+                None => match self.engine.poll_job() {
+                    Some(job @ Job::BeginPart { again: true, .. }) => {
+                        self.later.push_back((Instant::from(now()) + AGAIN, job));
+                        continue;
+                    }
+                    Some(job) => job,
+                    None => return,
+                },
             };
             let worker = Arc::clone(&self.worker);
             self.jobs.spawn_blocking(move || worker.run(job));
@@ -262,5 +283,5 @@ fn now() -> std::time::Instant {
 }
 
 fn far() -> Instant {
-    Instant::from_std(now()) + std::time::Duration::from_secs(3600)
+    Instant::from_std(now()) + Duration::from_secs(3600)
 }

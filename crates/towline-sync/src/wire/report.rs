@@ -22,6 +22,8 @@ pub enum Outcome {
     Skipped,
     /// It could not be done.
     Failed,
+    /// Somebody else is receiving it: it waits until that ends.
+    Waiting,
 }
 
 /// What became of one entry, for people.
@@ -50,7 +52,8 @@ pub struct Totals {
     pub bytes: u64,
     /// Bytes that came over the connection.
     pub literal: u64,
-    /// Bytes taken from what was there already.
+    /// Bytes taken from what was there already. What is zero, or came before a file was begun again, is not
+    /// counted.
     pub reused: u64,
     /// Deleted entries.
     pub deleted: u64,
@@ -58,6 +61,8 @@ pub struct Totals {
     pub failed: u64,
     /// Bytes in files that were left alone as equal.
     pub unchanged: u64,
+    /// Bytes that are zero, and neither came nor were there.
+    pub zeros: u64,
     /// The listing is complete.
     pub listed: bool,
 }
@@ -71,6 +76,7 @@ impl Item {
             Outcome::Deleted => 3,
             Outcome::Skipped => 4,
             Outcome::Failed => 5,
+            Outcome::Waiting => 6,
         });
         out.bytes(self.path.as_bytes());
         out.number(self.size);
@@ -85,6 +91,7 @@ impl Item {
             3 => Outcome::Deleted,
             4 => Outcome::Skipped,
             5 => Outcome::Failed,
+            6 => Outcome::Waiting,
             other => {
                 return Err(WireError::Value {
                     value: other.into(),
@@ -112,6 +119,7 @@ impl Totals {
             self.deleted,
             self.failed,
             self.unchanged,
+            self.zeros,
         ] {
             out.number(number);
         }
@@ -129,6 +137,7 @@ impl Totals {
             deleted: input.number()?,
             failed: input.number()?,
             unchanged: input.number()?,
+            zeros: input.number()?,
             listed: flag(input)?,
         })
     }

@@ -77,7 +77,7 @@ async fn progress_only_grows_and_adds_up_to_the_size() {
     }
     assert_eq!(told.last(), Some(&totals));
     assert_eq!(totals.failed, 0);
-    assert_eq!(totals.literal + totals.reused, totals.bytes);
+    assert_eq!(totals.literal + totals.reused + totals.zeros, totals.bytes);
     assert!(totals.reused > 5 << 20, "{totals:?}");
     assert_eq!(fs::read(served.path().join("large")).unwrap(), large);
 }
@@ -92,6 +92,7 @@ async fn ten_gibibytes_of_zeros_cost_next_to_nothing() {
     let client = client(served.path());
     let (_, totals) = sync(&client, from.path()).await;
     assert_eq!((totals.failed, totals.literal, totals.bytes), (0, 0, SIZE));
+    assert_eq!((totals.reused, totals.zeros), (0, SIZE));
     let arrived = fs::metadata(served.path().join("zeros")).unwrap();
     assert_eq!(arrived.len(), SIZE);
     assert!(arrived.blocks() < 100, "{} blocks", arrived.blocks());

@@ -1,9 +1,12 @@
 //! What a peer may ask for, and no more.
 
 use bytes::Bytes;
-use towline_sync::engine::{Filter, Options, Receiver, Sender, Violation};
-use towline_sync::fs::{Memory, Worker};
-use towline_sync::wire::{Chunk, Entry, FileTime, Kind, Message, Meta, RelPath};
+use towline_sim::Rng;
+use towline_sync::engine::{Filter, Options, Output, Receiver, Sender, Violation};
+use towline_sync::fs::{Manifest, Memory, Store as _, Worker};
+use towline_sync::wire::{
+    Chunk, Chunking, Entry, FileTime, Kind, Message, Meta, RelPath, SubChunk,
+};
 
 fn file(name: &'static str, size: u64) -> Entry {
     Entry {
@@ -155,4 +158,143 @@ fn one_file_is_one_file() {
         let listed = receiver.handle_message(list(entries, b""));
         assert_eq!(listed, Err(Violation::UnknownFile));
     }
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text.as_bytes()).unwrap()
+}
+
+fn messages(receiver: &mut Receiver) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while let Output::Message(message) = receiver.poll_message() {
+        messages.push(message);
+    }
+    messages
+}
+
+/// docs/wire D15: whole go only small files.
+#[test]
+fn a_large_file_is_not_sent_as_a_small_one() {
+    let memory = Memory::new();
+    let large = vec![7; 40 << 10];
+    memory
+        .put(&path("f"), &large, 0o644, FileTime::default())
+        .unwrap();
+    let worker = Worker::new(memory, 1);
+    let mut sender = Sender::new(&Options::default(), Filter::default(), None);
+    while let Some(job) = sender.poll_job() {
+        sender.handle_done(worker.run(job));
+    }
+    let asked = sender.handle_message(Message::WantSmall(vec![1]));
+    assert_eq!(asked, Err(Violation::TooMuch));
+}
+
+/// docs/wire D20: names of a sync's own files are refused, and the rest goes on.
+#[test]
+fn names_that_a_sync_makes_are_refused_one_by_one() {
+    let mut dir = file(".d.tow-partial", 0);
+    dir.kind = Kind::Dir;
+    let entries = vec![
+        file(".a.0123456789abcdef.tow-part", 5),
+        file(".b.tow-journal", 5),
+        file(".c.tow-partial", 5 << 20),
+        dir,
+        file("f", 5),
+    ];
+    let (mut receiver, worker) = receiver(Options::default(), entries);
+    assert_eq!(receiver.totals().failed, 4);
+    let wanted = messages(&mut receiver);
+    assert!(wanted.contains(&Message::WantSmall(vec![5])), "{wanted:?}");
+    assert_eq!(wanted.len(), 2, "{wanted:?}");
+    assert_eq!(worker.store().snapshot(), []);
+}
+
+/// docs/wire D17: of chunks comes the second level that was asked for.
+#[test]
+fn a_second_level_that_nobody_asked_for_ends_the_sync() {
+    let memory = Memory::new();
+    let old = Rng::from_seed(1).bytes(600_000);
+    memory
+        .put(&path("f"), &old, 0o644, FileTime::default())
+        .unwrap();
+    let (open, stat) = memory.open(&path("f")).unwrap();
+    let here = Manifest::of(&memory, &open, &stat, Chunking::Content).unwrap();
+    let worker = Worker::new(memory, 1);
+    let mut receiver = Receiver::new(Options::default(), Filter::default());
+    work(&mut receiver, &worker);
+    let first = &here.spans[0];
+    let known = Chunk {
+        length: first.length,
+        hash: first.short(),
+    };
+    let new = Chunk {
+        length: 250_000,
+        hash: Some([1; 16]),
+    };
+    let size = known.length + new.length;
+    receiver
+        .handle_message(list(vec![file("f", size)], b""))
+        .unwrap();
+    work(&mut receiver, &worker);
+    let meta = file("f", size).meta;
+    receiver
+        .handle_message(Message::Manifest {
+            id: 1,
+            chunks: vec![known, new],
+            end: Some((meta, [2; 32])),
+        })
+        .unwrap();
+    work(&mut receiver, &worker);
+    let asked = messages(&mut receiver);
+    let fine = Message::WantFine {
+        id: 1,
+        chunks: vec![(1, known.length, new.length)],
+    };
+    assert!(asked.contains(&fine), "{asked:?}");
+    let pieces = vec![SubChunk {
+        length: known.length as u32,
+        hash: [3; 16],
+    }];
+    let (id, chunk) = (1, 0);
+    let unasked = receiver.handle_message(Message::Fine { id, chunk, pieces });
+    assert_eq!(unasked, Err(Violation::Range));
+}
+
+/// docs/wire D20: what was counted before a file changed is not counted again.
+#[test]
+fn a_file_that_is_begun_again_is_counted_once() {
+    let (mut receiver, worker) = receiver(Options::default(), vec![file("f", 2 << 20)]);
+    let (id, offset, length) = (1, 0, 256 << 10);
+    receiver
+        .handle_message(Message::Zeros { id, offset, length })
+        .unwrap();
+    for block in 1..5 {
+        let (offset, bytes) = (block * length, Bytes::from(vec![1; 256 << 10]));
+        receiver
+            .handle_message(Message::Data { id, offset, bytes })
+            .unwrap();
+    }
+    work(&mut receiver, &worker);
+    // What has come is written: a chunk that lies there is taken over by the next attempt.
+    let (changed, text) = (true, String::new());
+    receiver
+        .handle_message(Message::Fail { id, changed, text })
+        .unwrap();
+    work(&mut receiver, &worker);
+    let hash = blake3::hash(&[1; 256 << 10]);
+    let hash: Option<[u8; 16]> = hash.as_bytes()[..16].try_into().ok();
+    let mut chunks = vec![Chunk { length, hash }; 4];
+    let hash = None;
+    chunks.insert(0, Chunk { length, hash });
+    let length = 768 << 10;
+    chunks.push(Chunk { length, hash });
+    let end = Some((file("f", 2 << 20).meta, [0; 32]));
+    receiver
+        .handle_message(Message::Manifest { id, chunks, end })
+        .unwrap();
+    work(&mut receiver, &worker);
+    let totals = receiver.totals();
+    let counted = totals.literal + totals.reused + totals.zeros;
+    assert_eq!(counted, 2 << 20, "{totals:?}");
+    assert_eq!((totals.literal, totals.zeros), (1 << 20, 1 << 20));
 }

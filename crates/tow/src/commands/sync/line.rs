@@ -108,6 +108,7 @@ fn text(totals: &Totals, speed: f64) -> String {
     let done = totals
         .literal
         .saturating_add(totals.reused)
+        .saturating_add(totals.zeros)
         .min(totals.bytes);
     let left = totals.bytes - done;
     let bytes = |bytes: u64| format_bytes(bytes).trim().to_owned();

@@ -1,6 +1,11 @@
 //! When something in a tree changes.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
@@ -12,12 +17,16 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Watches a tree.
 pub(super) struct Watch {
+    path: PathBuf,
+    /// Device and number of what is watched: something else may come under its path.
+    file: (u64, u64),
     events: mpsc::Receiver<()>,
     _watcher: RecommendedWatcher,
 }
 
 impl Watch {
     pub(super) fn new(path: &Path) -> notify::Result<Self> {
+        let file = file(path)?;
         let (tell, events) = mpsc::channel(1);
         let mut watcher =
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -30,9 +39,19 @@ impl Watch {
             })?;
         watcher.watch(path, RecursiveMode::Recursive)?;
         Ok(Self {
+            path: path.to_owned(),
+            file,
             events,
             _watcher: watcher,
         })
+    }
+
+    /// Watches what is under the path now, if that is something else.
+    pub(super) fn renew(&mut self) -> notify::Result<()> {
+        if file(&self.path)? != self.file {
+            *self = Self::new(&self.path)?;
+        }
+        Ok(())
     }
 
     /// Waits for a change, and until no more come for a moment.
@@ -46,4 +65,11 @@ impl Watch {
         drop(tokio::time::timeout(LONGEST, settle).await);
         Ok(())
     }
+}
+
+fn file(path: &Path) -> io::Result<(u64, u64)> {
+    let about =
+        |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
+    let meta = fs::metadata(path).map_err(about)?;
+    Ok((meta.dev(), meta.ino()))
 }

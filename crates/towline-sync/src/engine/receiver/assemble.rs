@@ -41,6 +41,7 @@ impl Receiver {
         let Some(transfer) = self.known(id)? else {
             return Ok(());
         };
+        transfer.counted = transfer.counted.saturating_add(length);
         if transfer.all {
             transfer.block(offset, length)?;
             if !self.fits(id) {
@@ -70,7 +71,7 @@ impl Receiver {
         if !self.fits(id) {
             return Ok(());
         }
-        self.totals.reused = self.totals.reused.saturating_add(length);
+        self.count_here(id, length, true);
         self.push_all(id, offset, length, Expect::Zeros, Vec::new());
         Ok(())
     }
@@ -229,11 +230,15 @@ impl Receiver {
             Err(failed) => return self.give_up(id, failed.text, !failed.full),
         };
         let mut wrong = Vec::new();
+        let (mut reused, mut zeros) = (0, 0);
         for (index, span, received) in done {
             match span {
                 Some(span) => {
-                    if !transfer.all {
-                        self.totals.reused += span.length.saturating_sub(received as u64);
+                    let here = span.length.saturating_sub(received as u64);
+                    match span.hash {
+                        _ if transfer.all => {}
+                        Some(_) => reused += here,
+                        None => zeros += here,
                     }
                     if let Some(done) = transfer.done.get_mut(index) {
                         *done = Some(span);
@@ -243,6 +248,8 @@ impl Receiver {
                 None => wrong.push(index),
             }
         }
+        self.count_here(id, reused, false);
+        self.count_here(id, zeros, true);
         if !wrong.is_empty() {
             return self.again(id, wrong);
         }

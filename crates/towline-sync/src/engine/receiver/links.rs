@@ -18,19 +18,25 @@ impl Receiver {
         due: Due,
     ) -> bool {
         let target = entry.target.clone().unwrap_or_default();
-        if let Some((_, Some(old))) = &local
+        if let Some((stat, Some(old))) = &local
             && *old == target
         {
-            if due.is_something() {
+            let differs = stat.meta.mtime != entry.meta.mtime;
+            if differs || due.is_something() {
                 self.item(Outcome::Touched, &path, 0, String::new());
-                self.set_due(path, Kind::Symlink, entry.meta, due);
+            }
+            self.set_due(path.clone(), Kind::Symlink, entry.meta, due);
+            if differs {
+                self.set_meta(path, Kind::Symlink, entry.meta);
             }
             return false;
         }
-        let outcome = match local {
+        let outcome = match &local {
             Some(_) => Outcome::Updated,
             None => Outcome::Created,
         };
+        // What is in its place may be the old version of another file, until the end.
+        let waits = local.is_some_and(|(stat, _)| stat.kind == Kind::File);
         self.item(outcome, &path, 0, String::new());
         let change = Change::Symlink {
             path,
@@ -38,7 +44,12 @@ impl Receiver {
             meta: entry.meta,
             owner: self.due(entry, None).owner,
         };
-        self.wrap.changes.push(change);
+        if waits {
+            self.kept += entry.weight();
+            self.wrap.changes.push(change);
+        } else {
+            self.run_changes(vec![change]);
+        }
         true
     }
 
@@ -54,10 +65,12 @@ impl Receiver {
         };
         if old.is_some() && old.map(|stat| (stat.dev, stat.ino)) == ino {
             if self.options.checksum {
+                self.keeps(&path);
                 self.wrap.links.push(Change::Link { from, to: path });
             }
             return false;
         }
+        self.keeps(&path);
         let outcome = match old {
             Some(_) => Outcome::Updated,
             None => Outcome::Created,

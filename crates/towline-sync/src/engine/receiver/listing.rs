@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::attributes::Due;
-use super::{MOST_SIZES, Receiver, Target};
+use super::wrap::MOST_DELETED;
+use super::{KEPT, MOST_SIZES, Receiver, Target};
 use crate::engine::{Change, Failed, Job, Listing, SMALL, Violation};
-use crate::fs::{Found, Stat, stem};
+use crate::fs::{Found, Stat, is_own, stem};
 use crate::wire::{Entry, Kind, Meta, Outcome, RelPath};
 
 /// Entries that may wait for their directory.
@@ -99,6 +100,7 @@ impl Receiver {
                 wanted: self.options.wanted(),
             });
         }
+        self.keeps(&dir.path);
         self.dirs.insert(id, dir);
     }
 
@@ -209,7 +211,9 @@ impl Receiver {
                 let local = here.next_if(|found| found.name == entry.name);
                 self.entry(&mut dir, &mut here, id, entry, local)?;
             }
+            self.kept -= dir.path.as_bytes().len() + KEPT;
             if !pending.last {
+                self.keeps(&dir.path);
                 dir.here = Some(here);
                 self.dirs.insert(pending.dir, dir);
                 continue;
@@ -231,6 +235,7 @@ impl Receiver {
                 self.wrap.changes.push(Change::Discard { dir, stem });
             }
             if let Some(meta) = dir.meta.filter(|_| dir.touched && !dir.refused) {
+                self.keeps(&dir.path);
                 self.wrap.dirs.push((dir.path, Kind::Dir, meta));
             }
         }
@@ -257,7 +262,15 @@ impl Receiver {
             return self.fail(&dir.path.clone(), text);
         }
         dir.touched = true;
-        self.wrap.extra.push((path, found.stat.kind));
+        self.wrap.extra_count += 1;
+        // With more than may be deleted, nothing is.
+        let most = self.options.max_delete.unwrap_or(MOST_DELETED as u64);
+        if self.wrap.extra_count <= most {
+            self.keeps(&path);
+            self.wrap.extra.push((path, found.stat.kind));
+        } else {
+            self.wrap.extra = Vec::new();
+        }
     }
 
     /// A file that may be the old version of another of the same size.
@@ -291,6 +304,16 @@ impl Receiver {
             }
             return Ok(());
         }
+        // docs/wire D20: it would be taken for what is left of a transfer, or removed with it.
+        if is_own(&entry.name) {
+            let text = format!("`{path}` has a name that is kept for files being received");
+            self.fail(&path, text);
+            match entry.kind {
+                Kind::Dir => self.refuse_dir(id, path),
+                _ => self.drop_id(id),
+            }
+            return Ok(());
+        }
         if self.small_todo.len() + self.large_todo.len() > MOST_TODO {
             return Err(Violation::TooMuch);
         }
@@ -308,6 +331,7 @@ impl Receiver {
             }
             dir.touched = true;
             if entry.leads {
+                self.keeps(&path);
                 self.wrap.leaders.insert(id, (path.clone(), None));
             }
             self.replace_dir(id, path, entry);
@@ -417,6 +441,7 @@ impl Receiver {
             let ino = kept
                 .filter(|_| equal || self.options.checksum && !shared)
                 .map(|stat| (stat.dev, stat.ino));
+            self.keeps(&path);
             self.wrap.leaders.insert(id, (path.clone(), ino));
         }
         if let Some(stat) = kept.filter(|_| equal) {
@@ -429,7 +454,7 @@ impl Receiver {
             if due.is_something() {
                 self.set_due(path, Kind::File, meta, due);
             } else if differs {
-                self.wrap.files.push((path, Kind::File, meta));
+                self.set_meta(path, Kind::File, meta);
             }
             return false;
         }
@@ -453,6 +478,8 @@ impl Receiver {
             kept: due,
             fresh: self.due(entry, None),
             attempts: 0,
+            counted: 0,
+            waits: 0,
         };
         self.totals.files += 1;
         self.totals.bytes = self.totals.bytes.saturating_add(meta.size);

@@ -66,7 +66,7 @@ impl Receiver {
         transfer.left = transfer.plan.len();
         let mut used = HashSet::new();
         let (mut ops, mut missing) = (Vec::new(), Vec::new());
-        let mut claimed = 0;
+        let (mut claimed, mut zeros) = (0, 0);
         for (index, chunk) in transfer.plan.iter().enumerate() {
             let offset = transfer.offsets[index];
             if let Some(claim) = transfer.claims.get(&offset)
@@ -74,7 +74,10 @@ impl Receiver {
             {
                 transfer.done[index] = Some(*claim);
                 transfer.left -= 1;
-                claimed += chunk.length;
+                match chunk.hash {
+                    Some(_) => claimed += chunk.length,
+                    None => zeros += chunk.length,
+                }
                 continue;
             }
             let Some(hash) = chunk.hash else {
@@ -100,7 +103,6 @@ impl Receiver {
                 None => missing.push(index),
             }
         }
-        self.totals.reused += claimed;
         let missing_bytes: u64 = missing
             .iter()
             .map(|index| transfer.plan[*index].length)
@@ -120,6 +122,7 @@ impl Receiver {
             && missing_bytes <= FINE_BYTES;
         if worth && let Some(key) = transfer.basis_key {
             transfer.fine_wanted = missing.len();
+            transfer.fine_asked = missing.iter().copied().collect();
             transfer.fine_source = source;
             for chunks in missing.chunks(FINE_CHUNKS) {
                 let chunks = chunks
@@ -142,6 +145,8 @@ impl Receiver {
             }
             missing.clear();
         }
+        self.count_here(id, claimed, false);
+        self.count_here(id, zeros, true);
         for op in ops {
             self.push_op(id, op);
         }
@@ -178,7 +183,7 @@ impl Receiver {
         if target.kept.is_something() {
             self.set_due(target.path, Kind::File, meta, target.kept);
         } else if differs {
-            self.wrap.files.push((target.path, Kind::File, meta));
+            self.set_meta(target.path, Kind::File, meta);
         }
         if !transfer.compare && !transfer.unbegun {
             self.leave(id, transfer, false, None);
@@ -221,14 +226,14 @@ impl Receiver {
         let index = usize::try_from(chunk).map_err(|_| Violation::Manifest)?;
         let planned = transfer.plan.get(index).ok_or(Violation::Manifest)?;
         let length: u64 = pieces.iter().map(|piece| u64::from(piece.length)).sum();
+        // docs/wire D17: each that was asked for, once.
         if length != planned.length || pieces.iter().any(|piece| piece.length == 0) {
             return Err(Violation::Manifest);
         }
-        if transfer.fine.len() >= transfer.fine_wanted
-            || transfer.fine.insert(index, pieces).is_some()
-        {
-            return Err(Violation::Manifest);
+        if !transfer.fine_asked.remove(&index) {
+            return Err(Violation::Range);
         }
+        transfer.fine.insert(index, pieces);
         self.plan_fine(id);
         Ok(())
     }

@@ -9,10 +9,12 @@ use super::small::ATTEMPTS;
 use super::{Receiver, Target};
 use crate::engine::{ChunkOp, Expect, Failed, Job, Piece, Source, Violation};
 use crate::fs::{Claim, Manifest, Span, root_hash};
-use crate::wire::{Chunk, Chunking, Hash16, Kind, Message, Meta, SubChunk};
+use crate::wire::{Chunk, Chunking, Hash16, Kind, Message, Meta, Outcome, SubChunk};
 
 /// Smallest old version that is worth cutting.
 const LEAST_OLD: u64 = 16 << 10;
+/// Times that a file is waited for which somebody else is receiving: with 250 ms between them, 30 s.
+const MOST_WAITS: u32 = 120;
 /// Chunks of all manifests that are held at a time.
 const MOST_CHUNKS: usize = 1 << 20;
 
@@ -44,6 +46,7 @@ pub(super) struct Transfer {
     pub(super) last: bool,
     /// Chunks whose second level is awaited, and what came of it.
     pub(super) fine_wanted: usize,
+    pub(super) fine_asked: HashSet<usize>,
     pub(super) fine_pending: usize,
     pub(super) fine_source: Option<Arc<Source>>,
     pub(super) fine_here: HashMap<Hash16, (u64, u64)>,
@@ -55,6 +58,8 @@ pub(super) struct Transfer {
     pub(super) ops: Vec<ChunkOp>,
     pub(super) ops_bytes: u64,
     pub(super) applying: usize,
+    /// Bytes that were counted, of whatever kind.
+    pub(super) counted: u64,
     /// Sent from the beginning: how far.
     pub(super) all: bool,
     pub(super) at: u64,
@@ -131,6 +136,7 @@ impl Receiver {
             retried: HashSet::new(),
             last: false,
             fine_wanted: 0,
+            fine_asked: HashSet::new(),
             fine_pending: 0,
             fine_source: None,
             fine_here: HashMap::new(),
@@ -140,6 +146,7 @@ impl Receiver {
             ops: Vec::new(),
             ops_bytes: 0,
             applying: 0,
+            counted: 0,
             all: false,
             at: 0,
         };
@@ -172,8 +179,27 @@ impl Receiver {
                 path: transfer.target.path.clone(),
                 size: transfer.target.meta.size,
                 chunking: transfer.chunking,
+                again: transfer.target.waits > 0,
             });
         }
+    }
+
+    /// docs/wire D20: whoever was killed may hold a file for a while. False if that was long enough.
+    fn wait_for(&mut self, id: u64, failed: &Failed) -> bool {
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return false;
+        };
+        if !failed.changed || transfer.target.waits >= MOST_WAITS {
+            return false;
+        }
+        transfer.target.waits += 1;
+        if transfer.target.waits == 1 {
+            let path = transfer.target.path.clone();
+            let text = format!("{}; waiting until that ends", failed.text);
+            self.item(Outcome::Waiting, &path, 0, text);
+        }
+        self.begin(id);
+        true
     }
 
     pub(super) fn begun(&mut self, id: u64, result: Result<(Chunking, Vec<Claim>), Failed>) {
@@ -207,8 +233,12 @@ impl Receiver {
                 self.out.push_back(Message::WantManifest { id, chunking });
             }
             Err(failed) => {
-                transfer.begun = true;
-                self.give_up(id, failed.text, !failed.full);
+                if !self.wait_for(id, &failed) {
+                    if let Some(transfer) = self.transfers.get_mut(&id) {
+                        transfer.begun = true;
+                    }
+                    self.give_up(id, failed.text, !failed.full);
+                }
             }
         }
     }
@@ -348,6 +378,21 @@ impl Receiver {
         }
     }
 
+    /// Counts bytes that need not come: what an earlier attempt counted is not counted again.
+    pub(super) fn count_here(&mut self, id: u64, bytes: u64, zeros: bool) {
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        let before = transfer.counted.max(transfer.target.counted);
+        transfer.counted = transfer.counted.saturating_add(bytes);
+        let new = transfer.counted.saturating_sub(before);
+        let count = match zeros {
+            true => &mut self.totals.zeros,
+            false => &mut self.totals.reused,
+        };
+        *count = count.saturating_add(new);
+    }
+
     /// Lets go of a file that is done, at both ends.
     pub(super) fn close(&mut self, id: u64, transfer: &Transfer) {
         self.out.push_back(Message::Close { id });
@@ -448,6 +493,7 @@ impl Receiver {
         // What was written so far counts when the next attempt begins.
         let mut target = transfer.target.clone();
         target.attempts = attempts;
+        target.counted = target.counted.max(transfer.counted);
         target.partial = true;
         self.leave(id, transfer, true, Some(target));
         Ok(())

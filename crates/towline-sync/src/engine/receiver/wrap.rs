@@ -10,7 +10,7 @@ use crate::wire::{Entry, Kind, Meta, Outcome, RelPath};
 /// Changes in one job.
 const BATCH: usize = 512;
 /// Entries that are deleted in one sync, at most.
-const MOST_DELETED: usize = 1 << 20;
+pub(super) const MOST_DELETED: usize = 1 << 20;
 
 /// How far the end of a sync is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(super) struct Wrap {
     /// Files here with several names that an entry leads.
     pub(super) led: HashSet<(u64, u64)>,
     pub(super) extra: Vec<(RelPath, Kind)>,
+    /// How many there are: none is remembered of too many.
+    pub(super) extra_count: u64,
     pub(super) files: Vec<(RelPath, Kind, Meta)>,
     pub(super) dirs: Vec<(RelPath, Kind, Meta)>,
     /// Directories that give way to something else.
@@ -101,7 +103,7 @@ impl Receiver {
                     meta: entry.meta,
                     owner,
                 };
-                self.wrap.changes.push(change);
+                self.run_changes(vec![change]);
             }
         }
     }
@@ -170,7 +172,16 @@ impl Receiver {
         }
     }
 
-    fn run_changes(&mut self, changes: Vec<Change>) {
+    /// Sets time and mode of something whose content stays; soon.
+    pub(super) fn set_meta(&mut self, path: RelPath, kind: Kind, meta: Meta) {
+        self.wrap.files.push((path, kind, meta));
+        if self.wrap.files.len() >= BATCH {
+            let files = std::mem::take(&mut self.wrap.files);
+            self.run_metas(files);
+        }
+    }
+
+    pub(super) fn run_changes(&mut self, changes: Vec<Change>) {
         if self.options.dry_run {
             return;
         }
@@ -296,7 +307,8 @@ impl Receiver {
 
     /// docs/wire D21: too many deletions are none.
     fn check_deletions(&mut self) {
-        let count = self.wrap.doomed.len() as u64 + self.totals.deleted;
+        let known = self.wrap.doomed.len() as u64;
+        let count = known.max(self.wrap.extra_count) + self.totals.deleted;
         let most = self.options.max_delete.unwrap_or(MOST_DELETED as u64);
         if count > most {
             self.wrap.doomed.clear();
@@ -338,6 +350,10 @@ impl Receiver {
     fn set_metas(&mut self) {
         let mut all = std::mem::take(&mut self.wrap.files);
         all.extend(std::mem::take(&mut self.wrap.dirs).into_iter().rev());
+        self.run_metas(all);
+    }
+
+    fn run_metas(&mut self, all: Vec<(RelPath, Kind, Meta)>) {
         if self.options.dry_run {
             return;
         }

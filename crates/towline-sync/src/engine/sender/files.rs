@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Sender;
-use crate::engine::{Failed, Job, SmallRead, Violation};
+use crate::engine::{Failed, Job, SMALL, SmallRead, Violation};
 use crate::fs::{Manifest, Span, Stat, root_hash};
 use crate::wire::{Chunk, Chunking, Message, RelPath, SubChunk};
 
@@ -35,6 +35,8 @@ const MOST_RANGES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct File {
     path: RelPath,
+    /// As it was listed.
+    size: u64,
     state: State,
 }
 
@@ -66,9 +68,10 @@ struct Open {
 }
 
 impl File {
-    pub(super) const fn new(path: RelPath) -> Self {
+    pub(super) const fn new(path: RelPath, size: u64) -> Self {
         Self {
             path,
+            size,
             state: State::Listed,
         }
     }
@@ -134,6 +137,10 @@ impl Sender {
             let file = self.file(id)?;
             if !matches!(file.state, State::Listed | State::Failed) {
                 return Err(Violation::UnknownFile);
+            }
+            // docs/wire D15: others are sent in pieces.
+            if file.size > SMALL {
+                return Err(Violation::TooMuch);
             }
             file.state = State::Small;
             self.small.push_back(id);

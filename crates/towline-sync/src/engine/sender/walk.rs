@@ -168,7 +168,7 @@ impl Sender {
                         }
                     }
                     if entry.link.is_none() {
-                        self.files.insert(id, File::new(path));
+                        self.files.insert(id, File::new(path, entry.meta.size));
                     }
                 }
                 weight += entry.weight();

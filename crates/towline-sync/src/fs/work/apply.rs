@@ -225,7 +225,7 @@ impl<S: Store> Worker<S> {
         begin().map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Failed {
                 text: format!("`{target}` is being received by somebody else"),
-                changed: false,
+                changed: true,
                 full: false,
             },
             _ => {

@@ -52,6 +52,7 @@ impl Receiver {
             due: Due::default(),
             own: None,
         };
+        self.keeps(&dir.path);
         self.dirs.insert(id, dir);
     }
 }
