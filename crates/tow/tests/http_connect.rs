@@ -15,7 +15,6 @@ use support::{Place, exit_code, noise, stderr, stdout};
 #[test]
 fn calls_and_files_pass_behind_an_http_connect() {
     let place = Place::with_keys();
-    fs::create_dir(place.path("srv")).expect("made");
     let server = place.serve_at(
         "connect+tcp://127.0.0.1:0",
         &["--allow-write", "--insecure"],
