@@ -1,5 +1,5 @@
-//! The original's example services, for Go clients and others: `Arith`, `BuiltinTypes` and
-//! `MustBeCancelled`.
+//! The original's example services, for Go clients and others: `Arith`, `BuiltinTypes`, `Embed`, `Hello` with its
+//! `BenchmarkMessage`, and `MustBeCancelled`.
 //!
 //! ```text
 //! cargo run --example net_rpc -- tcp://127.0.0.1:8443
@@ -10,9 +10,12 @@
 
 use std::{collections::BTreeMap, convert::Infallible, future::pending, time::Duration};
 
-use towline::rpc::{
-    Context, Message, Server,
-    server::{ListenConfig, NetRpcService, RegisterError},
+use towline::{
+    Greenpack,
+    rpc::{
+        Context, Message, Server,
+        server::{ListenConfig, NetRpcService, RegisterError},
+    },
 };
 
 /// `struct { A, B int }`
@@ -20,12 +23,100 @@ type Args = (i64, i64);
 /// `struct { C int }`
 type Reply = (i64,);
 
-/// The server with the three services, and a call of the Message API that only a cancel ends.
+/// What the original's benchmark sends: `BenchmarkMessage`.
+#[derive(Greenpack, Debug, Clone, Default, PartialEq)]
+#[greenpack(tuple)]
+pub(crate) struct BenchmarkMessage {
+    #[zid(0)]
+    pub(crate) field1: String,
+    #[zid(1)]
+    pub(crate) field9: String,
+    #[zid(2)]
+    pub(crate) field18: String,
+    #[zid(3)]
+    pub(crate) field80: bool,
+    #[zid(4)]
+    pub(crate) field81: bool,
+    #[zid(5)]
+    pub(crate) field2: i32,
+    #[zid(6)]
+    pub(crate) field3: i32,
+    #[zid(7)]
+    pub(crate) field280: i32,
+    #[zid(8)]
+    pub(crate) field6: i32,
+    #[zid(9)]
+    pub(crate) field22: i64,
+    #[zid(10)]
+    pub(crate) field4: String,
+    #[zid(11)]
+    pub(crate) field5: Vec<u64>,
+    #[zid(12)]
+    pub(crate) field59: bool,
+    #[zid(13)]
+    pub(crate) field7: String,
+    #[zid(14)]
+    pub(crate) field16: i32,
+    #[zid(15)]
+    pub(crate) field130: i32,
+    #[zid(16)]
+    pub(crate) field12: bool,
+    #[zid(17)]
+    pub(crate) field17: bool,
+    #[zid(18)]
+    pub(crate) field13: bool,
+    #[zid(19)]
+    pub(crate) field14: bool,
+    #[zid(20)]
+    pub(crate) field104: i32,
+    #[zid(21)]
+    pub(crate) field100: i32,
+    #[zid(22)]
+    pub(crate) field101: i32,
+    #[zid(23)]
+    pub(crate) field102: String,
+    #[zid(24)]
+    pub(crate) field103: String,
+    #[zid(25)]
+    pub(crate) field29: i32,
+    #[zid(26)]
+    pub(crate) field30: bool,
+    #[zid(27)]
+    pub(crate) field60: i32,
+    #[zid(28)]
+    pub(crate) field271: i32,
+    #[zid(29)]
+    pub(crate) field272: i32,
+    #[zid(30)]
+    pub(crate) field150: i32,
+    #[zid(31)]
+    pub(crate) field23: i32,
+    #[zid(32)]
+    pub(crate) field24: bool,
+    #[zid(33)]
+    pub(crate) field25: i32,
+    #[zid(34)]
+    pub(crate) field78: bool,
+    #[zid(35)]
+    pub(crate) field67: i32,
+    #[zid(36)]
+    pub(crate) field68: i32,
+    #[zid(37)]
+    pub(crate) field128: i32,
+    #[zid(38)]
+    pub(crate) field129: String,
+    #[zid(39)]
+    pub(crate) field131: i32,
+}
+
+/// The server with its services, and a call of the Message API that only a cancel ends.
 pub(crate) fn services() -> Result<Server, RegisterError> {
     Ok(Server::builder()
         .net_rpc(arith("Arith"))?
         .net_rpc(arith("net.rpc.Arith"))?
         .net_rpc(builtin_types())?
+        .net_rpc(embed())?
+        .net_rpc(hello())?
         .net_rpc(must_be_cancelled())?
         .call("hang_until_cancel", |_: Context, _: Message| {
             pending::<Result<Message, Infallible>>()
@@ -82,6 +173,24 @@ fn builtin_types() -> NetRpcService {
                     .ok_or("a net/rpc call has a header")
             },
         )
+}
+
+/// In Go the method is promoted from a type within the type.
+fn embed() -> NetRpcService {
+    NetRpcService::new("Embed").method("Exported", |_: Context, (a, b): Args| async move {
+        Ok::<Reply, Infallible>((a.wrapping_add(b),))
+    })
+}
+
+/// What came goes back, with two fields that say so.
+fn hello() -> NetRpcService {
+    NetRpcService::new("Hello").method("Say", |_: Context, said: BenchmarkMessage| async move {
+        Ok::<_, Infallible>(BenchmarkMessage {
+            field1: "OK".to_owned(),
+            field2: 100,
+            ..said
+        })
+    })
 }
 
 /// A method that waits for ever ends when its caller cancels: its future is dropped.

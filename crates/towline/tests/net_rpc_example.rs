@@ -1,6 +1,6 @@
 //! The example `net_rpc`, called by a client of towline, and by Go where it is installed.
 
-#![cfg(feature = "tokio")]
+#![cfg(feature = "macros")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test whose case cannot be set up has failed"
@@ -59,6 +59,22 @@ async fn the_services_of_the_example_answer() {
             [7, 8]
         );
     }
+    let exported = client.net_rpc::<_, (i64,)>("Embed.Exported", &args).await;
+    assert_eq!(exported.unwrap(), (15,));
+    let said = net_rpc::BenchmarkMessage {
+        field1: "hello".to_owned(),
+        field5: vec![1, u64::MAX],
+        field22: i64::MIN,
+        field131: -1,
+        ..Default::default()
+    };
+    let heard: net_rpc::BenchmarkMessage = client.net_rpc("Hello.Say", &said).await.unwrap();
+    let expected = net_rpc::BenchmarkMessage {
+        field1: "OK".to_owned(),
+        field2: 100,
+        ..said
+    };
+    assert_eq!(heard, expected);
     for (method, text) in [("Arith.Error", "ERROR"), ("Arith.Div", "divide by zero")] {
         let failed = client.net_rpc::<_, (i64,)>(method, &(1_i64, 0_i64)).await;
         assert_eq!(failed.unwrap_err().to_string(), text);
