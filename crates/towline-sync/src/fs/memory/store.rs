@@ -12,6 +12,9 @@ use crate::wire::{Kind, Meta, RelPath};
 /// Bytes that are stored together, or are a hole.
 const PAGE: u64 = 4096;
 
+/// Longest file: a tree in memory has no holes that take nothing.
+const MOST_BYTES: u64 = 1 << 28;
+
 impl Store for Memory {
     type File = MemoryFile;
 
@@ -186,6 +189,9 @@ impl Store for Memory {
     fn set_len(&self, file: &Self::File, length: u64) -> io::Result<()> {
         let mut inner = self.inner();
         inner.change()?;
+        if length > MOST_BYTES {
+            return Err(error(io::ErrorKind::StorageFull));
+        }
         inner.nodes[file.node].bytes.resize(length as usize, 0);
         inner.touch(file.node);
         Ok(())
