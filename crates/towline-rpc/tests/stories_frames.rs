@@ -227,10 +227,10 @@ fn mirrored(mirror: bool, own: Compression, requests: &[u8]) -> Vec<u8> {
     for (&byte, seqno) in requests.iter().zip(2..) {
         let mut request = call(seqno, "x");
         request.hdr.no_system_compression = byte == 7;
-        let compression = if byte == 0 {
-            Compression::None
-        } else {
-            Compression::S2
+        let compression = match byte {
+            0 => Compression::None,
+            2 => Compression::Lz4,
+            _ => Compression::S2,
         };
         let request = EncodedFrame::new(&request, compression).expect("small enough");
         assert_eq!(request.bytes()[7], byte);
@@ -255,6 +255,7 @@ fn a_server_mirrors_the_last_byte_that_was_not_7() {
     let (none, s2) = (Compression::None, Compression::S2);
     assert_eq!(mirrored(true, none, &[1, 7, 1]), [1, 1, 1]);
     assert_eq!(mirrored(true, s2, &[1, 7, 0, 7, 1]), [1, 1, 0, 0, 1]);
+    assert_eq!(mirrored(true, none, &[1, 7, 2, 7]), [1, 1, 2, 2]);
     // Before any such frame its own.
     assert_eq!(mirrored(true, s2, &[7, 7]), [1, 1]);
     assert_eq!(mirrored(true, none, &[7, 1]), [0, 1]);

@@ -141,12 +141,9 @@ pub(crate) async fn check(args: Check, output: Output) -> Result<(), Failure> {
         output.note("checked", fields, &line);
         return Ok(());
     }
-    let verb = if differences == 1 {
-        "differs"
-    } else {
-        "differ"
-    };
-    let text = format!("{differences} of {} {verb}", entries(totals.entries));
+    // What is at one end only, and the directory itself, are differences and no entries.
+    let s = if differences == 1 { "" } else { "s" };
+    let text = format!("{}, {differences} difference{s}", entries(totals.entries));
     Err(Failure::new(Exit::Verification, text))
 }
 
