@@ -247,7 +247,7 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Args)]
 pub(crate) struct Push {
-    /// Files to send, then the server: tls://HOST:PORT or tls+nats://BROKER/SUBJECT, with #DIR for a directory beneath its root
+    /// Files to send, then the server: tls://HOST:PORT or tls+nats://BROKER/SUBJECT, with #DIR for a directory beneath its root, made if it is missing
     #[arg(required = true, num_args = 2.., value_names = ["FILE", "URL"], value_hint = ValueHint::FilePath)]
     pub(crate) files_and_url: Vec<OsString>,
 

@@ -116,14 +116,14 @@ fn refused_uploads_are_told_apart_from_failed_ones() {
         "`../x`",
         "a.txt",
     );
+    check(&place, &["push", "a.txt", &to("")], 0, "", "");
     check(
         &place,
-        &["push", "a.txt", &to("none")],
+        &["push", "a.txt", &to("a.txt")],
         1,
-        "`none`",
+        "`a.txt` is not a directory",
         "a.txt",
     );
-    check(&place, &["push", "a.txt", &to("")], 0, "", "");
 }
 
 #[test]

@@ -185,8 +185,8 @@ impl fmt::Debug for IncomingFile {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The directory to store in does not exist.
-    #[error("there is no directory `{dir}` to store in; create it first")]
+    /// Something on the path to store in is no directory.
+    #[error("`{dir}` is not a directory to store in; name another one")]
     NoDirectory {
         /// Its path relative to the root.
         dir: String,

@@ -162,8 +162,8 @@ impl Root {
         Ok(Target { dir, name })
     }
 
-    /// Creates a file to receive into, beside `target` and under a temporary name. Its directory
-    /// must exist.
+    /// Creates a file to receive into, beside `target` and under a temporary name. Directories that
+    /// are missing on the way to it are made.
     ///
     /// # Errors
     ///
@@ -177,12 +177,10 @@ impl Root {
         let dir = if target.dir.as_os_str().is_empty() {
             Arc::clone(&self.dir)
         } else {
-            let opened = self.dir.open_dir(&target.dir).map_err(|error| {
+            let opened = self.open_or_make(&target.dir).map_err(|error| {
                 let dir = target.dir.display().to_string();
                 match error.kind() {
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                        StoreError::NoDirectory { dir }
-                    }
+                    io::ErrorKind::NotADirectory => StoreError::NoDirectory { dir },
                     _ if source::escaped(&error) => StoreError::Outside { dir },
                     _ => StoreError::Create {
                         name: shown.clone(),
@@ -193,6 +191,16 @@ impl Root {
             Arc::new(opened)
         };
         IncomingFile::create(dir, target.name.clone(), shown, options)
+    }
+
+    fn open_or_make(&self, path: &Path) -> io::Result<Dir> {
+        match self.dir.open_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.dir.create_dir_all(path)?;
+                self.dir.open_dir(path)
+            }
+            opened => opened,
+        }
     }
 }
 

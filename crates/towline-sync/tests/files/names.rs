@@ -239,10 +239,12 @@ fn only_regular_files_are_read_and_a_pipe_does_not_hang() {
 }
 
 #[test]
-fn a_file_is_stored_in_existing_directories_and_over_files_only() {
+fn a_file_is_stored_in_directories_and_over_files_only() {
     let tree = tree();
+    tree.create("f", Some("sub/new/newer")).unwrap();
+    assert!(tree.outer.path().join("root/sub/new/newer").is_dir());
     assert!(matches!(
-        tree.create("f", Some("sub/none")),
+        tree.create("f", Some("top.txt/new")),
         Err(StoreError::NoDirectory { .. })
     ));
     assert!(matches!(

@@ -165,7 +165,8 @@ async fn names_that_lead_elsewhere_are_refused_by_the_server() {
         assert!(matches!(error, PushError::Refused(_)), "{name}: {error}");
         pair.assert_alive().await;
     }
-    for (dir, refused) in [("..", true), ("/tmp", true), ("missing", false)] {
+    fs::write(pair.served.path().join("plain"), "").unwrap();
+    for (dir, refused) in [("..", true), ("/tmp", true), ("plain", false)] {
         let options = PushOptions::default().dir(dir);
         let error = pair.push(&path, &options).await.unwrap_err();
         assert_eq!(
@@ -179,7 +180,7 @@ async fn names_that_lead_elsewhere_are_refused_by_the_server() {
             "{dir}: {error}"
         );
     }
-    assert!(names(pair.served.path()).is_empty());
+    assert_eq!(names(pair.served.path()), ["plain"]);
     pair.assert_alive().await;
 }
 
