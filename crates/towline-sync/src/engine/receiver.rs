@@ -229,8 +229,14 @@ impl Receiver {
         if self.options.report {
             if !self.items.is_empty() {
                 let count = self.items.len().min(ITEMS);
+                let had_room = self.items_have_room();
                 let items: Vec<Item> = self.items.drain(..count).collect();
                 self.items_bytes -= items.iter().map(item_weight).sum::<usize>();
+                if !had_room && self.items_have_room() {
+                    // What waited for it goes on: nothing else may ever happen that would make it.
+                    self.ask();
+                    self.wrap_up();
+                }
                 return Output::Message(Message::Report(items));
             }
             let over = self.wrap.phase == Phase::Over;

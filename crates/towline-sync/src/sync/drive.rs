@@ -164,7 +164,10 @@ impl Running {
             if over && self.input.is_empty() && self.jobs.is_empty() {
                 return Err(SyncError::Stream(towline_rpc::StreamError::Ended));
             }
-            let next = self.later.front().map(|(then, _)| *then);
+            // With no thread free it would be due again and again.
+            let next = (self.jobs.len() < threads)
+                .then(|| self.later.front().map(|(then, _)| *then))
+                .flatten();
             tokio::select! {
                 biased;
                 Some(done) = self.jobs.join_next() => self.done(done)?,

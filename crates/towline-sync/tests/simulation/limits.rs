@@ -189,6 +189,47 @@ fn a_large_file_is_not_sent_as_a_small_one() {
     assert_eq!(asked, Err(Violation::TooMuch));
 }
 
+/// docs/wire D15: what waits while reports are not read goes on when they are, though nothing else happens.
+#[test]
+fn files_are_asked_for_when_reports_have_been_read() {
+    const LINKS: u64 = 20_000;
+    let options = Options {
+        report: true,
+        ..Options::default()
+    };
+    let (mut receiver, worker) = (
+        Receiver::new(options, Filter::default()),
+        Worker::new(Memory::new(), 1),
+    );
+    work(&mut receiver, &worker);
+    let link = |number: u64| Entry {
+        name: format!("a{number:0250}").into(),
+        kind: Kind::Symlink,
+        target: Some(Bytes::from_static(b"x")),
+        ..file("", 0)
+    };
+    for first in (1..=LINKS).step_by(1000) {
+        let mut entries: Vec<_> = (first..first + 1000).map(link).collect();
+        let last = first + 1000 > LINKS;
+        if last {
+            entries.push(file("z", 5));
+        }
+        let message = Message::List {
+            dir: 0,
+            first,
+            last,
+            error: None,
+            patterns: Bytes::new(),
+            entries,
+        };
+        receiver.handle_message(message).unwrap();
+        work(&mut receiver, &worker);
+    }
+    assert!(!receiver.wants_input());
+    let told = messages(&mut receiver);
+    assert!(told.contains(&Message::WantSmall(vec![LINKS + 1])));
+}
+
 /// docs/wire D20: names of a sync's own files are refused, and the rest goes on.
 #[test]
 fn names_that_a_sync_makes_are_refused_one_by_one() {

@@ -137,6 +137,8 @@ impl Receiver {
                     self.check_deletions();
                     Phase::Deleting
                 }
+                // Until those that are gone were told of.
+                Phase::Deleting if !self.items_have_room() => return,
                 Phase::Deleting if !self.wrap.doomed.is_empty() => {
                     self.delete_some();
                     continue;
