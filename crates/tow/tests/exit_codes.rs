@@ -126,6 +126,16 @@ fn refused_uploads_are_told_apart_from_failed_ones() {
     );
 }
 
+/// docs/wire D20
+#[test]
+fn a_name_that_a_sync_leaves_out_is_not_pushed_in_silence() {
+    let place = Place::with_keys();
+    fs::write(place.path(".f.tow-partial"), vec![7; 5 << 20]).expect("written");
+    let server = place.serve(&["--allow-write"]);
+    let push = ["push", ".f.tow-partial", &server.url];
+    check(&place, &push, 1, "nothing was moved", ".f.tow-partial");
+}
+
 #[test]
 fn tls_against_plain_text_is_no_connection_and_says_so() {
     let place = Place::with_keys();

@@ -169,8 +169,13 @@ impl Resuming {
                 text,
                 ..
             }) => Err(Failure::new(Exit::Failed, text)),
+            // A sync lists none of its own names.
+            _ if totals.entries == 0 => {
+                let text = "nothing was moved: names of this form are kept for files under way";
+                Err(Failure::new(Exit::Failed, text).hint("rename the file first"))
+            }
             _ => Ok(Some(Moved {
-                bytes: totals.bytes + totals.unchanged,
+                bytes: totals.bytes.saturating_add(totals.unchanged),
                 sent: totals.literal,
             })),
         }
@@ -205,7 +210,11 @@ impl<'a> Watch<'a> {
         match event {
             SyncEvent::Progress(totals) => {
                 self.totals = totals;
-                let done = totals.literal + totals.reused + totals.zeros;
+                // The other end's numbers may be any.
+                let done = totals
+                    .literal
+                    .saturating_add(totals.reused)
+                    .saturating_add(totals.zeros);
                 if totals.bytes > 0 {
                     self.meter.set_total(totals.bytes);
                     // Parts of 1 MiB, as if it went whole.
