@@ -20,7 +20,8 @@
 //!
 //! The two threads without a connection between them:
 //!
-//! ```
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
 //! use towline_sync::{Finish, IncomingSink, InPart, OutgoingFile, Root, SourceFile};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
