@@ -256,6 +256,14 @@ impl Engine {
         }
     }
 
+    /// True if the sync does not set time and mode of the root here.
+    pub fn keeps_root(&self) -> bool {
+        match self {
+            Self::Sender(_) => true,
+            Self::Receiver(receiver) => receiver.keeps_root(),
+        }
+    }
+
     /// True when all is done and nothing waits to be sent.
     pub fn is_finished(&self) -> bool {
         match self {

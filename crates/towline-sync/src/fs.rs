@@ -13,6 +13,7 @@ mod disk;
 mod journal;
 mod manifest;
 mod memory;
+mod opened;
 mod part;
 mod work;
 

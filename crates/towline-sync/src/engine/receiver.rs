@@ -286,6 +286,11 @@ impl Receiver {
         !(self.small_wanted.is_empty() && self.transfers.is_empty() && self.ending.is_empty())
     }
 
+    /// True if time and mode of the root are not the sender's to say.
+    pub fn keeps_root(&self) -> bool {
+        self.options.only.is_some() || self.options.keep_root
+    }
+
     /// True when all is done and told.
     pub fn is_finished(&self) -> bool {
         self.wrap.told

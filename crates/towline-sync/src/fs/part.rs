@@ -10,6 +10,8 @@ const PARTIAL: &[u8] = b".tow-partial";
 const JOURNAL: &[u8] = b".tow-journal";
 /// What the temporary file of a small file ends with.
 const TEMPORARY: &[u8] = b".tow-part";
+/// What the journal of directories that were opened up ends with.
+const MODES: &[u8] = b".tow-modes";
 /// Digits of the random part of temporary names.
 const DIGITS: usize = 16;
 /// Longest name of a file.
@@ -22,6 +24,8 @@ pub(super) enum Own {
     Left(Bytes),
     /// A temporary file.
     Temporary,
+    /// A journal of directories that were opened up.
+    Modes,
 }
 
 /// Tells the names that a sync makes from those of users (docs/wire D20).
@@ -32,10 +36,16 @@ pub(super) fn own(name: &[u8]) -> Option<Own> {
             return Some(Own::Left(Bytes::copy_from_slice(stem)));
         }
     }
+    let digits = |text: &[u8]| {
+        let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        text.len() == DIGITS && text.iter().all(hex)
+    };
+    if let Some(random) = inner.strip_suffix(MODES) {
+        return digits(random).then_some(Own::Modes);
+    }
     let rest = inner.strip_suffix(TEMPORARY)?;
     let dot = rest.len().checked_sub(DIGITS + 1)?;
-    let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    (dot > 0 && rest[dot] == b'.' && rest[dot + 1..].iter().all(hex)).then_some(Own::Temporary)
+    (dot > 0 && rest[dot] == b'.' && digits(&rest[dot + 1..])).then_some(Own::Temporary)
 }
 
 /// Whether a name is one that a sync makes.
@@ -91,6 +101,12 @@ pub(super) fn temporary(target: &RelPath, random: u64) -> RelPath {
     target.parent().join(&[name.as_bytes(), TEMPORARY].concat())
 }
 
+/// A journal of directories that were opened up, in the root.
+pub(super) fn modes(random: u64) -> RelPath {
+    let name = format!(".{random:0DIGITS$x}");
+    RelPath::root().join(&[name.as_bytes(), MODES].concat())
+}
+
 /// The partial file and the journal of this stem.
 pub(super) fn left(dir: &RelPath, stem: &[u8]) -> [RelPath; 2] {
     [PARTIAL, JOURNAL].map(|ending| dir.join(&[b".", stem, ending].concat()))
@@ -121,6 +137,7 @@ mod tests {
             assert_eq!(both, [partial(&target), journal(&target)]);
             assert_eq!(own(&temporary(&target, 7)), Some(Own::Temporary));
         }
+        assert_eq!(own(modes(7).name()), Some(Own::Modes));
         fn path_of_dir() -> RelPath {
             RelPath::root().join(b"dir")
         }
@@ -128,6 +145,8 @@ mod tests {
             &b"a.tow-part"[..],
             b".a.tow-part",
             b".tow-partial.x",
+            b".tow-modes",
+            b".x.tow-modes",
             b"tow-journal",
             b".",
         ] {

@@ -7,7 +7,7 @@ mod modes;
 mod read;
 mod tree;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,8 +33,8 @@ pub struct Worker<S: Store> {
     cache: Option<Box<dyn ManifestCache>>,
     sources: Mutex<HashMap<u64, Arc<OpenSource<S::File>>>>,
     parts: Mutex<HashMap<u64, Arc<apply::Part<S::File>>>>,
-    /// Directories that were opened up, and the modes that they had.
-    opened: Mutex<BTreeMap<RelPath, u32>>,
+    opened: Mutex<modes::Opened<S::File>>,
+    keep_root: bool,
     counter: AtomicU64,
     seed: u64,
 }
@@ -64,6 +64,7 @@ impl<S: Store> Worker<S> {
             sources: Mutex::default(),
             parts: Mutex::default(),
             opened: Mutex::default(),
+            keep_root: false,
             counter: AtomicU64::new(0),
             seed,
         }
@@ -73,6 +74,13 @@ impl<S: Store> Worker<S> {
     #[must_use]
     pub fn cache(mut self, cache: Box<dyn ManifestCache>) -> Self {
         self.cache = Some(cache);
+        self
+    }
+
+    /// Leaves the root closed if it is, as for a sync that does not set its mode (docs/wire D22).
+    #[must_use]
+    pub const fn keep_root(mut self, keep: bool) -> Self {
+        self.keep_root = keep;
         self
     }
 

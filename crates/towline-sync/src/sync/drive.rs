@@ -87,7 +87,7 @@ pub(super) async fn drive(
         drop(came);
         Ok::<_, SyncError>(())
     };
-    let mut worker = Worker::new(disk, seed());
+    let mut worker = Worker::new(disk, seed()).keep_root(engine.keeps_root());
     if let Some(cache) = cache {
         worker = worker.cache(Box::new(cache));
     }

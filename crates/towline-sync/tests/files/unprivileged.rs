@@ -31,7 +31,8 @@ struct End {
 
 impl End {
     fn new(engine: Engine, root: &Path) -> Self {
-        let worker = Worker::new(Disk::open_root(root).unwrap(), 1);
+        let keep_root = engine.keeps_root();
+        let worker = Worker::new(Disk::open_root(root).unwrap(), 1).keep_root(keep_root);
         let failures = Vec::new();
         Self {
             engine,

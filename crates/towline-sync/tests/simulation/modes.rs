@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use towline_sim::{Conditions, Rng};
-use towline_sync::engine::Options;
+use towline_sync::engine::{Filter, Options};
 use towline_sync::fs::{Memory, Store as _};
 use towline_sync::wire::{FileTime, Kind, Meta, RelPath};
 
-use crate::runs::{failures, mirror, pair, run, said};
+use crate::runs::{failures, mirror, pair, pair_with, run, said};
 use crate::trees::assert_equal;
 
 fn path(text: &str) -> RelPath {
@@ -62,29 +62,11 @@ fn closed_directories_are_made_filled_changed_and_emptied() {
     }
 }
 
-/// docs/wire D22: a directory of which only one file is meant has its mode again afterwards, and one that was
-/// opened up only to be looked at as well.
+/// docs/wire D22: what was opened up only to be looked at has its mode again afterwards.
 #[test]
 fn what_was_opened_up_is_closed_again() {
     let mut rng = Rng::from_seed(1);
-    let (new, old) = (Memory::new(), Memory::new());
-    let (file, name) = (path("f"), Bytes::from_static(b"f"));
-    new.put(&file, b"content", 0o644, FileTime::default())
-        .unwrap();
-    set(&old, &RelPath::root(), 0o555, 3);
-    old.strict(true);
-    let options = Options {
-        only: Some(name.clone()),
-        rename: Some(name),
-        ..mirror()
-    };
     let quick = Conditions::default();
-    let mut one = pair(&mut rng, &quick, &options, (&new, &old));
-    assert!(run(&mut one));
-    assert_eq!(failures(&one.b), Vec::<String>::new());
-    assert_eq!(old.snapshot()[0].2, &b"content"[..]);
-    assert_eq!(old.stat(&RelPath::root()).unwrap().meta.mode, 0o555);
-
     let (new, old) = (closed(b"same"), closed(b"same"));
     old.strict(true);
     let mut same = pair(&mut rng, &quick, &mirror(), (&new, &old));
@@ -107,5 +89,142 @@ fn a_sync_that_is_cut_off_leaves_nothing_open() {
     for mode in [0o555, 0o300, 0o600, 0] {
         let dir = path(&format!("{mode:o}"));
         assert_eq!(old.stat(&dir).unwrap().meta.mode, mode);
+    }
+}
+
+/// A tree with one file, `f`.
+fn one_file() -> Memory {
+    let new = Memory::new();
+    new.put(&path("f"), b"content", 0o644, FileTime::default())
+        .unwrap();
+    new
+}
+
+/// docs/wire D22: nobody would know the mode again of a root that is not the sync's to set.
+#[test]
+fn a_closed_root_that_keeps_its_mode_is_not_opened_up() {
+    let mut rng = Rng::from_seed(1);
+    let name = Bytes::from_static(b"f");
+    let single = Options {
+        only: Some(name.clone()),
+        rename: Some(name),
+        ..mirror()
+    };
+    let served = Options {
+        keep_root: true,
+        ..mirror()
+    };
+    for options in [single, served] {
+        let (new, old) = (one_file(), Memory::new());
+        set(&old, &RelPath::root(), 0o555, 3);
+        old.strict(true);
+        let before = old.changes();
+        let quick = Conditions::default();
+        let mut sync = pair(&mut rng, &quick, &options, (&new, &old));
+        assert!(run(&mut sync));
+        let said = failures(&sync.b);
+        assert!(
+            said.len() == 1 && said[0].starts_with("`f` cannot be stored"),
+            "{said:?}"
+        );
+        assert_eq!(old.stat(&RelPath::root()).unwrap().meta.mode, 0o555);
+        assert_eq!(old.snapshot(), []);
+        assert!(old.changes() - before < 5, "tried, and nothing changed");
+    }
+}
+
+/// docs/wire D22: whoever is killed while directories are open leaves a journal, and the next run closes them,
+/// whatever that is.
+#[test]
+fn what_a_killed_sync_leaves_open_is_closed_by_the_next() {
+    // Entries that the sender does not have, some of which stay because a pattern leaves them out.
+    let closed = || {
+        let old = Memory::new();
+        for (dir, mode) in [("x", 0o555), ("x/y", 0o500), ("x/y/z", 0)] {
+            old.make_dir(&path(dir), 0o700).unwrap();
+            for name in ["gone", "kept"] {
+                let file = path(dir).join(name.as_bytes());
+                old.put(&file, b"old", 0o600, FileTime::default()).unwrap();
+            }
+            set(&old, &path(dir), mode, 5);
+        }
+        set(&old, &RelPath::root(), 0o755, 3);
+        old.strict(true);
+        old
+    };
+    let modes = |old: &Memory| {
+        ["x", "x/y", "x/y/z"].map(|dir| {
+            let found = old.snapshot();
+            let found = found.iter().find(|found| found.0 == path(dir));
+            found.map(|found| found.3)
+        })
+    };
+    let kept = Filter::new(b"kept\n").unwrap();
+    let quick = Conditions::default();
+    let mut rng = Rng::from_seed(1);
+    let whole = closed();
+    let before = whole.changes();
+    let mut sync = pair_with(&mut rng, &quick, &mirror(), &kept, (&one_file(), &whole));
+    assert!(run(&mut sync));
+    assert_eq!(failures(&sync.b), Vec::<String>::new());
+    drop(sync);
+    assert_eq!(modes(&whole), [Some(0o555), Some(0o500), Some(0)]);
+    assert_eq!(whole.snapshot().len(), 3 + 3 + 1, "{:?}", whole.snapshot());
+    let name = Bytes::from_static(b"f");
+    let single = Options {
+        only: Some(name.clone()),
+        rename: Some(name),
+        ..mirror()
+    };
+    let mut opened = 0;
+    for changes in 0..whole.changes() - before {
+        let old = closed();
+        let mut rng = Rng::from_seed(changes);
+        let mut killed = pair_with(&mut rng, &quick, &mirror(), &kept, (&one_file(), &old));
+        old.kill_after(changes);
+        run(&mut killed);
+        drop(killed);
+        old.revive();
+        opened += u32::from(modes(&old) != modes(&whole));
+        // Another sync than the one that was killed.
+        let mut next = pair(&mut rng, &quick, &single, (&one_file(), &old));
+        assert!(run(&mut next));
+        drop(next);
+        assert_eq!(modes(&old), modes(&whole), "killed after {changes} changes");
+        let own = |name: &RelPath| name.name().ends_with(b".tow-modes");
+        assert!(!old.snapshot().iter().any(|found| own(&found.0)));
+        assert_eq!(old.stat(&RelPath::root()).unwrap().meta.mode, 0o755);
+    }
+    assert!(opened > 5, "{opened}");
+}
+
+/// docs/wire D22: a mode that a directory was given since is nobody's to change.
+#[test]
+fn a_mode_that_was_meant_is_not_taken_back() {
+    let mut rng = Rng::from_seed(1);
+    let quick = Conditions::default();
+    for (meant, then) in [(0o755, 0o555), (0o700, 0o700), (0o750, 0o750)] {
+        let old = closed(b"old");
+        old.strict(true);
+        let cut = Conditions::default().cut_after(2000);
+        let mut first = pair(&mut rng, &cut, &mirror(), (&closed(b"newer"), &old));
+        run(&mut first);
+        old.kill_after(0);
+        drop(first);
+        old.revive();
+        assert_eq!(
+            old.stat(&path("555")).unwrap().meta.mode,
+            0o755,
+            "left open"
+        );
+        set(&old, &path("555"), meant, 9);
+        let none = Options {
+            delete: false,
+            ..mirror()
+        };
+        let mut next = pair(&mut rng, &quick, &none, (&one_file(), &old));
+        assert!(run(&mut next));
+        assert_eq!(old.stat(&path("555")).unwrap().meta.mode, then);
+        assert_eq!(old.stat(&path("300")).unwrap().meta.mode, 0o300);
     }
 }

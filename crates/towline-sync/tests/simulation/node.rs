@@ -26,9 +26,10 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn new(engine: Engine, store: Memory, mut rng: Rng) -> Self {
+        let worker = Worker::new(store, rng.any()).keep_root(engine.keeps_root());
         Self {
             engine,
-            worker: Worker::new(store, rng.any()),
+            worker,
             jobs: Vec::new(),
             rng,
             input: BytesMut::new(),

@@ -35,11 +35,21 @@ pub(crate) fn pair(
     rng: &mut Rng,
     conditions: &Conditions,
     options: &Options,
+    trees: (&Memory, &Memory),
+) -> Pair<End, End> {
+    pair_with(rng, conditions, options, &Filter::default(), trees)
+}
+
+/// The same, of what the patterns do not leave out.
+pub(crate) fn pair_with(
+    rng: &mut Rng,
+    conditions: &Conditions,
+    options: &Options,
+    filter: &Filter,
     (from, to): (&Memory, &Memory),
 ) -> Pair<End, End> {
-    let filter = Filter::default();
     let sender = Engine::Sender(Box::new(Sender::new(options, filter.clone(), None)));
-    let receiver = Engine::Receiver(Box::new(Receiver::new(options.clone(), filter)));
+    let receiver = Engine::Receiver(Box::new(Receiver::new(options.clone(), filter.clone())));
     let a = End::new(sender, from.clone(), rng.fork());
     let b = End::new(receiver, to.clone(), rng.fork());
     Pair::new(a, b, conditions, rng.fork(), epoch())

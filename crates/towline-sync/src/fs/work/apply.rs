@@ -162,10 +162,7 @@ impl<S: Store> Worker<S> {
     }
 
     pub(super) fn temporary(&self, target: &RelPath) -> RelPath {
-        let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        // Spread, so that the names of two processes do not meet.
-        let random = (self.seed ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        part::temporary(target, random)
+        part::temporary(target, self.random())
     }
 
     pub(super) fn begin_part(

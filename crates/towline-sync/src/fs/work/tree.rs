@@ -40,10 +40,19 @@ impl<S: Store> Worker<S> {
                 }
             }
         }
-        let found = match dry_run {
+        let list = || match dry_run {
             true => self.list_with(path, wanted),
             false => self.within(path, || self.list_with(path, wanted)),
         };
+        let mut closed = false;
+        let found = list().and_then(|found| {
+            let journals = found.iter().filter(|_| !dry_run);
+            for found in journals.filter(|found| own(&found.name) == Some(Own::Modes)) {
+                closed |= self.give_back(&path.join(&found.name));
+            }
+            // Modes are others now.
+            if closed { list() } else { Ok(found) }
+        });
         let found = match found {
             Ok(found) => found,
             // Not made because nothing is to be changed.
@@ -52,6 +61,7 @@ impl<S: Store> Worker<S> {
         };
         let mut listing = Listing {
             root: self.root_meta(path),
+            swept: closed,
             ..Listing::default()
         };
         for found in found {
@@ -63,7 +73,7 @@ impl<S: Store> Worker<S> {
                 Some(Own::Temporary) if !dry_run => {
                     listing.swept |= self.sweep(&path.join(&found.name));
                 }
-                Some(Own::Temporary | Own::Left(_)) => {}
+                Some(Own::Temporary | Own::Left(_) | Own::Modes) => {}
             }
         }
         Ok(listing)
@@ -119,12 +129,15 @@ impl<S: Store> Worker<S> {
             Change::Link { from, to } => one(self.link(from, to)).into_iter().collect(),
             Change::Meta(all) => failures(all, |(path, kind, meta)| {
                 if *kind == Kind::Dir {
-                    self.gets_its_mode(path);
+                    self.close_beneath(path);
                 }
-                self.within(&path.parent(), || {
+                let set = self.within(&path.parent(), || {
                     self.store.set_path_meta(path, *kind, meta)
-                })
-                .map_err(|error| failed(path, "keeps its old time and mode", &error))
+                });
+                if *kind == Kind::Dir && set.is_ok() {
+                    self.has_its_mode(path);
+                }
+                set.map_err(|error| failed(path, "keeps its old time and mode", &error))
             }),
             Change::Attributes(all) => failures(all, |one| self.set_attributes(one)),
             Change::Remove(all) => failures(all, |(path, kind)| {

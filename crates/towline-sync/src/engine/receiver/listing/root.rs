@@ -11,12 +11,13 @@ use crate::wire::{Meta, Outcome, RelPath};
 impl Receiver {
     /// Takes in what the root is.
     pub(in super::super) fn root_came(&mut self, meta: Meta) -> Result<(), Violation> {
+        let keeps = self.keeps_root();
         let begun = self.next_id > 1 || !self.pending.is_empty() || self.list_ended;
         let Some(dir) = self.dirs.get_mut(&0).filter(|_| !begun) else {
             return Err(Violation::Order);
         };
         // docs/wire D14: one file changes nothing of the directory that it comes into.
-        if self.options.only.is_none() && !self.options.keep_root {
+        if !keeps {
             dir.meta = Some(meta);
         }
         Ok(())
