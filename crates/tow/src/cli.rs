@@ -140,16 +140,26 @@ pub(crate) struct ClientArgs {
     #[arg(long, visible_alias = "press", default_value_t, value_name = "NAME")]
     pub(crate) compress: Compression,
 
-    /// Time limit for connecting and for each call; a file of which the server takes or sends
-    /// nothing more fails after six to twelve times as long, and when it has all of it and does not
-    /// say so, after six times as long and a second for each MiB
+    /// Time limit for connecting and for each call
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
+}
 
-    /// Move files even if the connection is neither encrypted nor authenticated (calls need no leave)
+/// How to reach a server of files.
+#[derive(Debug, Args)]
+#[command(mut_arg("timeout", |timeout| timeout.help(FILE_TIMEOUT)))]
+pub(crate) struct FileServerArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+
+    /// Move files even if the connection is neither encrypted nor authenticated
     #[arg(long)]
     pub(crate) insecure: bool,
 }
+
+const FILE_TIMEOUT: &str = "Time limit for connecting; a file of which the server takes or sends nothing more fails \
+    after six to twelve times as long, and when it has all of it and does not say so, after six times as long and a \
+    second for each MiB";
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -259,7 +269,7 @@ pub(crate) struct Push {
     pub(crate) how: How,
 
     #[command(flatten)]
-    pub(crate) client: ClientArgs,
+    pub(crate) server: FileServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -280,7 +290,7 @@ pub(crate) struct Pull {
     pub(crate) how: How,
 
     #[command(flatten)]
-    pub(crate) client: ClientArgs,
+    pub(crate) server: FileServerArgs,
 }
 
 /// How files travel.

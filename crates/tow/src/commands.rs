@@ -25,21 +25,24 @@ use crate::{
     output::Output,
 };
 
+/// What to do after an interrupt of a command that keeps what it has moved.
+const GOES_ON: &str = "; the same command does the rest";
+
 /// Runs what the command line asks for.
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(args) => block_on_own(demo::run(args, *output)),
         Command::Keys(command) => keys::run(command, *output),
         Command::Serve(args) => block_on_own(serve::run(args, *output)),
-        Command::Push(args) => block_on(push::run(args, *output)),
-        Command::Pull(args) => block_on(pull::run(args, *output)),
-        Command::Sync(args) => block_on(sync::run(*args, *output)),
-        Command::Check(args) => block_on(sync::check(*args, *output)),
+        Command::Push(args) => block_on(push::run(args, *output), GOES_ON),
+        Command::Pull(args) => block_on(pull::run(args, *output), GOES_ON),
+        Command::Sync(args) => block_on(sync::run(*args, *output), GOES_ON),
+        Command::Check(args) => block_on(sync::check(*args, *output), ""),
         Command::Chunks(args) => chunks::run(&args, *output),
-        Command::Call(args) => block_on(call::run(args, *output)),
-        Command::Bench(args) => block_on(bench::run(*args, *output)),
+        Command::Call(args) => block_on(call::run(args, *output), ""),
+        Command::Bench(args) => block_on(bench::run(*args, *output), ""),
         Command::Listen(args) => block_on_own(listen::run(args, *output)),
-        Command::Connect(args) => block_on(connect::run(args, *output)),
+        Command::Connect(args) => block_on(connect::run(args, *output), ""),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tow", &mut script);
@@ -79,7 +82,8 @@ fn manual(names: &[String]) -> Result<Vec<u8>, Failure> {
 
 /// Runs a command on a runtime of its own, in a task: a task wakes faster than the thread that
 /// waits for it. An interrupt ends the command in order, with its temporary files gone.
-fn block_on<F>(command: F) -> Result<(), Failure>
+/// `afterwards` is the advice for whoever interrupted it, if there is any.
+fn block_on<F>(command: F, afterwards: &str) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>> + Send + 'static,
 {
@@ -100,7 +104,7 @@ where
                 command.abort();
                 // Cancelled, or just done: either is an end.
                 drop(command.await);
-                Err(interrupted())
+                Err(interrupted(afterwards))
             }
         }
     });
@@ -110,8 +114,8 @@ where
 }
 
 /// How a command ends that was told to stop.
-fn interrupted() -> Failure {
-    Failure::new(Exit::Failed, "interrupted; the same command does the rest")
+fn interrupted(afterwards: &str) -> Failure {
+    Failure::new(Exit::Failed, format!("interrupted{afterwards}"))
 }
 
 /// Runs a command that handles interrupts itself.

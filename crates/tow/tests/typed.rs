@@ -11,7 +11,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use towline::rpc::server::ListenConfig;
+use towline::rpc::{Context, Message, server::ListenConfig};
 
 /// Runs `tow` with what it reads from standard input.
 async fn tow(arguments: &[&str], input: &str) -> Output {
@@ -106,4 +106,82 @@ async fn methods_are_listed_and_called_in_json() {
     // What is no method is called by its name alone, as ever.
     let unknown = called(vec!["Room.leave", "{}"], "").await;
     assert_eq!(unknown.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_typed_services_has_an_empty_list() {
+    let listening = towline::rpc::Server::builder()
+        .build()
+        .listen("tcp://127.0.0.1:0", ListenConfig::new())
+        .await
+        .unwrap();
+    let listed = tow(&["call", &listening.endpoint().to_string(), "--list"], "").await;
+    assert_eq!(listed.status.code(), Some(0), "{}", text(&listed.stderr));
+    assert_eq!(text(&listed.stdout), "");
+    let why = text(&listed.stderr);
+    assert!(why.contains("the server has no typed services"), "{why}");
+}
+
+/// Nobody goes on with a call: only files that are half moved have a rest.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_call_does_not_speak_of_a_rest() {
+    let (called, mut arrived) = tokio::sync::mpsc::channel(1);
+    let listening = towline::rpc::Server::builder()
+        .call("wait", move |_: Context, _: Message| {
+            let called = called.clone();
+            async move {
+                called.send(()).await.map_err(|error| error.to_string())?;
+                std::future::pending::<Result<Message, String>>().await
+            }
+        })
+        .build()
+        .listen("tcp://127.0.0.1:0", ListenConfig::new())
+        .await
+        .unwrap();
+    let call = Command::new(env!("CARGO_BIN_EXE_tow"))
+        .args(["call", &listening.endpoint().to_string(), "wait"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    arrived.recv().await.unwrap();
+    let sent = Command::new("kill")
+        .args(["-INT", &call.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    let output = tokio::task::spawn_blocking(move || call.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr), "error: interrupted\n");
+}
+
+#[tokio::test]
+async fn only_commands_about_files_ask_leave_to_move_them_in_the_open() {
+    for (command, moves_files) in [
+        ("call", false),
+        ("bench", false),
+        ("push", true),
+        ("pull", true),
+        ("sync", true),
+        ("check", true),
+    ] {
+        let help = text(&tow(&[command, "--help"], "").await.stdout);
+        assert_eq!(
+            help.contains("--insecure"),
+            moves_files,
+            "{command}: {help}"
+        );
+        assert_eq!(
+            help.contains("a file of which the server"),
+            moves_files,
+            "{command}: {help}"
+        );
+        assert!(
+            help.contains("Time limit for connecting"),
+            "{command}: {help}"
+        );
+    }
 }

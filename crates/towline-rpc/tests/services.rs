@@ -18,7 +18,7 @@ use towline_codec::greenpack::{Greenpack, Reader};
 use towline_rpc::{
     CallError, Client, Context, Message, Server, StreamError,
     proto::CallType,
-    service::{Encoding, Incoming, Items, MethodKind, ServiceError},
+    service::{Caller, Encoding, Incoming, Items, MethodKind, ServiceError},
 };
 
 #[derive(Greenpack, Debug, Clone, PartialEq)]
@@ -381,6 +381,14 @@ async fn a_mock_answers_as_it_was_told() {
         Err(ServiceError::Remote(text)) => assert_eq!(text, "handler panicked"),
         other => panic!("{other:?}"),
     }
+}
+
+/// docs/wire V8
+#[tokio::test]
+async fn a_server_without_typed_services_lists_none() {
+    let client = Server::builder().build().connect_here();
+    let services = Caller::from(client).services().await;
+    assert_eq!(services.expect("a listing"), []);
 }
 
 /// docs/wire V8

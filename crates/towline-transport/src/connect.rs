@@ -314,7 +314,7 @@ impl Attempt<'_> {
         }
         Err(match last {
             Some(error) => ConnectError::from_dial(self.name(), error),
-            None => self.timed_out("waiting for an answer"),
+            None => self.timed_out("QUIC handshake"),
         })
     }
 

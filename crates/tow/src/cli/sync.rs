@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::ClientArgs;
+use super::FileServerArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct Sync {
@@ -45,7 +45,7 @@ pub(crate) struct Sync {
     pub(crate) retries: u32,
 
     #[command(flatten)]
-    pub(crate) client: ClientArgs,
+    pub(crate) server: FileServerArgs,
 }
 
 /// What is compared.
@@ -96,7 +96,7 @@ pub(crate) struct Check {
     pub(crate) ignore_extra: bool,
 
     #[command(flatten)]
-    pub(crate) client: ClientArgs,
+    pub(crate) server: FileServerArgs,
 }
 
 #[derive(Debug, Args)]

@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Demo, output: Output) -> Result<(), Failure> {
     let mut server = None;
     let result = tokio::select! {
         biased;
-        () = stop => Err(interrupted()),
+        () = stop => Err(interrupted("")),
         result = tour(&args, place.path(), &keys, &mut server, output) => result,
     };
     if let Some(server) = server {

@@ -91,7 +91,7 @@ pub(crate) async fn run(args: Listen, output: Output) -> Result<(), Failure> {
                 let stop = stop_signal(false).map_err(failed)?;
                 tokio::select! {
                     biased;
-                    () = stop => Err(interrupted()),
+                    () = stop => Err(interrupted("")),
                     ended = answer_one(listener, carried, &args, &tally) => ended,
                 }
             }

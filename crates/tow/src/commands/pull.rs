@@ -26,7 +26,7 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
         .map(|url| remote_file(url))
         .collect::<Result<Vec<_>, _>>()?;
     for (endpoint, _) in &endpoints {
-        require_secure(endpoint, args.client.insecure)?;
+        require_secure(endpoint, args.server.insecure)?;
     }
     let out = args.out.clone();
     let root = tokio::task::spawn_blocking(move || {
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Pull, output: Output) -> Result<(), Failure> {
         let server = endpoint.without_fragment();
         let client = match &connected {
             Some((to, client)) if *to == server && !client.is_closed() => Ok(client.clone()),
-            _ => connect(endpoint, &args.client, Purpose::Pull).await,
+            _ => connect(endpoint, &args.server.client, Purpose::Pull).await,
         };
         let result = match client {
             Ok(client) => {

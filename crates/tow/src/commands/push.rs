@@ -25,8 +25,8 @@ pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
     let endpoint = endpoint(&url.to_string_lossy()).map_err(|failure| {
         failure.hint("the last argument is the server: tow push FILE... tls://HOST:PORT#DIR")
     })?;
-    require_secure(&endpoint, args.client.insecure)?;
-    let client = connect(&endpoint, &args.client, Purpose::Push).await?;
+    require_secure(&endpoint, args.server.insecure)?;
+    let client = connect(&endpoint, &args.server.client, Purpose::Push).await?;
     let durability = if args.no_fsync {
         Durability::None
     } else {
@@ -34,7 +34,7 @@ pub(crate) async fn run(mut args: Push, output: Output) -> Result<(), Failure> {
     };
     let mut options = PushOptions::default()
         .durability(durability)
-        .reply_timeout(Some(patience(&args.client)));
+        .reply_timeout(Some(patience(&args.server.client)));
     if let Some(dir) = endpoint.fragment().filter(|dir| !dir.is_empty()) {
         options = options.dir(dir);
     }

@@ -17,7 +17,7 @@ use towline::{
 
 use self::{line::Line, watch::Watch};
 use crate::{
-    cli::{Check, ClientArgs, Ends, Sync},
+    cli::{Check, Ends, FileServerArgs, Sync},
     clock,
     connection::{Purpose, connect, endpoint, require_secure},
     failure::{Exit, Failure, escape, failed},
@@ -70,7 +70,7 @@ impl Way {
 struct Job<'a> {
     way: Way,
     options: SyncOptions,
-    client: &'a ClientArgs,
+    server: &'a FileServerArgs,
     retries: u32,
     output: Output,
     checksum: bool,
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: Sync, output: Output) -> Result<(), Failure> {
     let job = Job {
         way,
         options,
-        client: &args.client,
+        server: &args.server,
         retries: args.retries,
         output,
         checksum: args.checksum,
@@ -120,7 +120,7 @@ pub(crate) async fn check(args: Check, output: Output) -> Result<(), Failure> {
     let job = Job {
         way: Way::new(&args.ends)?,
         options,
-        client: &args.client,
+        server: &args.server,
         retries: 5,
         output,
         checksum: !args.quick,
@@ -240,12 +240,13 @@ impl Job<'_> {
         &self,
         on_item: &mut (dyn FnMut(&Item) + Send),
     ) -> Result<Totals, Failure> {
-        require_secure(self.way.remote(), self.client.insecure)?;
+        require_secure(self.way.remote(), self.server.insecure)?;
         let mut line = Line::new(self.output);
         let mut lost = 0;
         loop {
             let before = line.literal();
-            let result = match connect(self.way.remote(), self.client, Purpose::Calls).await {
+            let result = match connect(self.way.remote(), &self.server.client, Purpose::Calls).await
+            {
                 Ok(client) => {
                     let result = self.sync(&client, &mut line, on_item).await;
                     client.close().await;

@@ -314,12 +314,10 @@ impl ServerBuilder {
 
     /// The server. It serves nobody yet: see [`Server::serve_io`] and [`Server::listen`].
     pub fn build(mut self) -> Server {
-        if !self.typed.is_empty() {
-            let mut registry = Registry::new(Self::default());
-            listing(&mut registry, std::mem::take(&mut self.typed));
-            let (listing, _) = registry.finish();
-            self.services.calls.extend(listing.services.calls);
-        }
+        let mut registry = Registry::new(Self::default());
+        listing(&mut registry, std::mem::take(&mut self.typed));
+        let (listing, _) = registry.finish();
+        self.services.calls.extend(listing.services.calls);
         #[cfg(feature = "tower")]
         self.services.put_layers(&self.layers, &self.stream_layers);
         Server {

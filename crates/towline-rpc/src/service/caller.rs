@@ -165,7 +165,8 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// [`ServiceError`]; a server without typed services has no listing either.
+    /// [`ServiceError`]; the original's servers have no listing. A server of towline without typed services answers by
+    /// none.
     ///
     /// # Cancel safety
     ///

@@ -208,6 +208,13 @@ impl ConnectError {
                 during: "waiting for an answer",
                 ..
             } => "start the other end first, and compare the subject or the address",
+            // Over UDP nobody says that a port is closed.
+            Self::TimedOut {
+                during: "QUIC handshake",
+                ..
+            } => {
+                "start the server (`tow serve DIR --listen URL`), or check host and port, and that no firewall drops UDP"
+            }
             Self::TimedOut {
                 during: "HTTP CONNECT",
                 ..

@@ -24,6 +24,10 @@ pub(super) async fn list(client: &Client, output: Output) -> Result<(), Failure>
             )
             .hint("services by name alone can be called, but are not listed")
         })?;
+    if services.is_empty() {
+        let text = "the server has no typed services; services by name alone can be called, but are not listed";
+        output.aside("services", json!({ "count": 0 }), text);
+    }
     for service in services {
         for line in service.docs.lines().filter(|_| !output.is_json()) {
             output.raw(format!("# {line}\n").as_bytes());
