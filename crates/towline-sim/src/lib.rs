@@ -55,6 +55,8 @@
 //! The run depends on the seed and on the nodes alone: [`Pair::transcript`] of two runs of one seed
 //! is equal, and a test that compares them finds a node that is not deterministic.
 //!
+//! [`Seeds`] runs a simulation under as many seeds as the environment asks for, and names the one that failed.
+//!
 //! What is driven by tokio, whole clients and servers, runs over a `StreamNet` (feature `tokio`): byte streams
 //! under the same conditions, in the time of the runtime, which is virtual when it is paused.
 
@@ -63,6 +65,7 @@ mod link;
 mod packets;
 mod pair;
 mod rng;
+mod seeds;
 #[cfg(feature = "tokio")]
 mod streams;
 
@@ -71,5 +74,6 @@ pub use link::{Delivery, Link};
 pub use packets::{Counters, PacketConditions, PacketNet, Passage};
 pub use pair::{Livelock, Node, Pair};
 pub use rng::Rng;
+pub use seeds::Seeds;
 #[cfg(feature = "tokio")]
 pub use streams::{SimStream, StreamListener, StreamNet};

@@ -12,16 +12,12 @@ mod node;
 mod plan;
 mod speed;
 
-use std::{
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
-};
+use std::time::Instant;
 
 use node::End;
 use plan::Plan;
 use towline_mux::proto::Role;
-use towline_sim::{Pair, Rng};
+use towline_sim::{Pair, Rng, Seeds};
 
 /// More than the longest run needs.
 const STEPS: usize = 3_000_000;
@@ -73,47 +69,23 @@ fn close_when_done(pair: &mut Pair<End, End>) {
     }
 }
 
-/// Runs a seed; a failure names it.
-fn run_named(seed: u64) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| run(seed))).unwrap_or_else(|cause| {
-        let cause = cause
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| cause.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without a text");
-        panic!("seed {seed}: {cause}; repeat it with TOWLINE_SEED={seed}")
-    })
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is not a number")),
-    )
-}
-
 /// docs/wire Y22, Y23, Y25, Y31, Y46, Y50, Y68 to Y70, U27, U36, U37, U63, U80: whatever the network
 /// does, in both dialects: bytes arrive in order and unchanged; an end is seen where the sender put it
 /// and nowhere else; what is held and queued stays within its budgets; nothing is left behind; and a
 /// seed repeats its run to the byte.
 #[test]
 fn simulated_sessions_keep_their_promises() {
-    let seeds = match number("TOWLINE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("TOWLINE_SIM_SEEDS").unwrap_or(500),
-    };
-    let many = seeds.end - seeds.start >= 500;
+    let seeds = Seeds::from_env(500);
     let (mut whole, mut broken) = (0, 0);
-    for seed in seeds {
-        let outcome = run_named(seed);
+    seeds.run(|seed| {
+        let outcome = run(seed);
         if seed.is_multiple_of(16) {
-            assert_eq!(run_named(seed), outcome, "seed {seed} does not repeat");
+            assert_eq!(run(seed), outcome, "it does not repeat");
         }
         whole += outcome.whole;
         broken += outcome.broken;
-    }
-    if many {
+    });
+    if seeds.are_usual() {
         assert!(
             whole > 1000 && broken > 100,
             "{whole} whole, {broken} broken"

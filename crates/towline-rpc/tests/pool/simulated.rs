@@ -3,18 +3,13 @@
 //!
 //! `TOWLINE_SIM_SEEDS=N` runs N seeds (default 40), `TOWLINE_SEED=S` replays one.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::AtomicU32,
-};
+use std::{collections::BTreeMap, sync::atomic::AtomicU32};
 
 use towline_rpc::{
     StreamError,
     server::{DownloadSink, UploadParts},
 };
-use towline_sim::Rng;
+use towline_sim::{Rng, Seeds};
 
 use super::*;
 
@@ -271,37 +266,22 @@ fn run(seed: u64) -> BTreeMap<&'static str, usize> {
     met
 }
 
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is not a number")),
-    )
-}
-
 /// Whatever becomes of connections and servers: every call and stream ends once, with its own answer or a typed error;
 /// nothing is begun twice that must not be; and no task, handler, or entry of a table is left.
 #[test]
 fn simulated_pools_keep_their_promises() {
-    let seeds = match number("TOWLINE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("TOWLINE_SIM_SEEDS").unwrap_or(40),
-    };
-    let many = seeds.end - seeds.start >= 40;
+    let seeds = Seeds::from_env(40);
     let mut met: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in seeds {
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(seed)));
-        let outcome = outcome
-            .unwrap_or_else(|_| panic!("seed {seed} failed; repeat it with TOWLINE_SEED={seed}"));
-        for (how, times) in outcome {
+    seeds.run(|seed| {
+        for (how, times) in run(seed) {
             *met.entry(how).or_default() += times;
         }
-    }
+    });
     println!("{met:?}");
     // A simulation that no longer meets what it is for would pass for ever.
     for how in ["answered", "streamed", "lost", "stream lost", "timed out"] {
         assert!(
-            !many || met.get(how).is_some_and(|&times| times > 10),
+            !seeds.are_usual() || met.get(how).is_some_and(|&times| times > 10),
             "{how} is missing in {met:?}"
         );
     }

@@ -10,16 +10,12 @@ mod server;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::collections::BTreeMap;
 
 use client::{ClientNode, State};
 use plan::Plan;
 use server::ServerNode;
-use towline_sim::{Pair, Rng};
+use towline_sim::{Pair, Rng, Seeds};
 
 /// More than the longest run needs.
 const STEPS: usize = 2_000_000;
@@ -113,41 +109,17 @@ fn run(seed: u64) -> Outcome {
     }
 }
 
-/// Runs a seed; a failure names it.
-fn run_named(seed: u64) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| run(seed))).unwrap_or_else(|cause| {
-        let cause = cause
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| cause.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without a text");
-        panic!("seed {seed}: {cause}; repeat it with TOWLINE_SEED={seed}")
-    })
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is not a number")),
-    )
-}
-
 /// Whatever the network does: every call ends once, with its own answer or an expected failure; parts
 /// come in order, complete and once, and so do pushes, but for those that a full listener counts; queues and outboxes keep their limits; nothing is left behind; and
 /// a seed repeats its run to the byte.
 #[test]
 fn simulated_connections_keep_their_promises() {
-    let seeds = match number("TOWLINE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("TOWLINE_SIM_SEEDS").unwrap_or(500),
-    };
-    let many = seeds.end - seeds.start >= 500;
+    let seeds = Seeds::from_env(500);
     let mut met: BTreeMap<String, usize> = BTreeMap::new();
-    for seed in seeds {
-        let outcome = run_named(seed);
+    seeds.run(|seed| {
+        let outcome = run(seed);
         if seed.is_multiple_of(8) {
-            assert_eq!(run_named(seed), outcome, "seed {seed} does not repeat");
+            assert_eq!(run(seed), outcome, "it does not repeat");
         }
         let counted = ["heard", "lost by a listener", "held", "held at the server"];
         for (name, count) in counted
@@ -159,10 +131,10 @@ fn simulated_connections_keep_their_promises() {
         for state in outcome.states {
             *met.entry(format!("{state:?}")).or_default() += 1;
         }
-    }
+    });
     println!("{met:?}");
     // A simulation that no longer meets what it is for would pass for ever.
-    if many {
+    if seeds.are_usual() {
         assert!(
             met["heard"] > 1000 && met["lost by a listener"] > 100,
             "{met:?}"

@@ -1,12 +1,12 @@
 //! How much of a link a transfer uses, in virtual time.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use bytes::Bytes;
 use towline_sim::{PacketConditions, PacketNet, Rng};
 use towline_swp::proto::{Config, Engine, Incoming, Now};
 
-use crate::{number, start};
+use crate::start;
 
 /// Bytes a second of the link: 100 Mbit/s.
 const RATE: u64 = 12_500_000;
@@ -120,9 +120,10 @@ fn simulated_transfers_use_the_link() {
 /// `TOWLINE_SWP_REPORT=SEEDS` prints the table: 100 MiB in 16 KiB messages, 100 Mbit/s, 50 ms.
 #[test]
 fn simulated_transfers_report() {
-    let Some(seeds) = number("TOWLINE_SWP_REPORT") else {
+    let Ok(seeds) = env::var("TOWLINE_SWP_REPORT") else {
         return;
     };
+    let seeds: u64 = seeds.parse().expect("a number of seeds");
     println!("format    loss   share of the link (median, least)   most sent (median)");
     for (loss, extension) in [(0, true), (200_000, true), (0, false), (200_000, false)] {
         let done: Vec<Transfer> = (0..seeds)

@@ -8,16 +8,12 @@ mod go;
 mod towline;
 mod world;
 
-use std::{
-    env,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use go::Go;
 use towline::Towline;
 use towline_codec::greenpack::Timestamp;
-use towline_sim::{PacketConditions, PacketNet, Rng};
+use towline_sim::{PacketConditions, PacketNet, Rng, Seeds};
 use towline_swp::proto::{AckMode, Config, Now};
 use world::{Node, Script, World};
 
@@ -187,38 +183,12 @@ fn run(seed: u64) -> Kind {
     kind
 }
 
-/// Runs a seed; a failure names it.
-fn run_named(seed: u64) -> Kind {
-    catch_unwind(AssertUnwindSafe(|| run(seed))).unwrap_or_else(|cause| {
-        let cause = cause
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| cause.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without a text");
-        panic!("seed {seed}: {cause}; repeat it with TOWLINE_SEED={seed}")
-    })
-}
-
-pub(crate) fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is not a number")),
-    )
-}
-
 /// docs/wire W23, W24, W34, W44: on any network, what is delivered is what was sent, in order and
 /// once; nothing leaves beyond the window; nothing is kept beyond it; and it ends.
 #[test]
 fn simulated_sessions_deliver_everything_once() {
-    if let Some(seed) = number("TOWLINE_SEED") {
-        run_named(seed);
-        return;
-    }
-    let seeds = number("TOWLINE_SIM_SEEDS").unwrap_or(500);
+    let seeds = Seeds::from_env(500);
     let mut kinds = [0; 3];
-    for seed in 0..seeds {
-        kinds[run_named(seed) as usize] += 1;
-    }
-    assert!(seeds < 3 || kinds.iter().all(|&runs| runs > 0));
+    seeds.run(|seed| kinds[run(seed) as usize] += 1);
+    assert!(!seeds.are_usual() || kinds.iter().all(|&runs| runs > 0));
 }

@@ -13,27 +13,9 @@ mod node;
 mod runs;
 mod trees;
 
-use towline_sim::Rng;
+use towline_sim::{Rng, Seeds};
 
 /// Runs a simulation under every seed; says which seed failed.
-#[expect(clippy::print_stderr, reason = "a failure must say how to replay it")]
 fn for_seeds(run: impl Fn(u64, Rng)) {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().unwrap())
-    };
-    let seeds = match number("TOWLINE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("TOWLINE_SIM_SEEDS").unwrap_or(200),
-    };
-    for seed in seeds {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            run(seed, Rng::from_seed(seed));
-        }));
-        if let Err(panic) = result {
-            eprintln!("TOWLINE_SEED={seed} replays this failure");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    Seeds::from_env(200).run(|seed| run(seed, Rng::from_seed(seed)));
 }
