@@ -312,6 +312,26 @@ impl Client {
         Listener::begin(Arc::clone(&self.inner), Some(call_id.into()), when_full)
     }
 
+    /// A CallID that no call has had (docs/wire M7): to listen to before the message is sent whose header gets it.
+    ///
+    /// ```
+    /// # async fn run(client: towline_rpc::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use towline_rpc::{Message, proto::WhenFull};
+    ///
+    /// let mut order = Message::request("order", "coffee");
+    /// order.hdr.call_id = client.new_call_id();
+    /// let mut news = client.listen_for(order.hdr.call_id.clone(), WhenFull::Wait);
+    /// client.send_one_way(order).await?;
+    /// while let Some(told) = news.next().await {
+    ///     println!("{:?}", told?.body);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new_call_id(&self) -> Text {
+        self.inner.shared.lock().core.new_call_id()
+    }
+
     /// Messages that came and that nobody waited for or listened to (docs/wire C9, C17).
     pub fn unclaimed(&self) -> u64 {
         self.inner.shared.lock().core.unclaimed()

@@ -83,7 +83,9 @@ pub use call_type::CallType;
 pub use client::{Client, ClientEvent, Failed, Heard, ListenerKey, StreamEnd, Taken, WhenFull};
 pub(crate) use compression::BYTE_OFF_FOR_MESSAGE;
 pub use compression::{Compression, MAX_DECOMPRESSED, UnknownCompressionName};
-pub use frame::{EncodedFrame, FrameReader, MAX_BODY, MAX_FRAME, Received, TooLarge};
+pub use frame::{
+    EncodedFrame, FrameReader, MAX_BODY, MAX_FRAME, Received, TooLarge, USER_MAX_PAYLOAD,
+};
 pub use hdr::{Args, Hdr};
 pub use inbound::OutOfSync;
 #[cfg(feature = "json")]

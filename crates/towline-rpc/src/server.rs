@@ -4,6 +4,7 @@ mod activity;
 mod builder;
 mod connection;
 mod connections;
+mod echo;
 mod handlers;
 #[cfg(feature = "tower")]
 mod layered;
@@ -33,6 +34,7 @@ pub use self::{
     builder::ServerBuilder,
     connection::{Connection, ConnectionId},
     connections::{ConnectionEvent, ConnectionEvents, Connections, Pushed},
+    echo::echo_bistream,
     listening::{ListenConfig, ListenError, Listening},
     net_rpc::{NetRpcService, RegisterError},
     push::Push,

@@ -13,7 +13,7 @@ use support::{
 };
 use towline_rpc::proto::{
     CallType, ClientEvent, Compression, Concurrency, EncodedFrame, FrameReader, Limits, MAX_BODY,
-    MAX_FRAME, Message, Received, Server, ServerEvent, TooLarge, Violation,
+    MAX_FRAME, Message, Received, Server, ServerEvent, TooLarge, USER_MAX_PAYLOAD, Violation,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -178,6 +178,17 @@ fn a_frame_that_its_header_makes_too_large_is_refused_under_every_compression() 
         client.call(start(), Message::request("work", "next"), 1);
         assert_eq!(client.message().body, "next");
     }
+}
+
+/// docs/wire M12, F24: what the original advises leaves room for a header, which the largest body does not.
+#[test]
+fn a_body_of_the_advised_size_leaves_room_for_its_header() {
+    let with_header = |body: usize| {
+        let message = Message::request("work", vec![0; body]).with_arg("big", "x".repeat(1500));
+        EncodedFrame::new(&message, Compression::None)
+    };
+    assert!(with_header(USER_MAX_PAYLOAD).is_ok());
+    assert!(with_header(MAX_BODY).is_err());
 }
 
 /// docs/wire F9, F10, F12

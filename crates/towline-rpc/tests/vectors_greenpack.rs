@@ -220,6 +220,25 @@ fn the_zero_instant_nil_and_absence_all_read_as_unset_and_unset_is_not_written()
     assert_eq!(encode(&message), with_created(&later));
 }
 
+/// docs/wire M3, G19: a header by itself is the map that stands in its message.
+#[test]
+fn headers_are_written_and_read_by_themselves() {
+    let vectors = load("greenpack-encode");
+    for vector in &vectors {
+        let message = vector.message();
+        let mut alone = BytesMut::new();
+        message.hdr.encode(&mut alone);
+        let alone = alone.freeze();
+        assert_eq!(Hdr::decode(&alone).as_ref(), Ok(&*message.hdr));
+        // Behind the map's header and the key.
+        let whole = encode(&message);
+        assert_eq!(whole[15..15 + alone.len()], alone, "{}", vector.name);
+        for cut in 1..alone.len().min(20) {
+            assert!(Hdr::decode(&alone.slice(..cut)).is_err());
+        }
+    }
+}
+
 /// docs/wire G27, G28
 #[test]
 fn deep_nesting_and_huge_counts_are_refused_without_memory_or_stack() {

@@ -231,3 +231,24 @@ async fn what_was_cancelled_is_answered_in_the_originals_words() {
         assert_eq!(reply.error, text);
     }
 }
+
+/// docs/wire I28: neither end has a key or a certificate, nor a file of them to miss.
+#[tokio::test]
+async fn plain_tcp_needs_no_keys_at_either_end() {
+    let server = Server::builder()
+        .call("who", |context: Context, _: Message| async move {
+            let known = context.peer().public_key().is_some();
+            Ok::<_, Infallible>(Message::from_body(known.to_string()))
+        })
+        .build();
+    let here = "tcp://127.0.0.1:0";
+    let listening = server.listen(here, ListenConfig::new()).await;
+    let listening = listening.expect("a free port");
+    let client = Client::builder()
+        .connect(&listening.endpoint().to_string())
+        .await
+        .expect("a server that asks for nothing");
+    assert!(!client.peer().is_authenticated());
+    let reply = client.call(Message::request("who", "")).await;
+    assert_eq!(reply.expect("a reply").body, "false");
+}

@@ -2,37 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+mod pages;
 
-/// The root of the workspace.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use std::{collections::BTreeSet, fs};
 
-/// All files with one of these endings in `dir` and below it.
-fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut dirs = vec![dir.to_path_buf()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == ending)
-            {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
+use pages::{assert_test, files, root};
 
 /// The rule that a text begins with: one capital letter and a number.
 fn rule(text: &str) -> Option<&str> {
@@ -138,13 +112,7 @@ fn every_test_that_the_conformance_page_names_exists() {
         .split('`')
         .filter_map(|piece| piece.split_once(".rs::"))
     {
-        let path = root().join("crates").join(format!("{file}.rs"));
-        let source =
-            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(
-            source.contains(&format!("fn {test}(")),
-            "{file}.rs has no test {test}"
-        );
+        assert_test(file, test);
         named += 1;
     }
     assert!(named > 100, "only {named} tests were recognised");

@@ -81,3 +81,42 @@ impl fmt::Debug for CallType {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/wire C1
+    #[test]
+    fn every_type_has_the_originals_name_and_unknown_ones_a_number() {
+        let named = [
+            (CallType::NONE, "CallNone"),
+            (CallType::CALL, "CallRPC"),
+            (CallType::NET_RPC, "CallNetRPC"),
+            (CallType::BISTREAM, "CallRequestBistreaming"),
+            (CallType::ONE_WAY, "CallOneWay"),
+            (CallType::REPLY, "CallRPCReply"),
+            (CallType::KEEP_ALIVE, "CallKeepAlive"),
+            (CallType::CANCEL, "CallCancelPrevious"),
+            (CallType::ERROR, "CallError"),
+            (CallType::UPLOAD_BEGIN, "CallUploadBegin"),
+            (CallType::UPLOAD_MORE, "CallUploadMore"),
+            (CallType::UPLOAD_END, "CallUploadEnd"),
+            (CallType::DOWNLOAD, "CallRequestDownload"),
+            (CallType::DOWNLOAD_BEGIN, "CallDownloadBegin"),
+            (CallType::DOWNLOAD_MORE, "CallDownloadMore"),
+            (CallType::DOWNLOAD_END, "CallDownloadEnd"),
+        ];
+        for (typ, name) in named {
+            assert_eq!(
+                (typ.to_string(), format!("{typ:?}")),
+                (name.into(), name.into())
+            );
+        }
+        assert_eq!(CallType(77).to_string(), "CallType(77)");
+        assert_eq!(
+            CallType(i64::MIN).to_string(),
+            "CallType(-9223372036854775808)"
+        );
+    }
+}

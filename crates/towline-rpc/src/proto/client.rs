@@ -212,6 +212,11 @@ impl<W> Client<W> {
         self.stamp(now, message);
     }
 
+    /// A CallID that no call has had (docs/wire M7).
+    pub fn new_call_id(&mut self) -> Text {
+        self.call_ids.next()
+    }
+
     /// Queues a stamped message, compressing it on the spot.
     ///
     /// # Errors

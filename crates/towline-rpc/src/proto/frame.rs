@@ -12,6 +12,9 @@ pub(crate) const HEADER_LEN: usize = 16;
 pub const MAX_FRAME: usize = 67_108_784;
 /// Largest message body that may be sent (docs/wire F24).
 pub const MAX_BODY: usize = 67_107_760;
+/// What the original advises its users to stay at: a body of this size leaves room in an uncompressed frame for a header of
+/// 2,000 bytes, inside the pre-shared-key layer too (docs/wire M12, F24).
+pub const USER_MAX_PAYLOAD: usize = 67_106_000;
 
 /// Body and texts of an uncompressed message that is no larger are copied out of the read buffer:
 /// cheaper than memory that they share and count the holders of.

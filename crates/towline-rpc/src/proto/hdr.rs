@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use towline_codec::{
     Text,
     greenpack::{DecodeError, Reader, Timestamp, write},
@@ -116,12 +116,67 @@ impl Hdr {
         }
     }
 
+    /// Reads a header by itself, as [`encode`](Self::encode) writes one; its texts share the memory of `source`. Bytes behind
+    /// it are ignored (docs/wire G19).
+    ///
+    /// # Errors
+    ///
+    /// Whatever in the input is not greenpack, or not of its field's type.
+    pub fn decode(source: &Bytes) -> Result<Self, DecodeError> {
+        let mut hdr = Self::default();
+        hdr.read(&mut Reader::new(source), Source::Shared(source))?;
+        Ok(hdr)
+    }
+
+    /// True if both are the header of the same message: all fields alike but those that a receiver or a caller's options
+    /// set, `local_recv_tm`, `deadline` and `no_system_compression`. The original's `HDR.Equal`; `==` compares every field.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use towline_rpc::Message;
+    ///
+    /// let sent = Message::request("work", "");
+    /// let timed = sent.clone().with_deadline(SystemTime::UNIX_EPOCH);
+    /// assert!(sent.hdr.same_message(&timed.hdr) && sent.hdr != timed.hdr);
+    /// assert!(!sent.hdr.same_message(&sent.clone().with_subject("x").hdr));
+    /// ```
+    pub fn same_message(&self, other: &Self) -> bool {
+        // By name, so that a new field has to be decided on.
+        let Self {
+            created,
+            from,
+            to,
+            subject,
+            seqno,
+            typ,
+            call_id,
+            serial,
+            local_recv_tm: _,
+            deadline: _,
+            stream_part,
+            service_name,
+            args,
+            no_system_compression: _,
+        } = self;
+        *created == other.created
+            && *from == other.from
+            && *to == other.to
+            && *subject == other.subject
+            && *seqno == other.seqno
+            && *typ == other.typ
+            && *call_id == other.call_id
+            && *serial == other.serial
+            && *stream_part == other.stream_part
+            && *service_name == other.service_name
+            && *args == other.args
+    }
+
     /// Reads a header from the front of `reader`, which reads from `source`. Nil reads as an empty header (docs/wire G17).
     ///
     /// # Errors
     ///
     /// Whatever in the input is not greenpack, or not of its field's type.
-    pub(crate) fn decode(
+    pub(crate) fn read(
         &mut self,
         reader: &mut Reader<'_>,
         source: Source<'_>,
@@ -215,5 +270,46 @@ fn put_time(out: &mut impl BufMut, key: &[u8], time: Option<Timestamp>) {
     if let Some(time) = time {
         out.put_slice(key);
         write::time(out, time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_one_message_may_differ_in_what_is_not_the_messages() {
+        let sent = Hdr {
+            created: Some(Timestamp::new(7, 0)),
+            from: "a".into(),
+            args: Args::from([("name".into(), "value".into())]),
+            ..Hdr::default()
+        };
+        let with = |change: fn(&mut Hdr)| {
+            let mut other = sent.clone();
+            change(&mut other);
+            assert_ne!(other, sent);
+            other.same_message(&sent) && sent.same_message(&other)
+        };
+        assert!(sent.same_message(&sent.clone()));
+        assert!(with(|hdr| hdr.local_recv_tm = Some(Timestamp::new(8, 0))));
+        assert!(with(|hdr| hdr.deadline = Some(Timestamp::new(9, 0))));
+        assert!(with(|hdr| hdr.no_system_compression = true));
+        let changes: [fn(&mut Hdr); 11] = [
+            |hdr| hdr.created = None,
+            |hdr| hdr.from = "b".into(),
+            |hdr| hdr.to = "b".into(),
+            |hdr| hdr.subject = "x".into(),
+            |hdr| hdr.seqno = 2,
+            |hdr| hdr.typ = CallType::CALL,
+            |hdr| hdr.call_id = "id".into(),
+            |hdr| hdr.serial = 1,
+            |hdr| hdr.stream_part = 1,
+            |hdr| hdr.service_name = "s".into(),
+            |hdr| hdr.args.clear(),
+        ];
+        for change in changes {
+            assert!(!with(change));
+        }
     }
 }

@@ -194,7 +194,7 @@ impl Message {
         };
         for _ in 0..entries {
             match reader.key()? {
-                Some(b"HDR_zid00_rct") => message.hdr.decode(&mut reader, source)?,
+                Some(b"HDR_zid00_rct") => message.hdr.read(&mut reader, source)?,
                 Some(b"JobSerz_zid01_bin") => message.body = source.bytes(reader.bin()?),
                 Some(b"JobErrs_zid02_str") => message.error = source.text(reader.str()?),
                 Some(_) | None => reader.skip()?,

@@ -302,3 +302,61 @@ async fn those_who_come_and_go_are_told() {
         Some(ConnectionEvent::Connected(_))
     ));
 }
+
+/// What a server sends under a CallID is heard by who listens to it, whether a call has it or not (docs/wire C17, M7).
+#[tokio::test]
+async fn what_comes_under_a_new_call_id_is_heard_by_its_listener() {
+    let server = Server::builder()
+        .one_way("order", |context: Context, order: Message| async move {
+            for news in ["ground", "brewed"] {
+                let push = Push::new("news", news).call_id(order.hdr.call_id.clone());
+                context.connection().push(push).await.expect("connected");
+            }
+        })
+        .build();
+    let served = join(&server, &Client::builder(), "a", 64 << 10);
+    let mut order = Message::request("order", "coffee");
+    order.hdr.call_id = served.client.new_call_id();
+    assert_eq!(order.hdr.call_id.len(), 28);
+    assert_ne!(order.hdr.call_id, served.client.new_call_id());
+    let mut everything_else = served.client.listen(WhenFull::Wait);
+    let listen = |to| served.client.listen_for(to, WhenFull::Wait);
+    let mut news = listen(order.hdr.call_id.clone());
+    served.client.send_one_way(order).await.expect("sent");
+    for expected in ["ground", "brewed"] {
+        let told = news.next().await.expect("connected").expect("a push");
+        assert_eq!(told.body, expected);
+    }
+
+    // A refusal is heard there too, as an error.
+    let mut order = Message::request("nosuch", "");
+    order.hdr.call_id = served.client.new_call_id();
+    let mut news = listen(order.hdr.call_id.clone());
+    served.client.send_one_way(order).await.expect("sent");
+    let refused = news.next().await.expect("connected");
+    assert!(
+        matches!(refused, Err(ListenerError::Refused { .. })),
+        "{refused:?}"
+    );
+    assert!(everything_else.next().now_or_never().is_none());
+}
+
+/// Who is connected, in the order in which they came.
+#[tokio::test]
+async fn a_server_lists_who_is_connected() {
+    let server = Server::builder().build();
+    let served: Vec<Served> = ["c", "a", "b"]
+        .map(|name| join(&server, &Client::builder(), name, 64 << 10))
+        .into();
+    let addresses = |list: &[towline_rpc::server::Connection]| -> Vec<String> {
+        list.iter()
+            .map(|connection| connection.remote_addr().to_string())
+            .collect()
+    };
+    let list = connected(&server, 3).await;
+    assert_eq!(addresses(&list), ["mem://c", "mem://a", "mem://b"]);
+    served[1].client.close().await;
+    list[1].closed().await;
+    let list = server.connections().list();
+    assert_eq!(addresses(&list), ["mem://c", "mem://b"]);
+}

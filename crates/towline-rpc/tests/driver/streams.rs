@@ -164,6 +164,43 @@ async fn both_halves_of_a_bistream_go_on_side_by_side() {
     assert_eq!(client.in_flight(), 0);
 }
 
+/// docs/wire T30: bodies and Args come back, the last part as the last, and a cancel ends it.
+#[tokio::test]
+async fn parts_of_a_bistream_come_back_from_the_handler_that_echoes() {
+    let server = Server::builder().bistream("echo", towline_rpc::server::echo_bistream);
+    let Served { client, task, .. } = serve(server, &Client::builder());
+    let first = Message::request("echo", "0").with_arg("name", "value");
+    let (mut sender, receiver) = client.bistream(first).await.expect("sent");
+    sender.send(Message::from_body("1")).await.expect("sent");
+    sender.finish(Message::from_body("2")).await.expect("sent");
+    let mut receiver = receiver;
+    let echoes: Vec<Message> = receiver.by_ref().collect().await;
+    let told: Vec<_> = echoes
+        .iter()
+        .map(|part| (part.hdr.typ, &part.body[..], part.arg("name")))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (CallType::DOWNLOAD_BEGIN, &b"0"[..], Some("value")),
+            (CallType::DOWNLOAD_MORE, b"1", None),
+            (CallType::DOWNLOAD_END, b"2", None),
+        ]
+    );
+    receiver.finish().await.expect("a reply");
+
+    let both = client.bistream(Message::request("echo", "0")).await;
+    let (sender, mut receiver) = both.expect("sent");
+    assert_eq!(receiver.next().await.expect("an echo").body, "0");
+    drop(sender);
+    assert!(matches!(
+        receiver.finish().await,
+        Err(StreamError::Cancelled)
+    ));
+    client.close().await;
+    task.await.expect("no panic");
+}
+
 /// docs/wire S16, S19
 #[tokio::test]
 async fn dropping_either_half_of_a_bistream_cancels_it() {

@@ -3,9 +3,8 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant, SystemTime};
 
-use towline_rpc::proto::CallType;
-use towline_rpc::server::{DownloadSink, ServerBuilder, UploadParts};
-use towline_rpc::{Message, StreamError};
+use towline_rpc::Message;
+use towline_rpc::server::{ServerBuilder, echo_bistream};
 
 use crate::stamp;
 use crate::transfer::part::{ECHO_CALL_SERVICE, ECHO_STREAM_SERVICE};
@@ -25,31 +24,7 @@ pub fn serve_echo(builder: ServerBuilder) -> ServerBuilder {
             let text = echo(&request.body, wall, now.saturating_duration_since(started));
             std::future::ready(Ok::<_, Infallible>(Message::from_body(text)))
         })
-        .bistream(ECHO_STREAM_SERVICE, |_, first, parts, sink| {
-            echo_stream(first, parts, sink)
-        })
-}
-
-async fn echo_stream(
-    first: Message,
-    mut parts: UploadParts,
-    mut sink: DownloadSink,
-) -> Result<Message, StreamError> {
-    sink.send(back(first)).await?;
-    while let Some(part) = parts.next().await? {
-        if part.hdr.typ == CallType::UPLOAD_END {
-            sink.send_last(back(part)).await?;
-        } else {
-            sink.send(back(part)).await?;
-        }
-    }
-    Ok(Message::new())
-}
-
-fn back(part: Message) -> Message {
-    let mut echo = Message::from_body(part.body);
-    echo.hdr.args = part.hdr.args;
-    echo
+        .bistream(ECHO_STREAM_SERVICE, echo_bistream)
 }
 
 #[expect(
@@ -74,6 +49,7 @@ fn echo(body: &[u8], wall: SystemTime, running: Duration) -> Vec<u8> {
 mod tests {
     use tokio_util::sync::CancellationToken;
     use towline_identity::Peer;
+    use towline_rpc::proto::CallType;
     use towline_rpc::{Client, Server};
 
     use super::*;
