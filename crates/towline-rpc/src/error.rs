@@ -199,6 +199,10 @@ pub enum StreamError {
     /// The connection ended before the stream did.
     #[error(transparent)]
     Closed(#[from] CloseReason),
+    /// A layer of this program ended the stream: its error.
+    #[cfg(feature = "tower")]
+    #[error("{0}")]
+    Layer(std::sync::Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<SendError> for StreamError {

@@ -4,7 +4,10 @@
 //! streams, typed ones included: it sees who calls and what, may answer by itself, wait, time, count.
 //! [`stream_layer`](crate::server::ServerBuilder::stream_layer) does so for uploads, downloads and bistreams. At a client, a
 //! [`Client`] and a [`Pool`] are services of messages, for whatever takes a service; and
-//! [`Caller::layer`](crate::service::Caller::layer) puts a layer around the calls of a typed client.
+//! [`Caller::layer`](crate::service::Caller::layer) puts a layer around the calls of a typed client,
+//! [`Caller::stream_layer`](crate::service::Caller::stream_layer) around its uploads, downloads and bistreams. A layer of
+//! streams, at either end, waits from the first message to the final reply: it may refuse the stream, change its first message,
+//! limit how many there are or how long they take; the parts go past it.
 //!
 //! What most programs need is there without layers: who may call what
 //! ([`ServerBuilder::authorise`](crate::server::ServerBuilder::authorise)), spans with W3C trace contexts
@@ -30,6 +33,8 @@
 //! # }
 //! ```
 
+mod streams;
+
 use std::{
     error::Error,
     fmt,
@@ -43,6 +48,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use towline_codec::Text;
 
+pub use self::streams::{OutgoingStream, StreamSender};
 use crate::{
     client::{CallOptions, Client},
     error::CallError,
@@ -52,6 +58,35 @@ use crate::{
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What layers are here: those whose service takes a request `R`, answers it with a message, and can be used by many tasks at
+/// once. Every layer that fits is one; `S` is what it is put around.
+pub trait LayerOf<S, R>:
+    Layer<
+        S,
+        Service: Service<R, Response = Message, Error: Into<BoxError>, Future: Send>
+                     + Clone
+                     + Send
+                     + Sync
+                     + 'static,
+    >
+{
+}
+
+impl<L, S, R> LayerOf<S, R> for L where
+    L: Layer<
+            S,
+            Service: Service<R, Response = Message, Error: Into<BoxError>, Future: Send>
+                         + Clone
+                         + Send
+                         + Sync
+                         + 'static,
+        >
+{
+}
+
+/// A service as a function.
+type Asked<R, E> = dyn Fn(R) -> BoxFuture<'static, Result<Message, E>> + Send + Sync;
 
 /// What a layer at a server sees: who calls, and the request.
 #[derive(Debug, Clone)]
@@ -107,12 +142,9 @@ impl StreamEnds {
 #[error("{0}")]
 pub struct HandlerError(Text);
 
-type Handle =
-    dyn Fn(CallRequest) -> BoxFuture<'static, Result<Message, HandlerError>> + Send + Sync;
-
 /// The handler of a call, or layers around it, as a service: what a layer at a server is put around. Always ready.
 #[derive(Clone)]
-pub struct CallHandler(Arc<Handle>);
+pub struct CallHandler(Arc<Asked<CallRequest, HandlerError>>);
 
 impl CallHandler {
     pub(crate) fn new(
@@ -132,23 +164,6 @@ impl CallHandler {
         request: CallRequest,
     ) -> BoxFuture<'static, Result<Message, HandlerError>> {
         (self.0)(request)
-    }
-
-    /// What a layer makes of it.
-    fn of<S>(service: S) -> Self
-    where
-        S: Service<CallRequest, Response = Message> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-    {
-        Self(Arc::new(move |request| {
-            let answering = ask(service.clone(), request);
-            Box::pin(async move {
-                answering.await.map_err(|error| {
-                    own(error).unwrap_or_else(|error| HandlerError(Text::from(error.to_string())))
-                })
-            })
-        }))
     }
 }
 
@@ -189,17 +204,34 @@ fn own<E: Error + Send + Sync + 'static>(error: BoxError) -> Result<E, BoxError>
     error.downcast().map(|error| *error)
 }
 
+/// What a layer has made, as a function. An error that is not of what the layer is around becomes one by `other`.
+fn asked<S, R, E>(service: S, other: fn(BoxError) -> E) -> Arc<Asked<R, E>>
+where
+    S: Service<R, Response = Message> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    R: Send + 'static,
+    E: Error + Send + Sync + 'static,
+{
+    Arc::new(move |request| {
+        let answering = ask(service.clone(), request);
+        Box::pin(async move {
+            answering
+                .await
+                .map_err(|error| own(error).unwrap_or_else(other))
+        })
+    })
+}
+
 /// A layer of a server, whatever its type.
 pub(crate) type ServerLayer = Box<dyn Fn(CallHandler) -> CallHandler + Send + Sync>;
 
 pub(crate) fn server_layer<L>(layer: L) -> ServerLayer
 where
-    L: Layer<CallHandler> + Send + Sync + 'static,
-    L::Service: Service<CallRequest, Response = Message> + Clone + Send + Sync + 'static,
-    <L::Service as Service<CallRequest>>::Error: Into<BoxError>,
-    <L::Service as Service<CallRequest>>::Future: Send,
+    L: LayerOf<CallHandler, CallRequest> + Send + Sync + 'static,
 {
-    Box::new(move |handler| CallHandler::of(layer.layer(handler)))
+    let other = |error: BoxError| HandlerError(Text::from(error.to_string()));
+    Box::new(move |handler| CallHandler(asked(layer.layer(handler), other)))
 }
 
 /// A call on its way out, for the layers of a [`Caller`](crate::service::Caller).
@@ -211,12 +243,9 @@ pub struct OutgoingCall {
     pub options: CallOptions,
 }
 
-type SendCall =
-    dyn Fn(OutgoingCall) -> BoxFuture<'static, Result<Message, CallError>> + Send + Sync;
-
 /// A client, or layers around one, as a service: what a layer of a [`Caller`](crate::service::Caller) is put around. Always ready.
 #[derive(Clone)]
-pub struct CallSender(Arc<SendCall>);
+pub struct CallSender(Arc<Asked<OutgoingCall, CallError>>);
 
 impl CallSender {
     pub(crate) fn client(client: Client) -> Self {
@@ -240,22 +269,9 @@ impl CallSender {
         (self.0)(call)
     }
 
-    pub(crate) fn layered<L>(self, layer: &L) -> Self
-    where
-        L: Layer<Self>,
-        L::Service: Service<OutgoingCall, Response = Message> + Clone + Send + Sync + 'static,
-        <L::Service as Service<OutgoingCall>>::Error: Into<BoxError>,
-        <L::Service as Service<OutgoingCall>>::Future: Send,
-    {
-        let service = layer.layer(self);
-        Self(Arc::new(move |call| {
-            let answering = ask(service.clone(), call);
-            Box::pin(async move {
-                answering.await.map_err(|error| {
-                    own(error).unwrap_or_else(|error| CallError::Layer(Arc::from(error)))
-                })
-            })
-        }))
+    pub(crate) fn layered(self, layer: &impl LayerOf<Self, OutgoingCall>) -> Self {
+        let other = |error: BoxError| CallError::Layer(Arc::from(error));
+        Self(asked(layer.layer(self), other))
     }
 }
 

@@ -68,6 +68,7 @@ mod caller;
 mod encoding;
 mod error;
 mod listing;
+mod opened;
 mod registry;
 mod streams;
 
@@ -80,6 +81,8 @@ pub use self::{
     registry::{Registry, TypedService},
     streams::{Incoming, IncomingError, Items, Outgoing},
 };
+
+pub(crate) use self::opened::{Opened, Watched};
 
 /// What generated code uses.
 #[doc(hidden)]

@@ -15,7 +15,7 @@ use super::{
     },
 };
 #[cfg(feature = "tower")]
-use crate::layers::{CallHandler, CallRequest, ServerLayer, server_layer};
+use crate::layers::{CallHandler, CallRequest, LayerOf, ServerLayer, server_layer};
 use crate::{
     driver,
     proto::{Compression, Concurrency, Limits, Message},
@@ -283,12 +283,7 @@ impl ServerBuilder {
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
-        L: tower_layer::Layer<CallHandler> + Send + Sync + 'static,
-        L::Service:
-            tower_service::Service<CallRequest, Response = Message> + Clone + Send + Sync + 'static,
-        <L::Service as tower_service::Service<CallRequest>>::Error:
-            Into<Box<dyn std::error::Error + Send + Sync>>,
-        <L::Service as tower_service::Service<CallRequest>>::Future: Send,
+        L: LayerOf<CallHandler, CallRequest> + Send + Sync + 'static,
     {
         self.layers.push(Layer(server_layer(layer)));
         self
@@ -301,12 +296,7 @@ impl ServerBuilder {
     #[must_use]
     pub fn stream_layer<L>(mut self, layer: L) -> Self
     where
-        L: tower_layer::Layer<CallHandler> + Send + Sync + 'static,
-        L::Service:
-            tower_service::Service<CallRequest, Response = Message> + Clone + Send + Sync + 'static,
-        <L::Service as tower_service::Service<CallRequest>>::Error:
-            Into<Box<dyn std::error::Error + Send + Sync>>,
-        <L::Service as tower_service::Service<CallRequest>>::Future: Send,
+        L: LayerOf<CallHandler, CallRequest> + Send + Sync + 'static,
     {
         self.stream_layers.push(Layer(server_layer(layer)));
         self

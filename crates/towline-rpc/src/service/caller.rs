@@ -6,21 +6,28 @@ use futures_core::Stream;
 use futures_util::{StreamExt as _, future::BoxFuture};
 use towline_codec::{Text, greenpack::Greenpack};
 
-use super::{Arguments, Encoding, Items, LISTING, ServiceError, ServiceInfo, streams::Receiver};
+use super::{
+    Arguments, Encoding, Items, LISTING, Opened, ServiceError, ServiceInfo, Watched,
+    streams::Receiver,
+};
 #[cfg(feature = "tower")]
-use crate::layers::{CallSender, OutgoingCall};
+use crate::layers::{CallSender, LayerOf, OutgoingCall, OutgoingStream, StreamSender};
 use crate::{
     client::{CallOptions, Client},
     driver,
     error::{CallError, SendError},
     pool::Pool,
-    proto::{Args, Message},
+    proto::{Args, Message, ServiceKind},
 };
 
 /// What generated clients call through: a connection, and what is said with every call. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Caller {
     target: Target,
+    #[cfg(feature = "tower")]
+    calls: Option<CallSender>,
+    #[cfg(feature = "tower")]
+    streams: Option<StreamSender>,
     encoding: Encoding,
     options: CallOptions,
     metadata: Args,
@@ -31,9 +38,6 @@ pub struct Caller {
 enum Target {
     Client(Client),
     Pool(Pool),
-    /// Layers are around calls; streams go by them.
-    #[cfg(feature = "tower")]
-    Layered(Box<Self>, CallSender),
 }
 
 impl Target {
@@ -41,8 +45,6 @@ impl Target {
         match self {
             Self::Client(client) => Ok(client.clone()),
             Self::Pool(pool) => pool.connection().await,
-            #[cfg(feature = "tower")]
-            Self::Layered(target, _) => Box::pin(target.client()).await,
         }
     }
 
@@ -50,8 +52,6 @@ impl Target {
         match self {
             Self::Client(client) => client.call_with(message, options).await,
             Self::Pool(pool) => pool.call_with(message, options).await,
-            #[cfg(feature = "tower")]
-            Self::Layered(_, calls) => calls.send(OutgoingCall { message, options }).await,
         }
     }
 }
@@ -72,6 +72,10 @@ impl Caller {
     fn of(target: Target) -> Self {
         Self {
             target,
+            #[cfg(feature = "tower")]
+            calls: None,
+            #[cfg(feature = "tower")]
+            streams: None,
             encoding: Encoding::default(),
             options: CallOptions::new(),
             metadata: Args::new(),
@@ -137,28 +141,61 @@ impl Caller {
     /// ```
     #[cfg(feature = "tower")]
     #[must_use]
-    pub fn layer<L>(mut self, layer: &L) -> Self
-    where
-        L: tower_layer::Layer<CallSender>,
-        L::Service: tower_service::Service<OutgoingCall, Response = Message>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        <L::Service as tower_service::Service<OutgoingCall>>::Error:
-            Into<Box<dyn std::error::Error + Send + Sync>>,
-        <L::Service as tower_service::Service<OutgoingCall>>::Future: Send,
-    {
-        let (target, calls) = match self.target {
-            Target::Layered(target, calls) => (target, calls),
-            Target::Client(client) => (
-                Box::new(Target::Client(client.clone())),
-                CallSender::client(client),
-            ),
-            Target::Pool(pool) => (Box::new(Target::Pool(pool.clone())), CallSender::pool(pool)),
-        };
-        self.target = Target::Layered(target, calls.layered(layer));
+    pub fn layer(mut self, layer: &impl LayerOf<CallSender, OutgoingCall>) -> Self {
+        let calls = self.calls.unwrap_or_else(|| match &self.target {
+            Target::Client(client) => CallSender::client(client.clone()),
+            Target::Pool(pool) => CallSender::pool(pool.clone()),
+        });
+        self.calls = Some(calls.layered(layer));
         self
+    }
+
+    /// As [`layer`](Self::layer), around the uploads, downloads and bistreams that are begun through this. What the layer
+    /// sees is the first message, and what it waits for is the final reply: a time limit is one for the whole stream, a
+    /// limit in number counts streams that are open. When it answers before that, the stream is cancelled. The parts go past
+    /// it. Streams of [`client`](Self::client) go past it altogether.
+    ///
+    /// ```
+    /// # async fn run(client: towline_rpc::Client) {
+    /// use tower::limit::ConcurrencyLimitLayer;
+    /// use towline_rpc::service::Caller;
+    ///
+    /// // No more than ten streams at once; the eleventh waits.
+    /// let caller = Caller::from(client).stream_layer(&ConcurrencyLimitLayer::new(10));
+    /// # drop(caller);
+    /// # }
+    /// ```
+    #[cfg(feature = "tower")]
+    #[must_use]
+    pub fn stream_layer(mut self, layer: &impl LayerOf<StreamSender, OutgoingStream>) -> Self {
+        let streams = self.streams.unwrap_or_else(|| match &self.target {
+            Target::Client(client) => StreamSender::client(client.clone()),
+            Target::Pool(pool) => StreamSender::pool(pool.clone()),
+        });
+        self.streams = Some(streams.layered(layer));
+        self
+    }
+
+    async fn call(&self, message: Message, options: CallOptions) -> Result<Message, CallError> {
+        #[cfg(feature = "tower")]
+        if let Some(calls) = &self.calls {
+            return calls.send(OutgoingCall { message, options }).await;
+        }
+        self.target.call(message, options).await
+    }
+
+    async fn open<E>(
+        &self,
+        kind: ServiceKind,
+        first: Message,
+    ) -> Result<(Opened, Watched), ServiceError<E>> {
+        #[cfg(feature = "tower")]
+        if let Some(streams) = &self.streams {
+            return Ok(streams.open(kind, first).await?);
+        }
+        let client = self.client().await?;
+        let opened = Opened::of(&client, kind, first).await?;
+        Ok((opened, Watched::default()))
     }
 
     /// The typed services that the server has (docs/wire V8).
@@ -218,7 +255,7 @@ impl Caller {
         options: CallOptions,
     ) -> Result<R, ServiceError<E>> {
         let request = self.request(method, arguments);
-        let reply = self.target.call(request, options).await?;
+        let reply = self.call(request, options).await?;
         self.value(reply)
     }
 
@@ -237,18 +274,25 @@ impl Caller {
         arguments: &A,
         items: impl Stream<Item = T> + Send,
     ) -> Result<R, ServiceError<E>> {
-        let client = self.client().await?;
-        let mut upload = client.upload(self.stream(method, arguments)).await?;
-        let mut items = pin!(items);
-        while let Some(item) = items.next().await {
-            match upload.send(self.item(&item)).await {
-                Ok(()) => {}
-                // The answer says why no more is wanted.
-                Err(SendError::Ended) => break,
-                Err(error) => return Err(error.into()),
+        let first = self.stream(method, arguments);
+        let (opened, watched) = self.open(ServiceKind::Upload, first).await?;
+        let mut upload = match opened.into_upload() {
+            Ok(upload) => upload,
+            Err(answered) => return self.value(answered),
+        };
+        let sending = async {
+            let mut items = pin!(items);
+            while let Some(item) = items.next().await {
+                match upload.send(self.item(&item)).await {
+                    Ok(()) => {}
+                    // The answer says why no more is wanted.
+                    Err(SendError::Ended) => break,
+                    Err(error) => return Err(error.into()),
+                }
             }
-        }
-        self.value(upload.finish(Message::new()).await?)
+            upload.finish(Message::new()).await
+        };
+        self.value(watched.around(sending).await?)
     }
 
     /// Calls a method that returns a stream.
@@ -265,13 +309,10 @@ impl Caller {
         method: &str,
         arguments: &A,
     ) -> Result<Items<T, E>, ServiceError<E>> {
-        let client = self.client().await?;
-        let download = client.download(self.stream(method, arguments)).await?;
-        Ok(Items::new(
-            Receiver::Download(download),
-            None,
-            self.encoding,
-        ))
+        let first = self.stream(method, arguments);
+        let (opened, watched) = self.open(ServiceKind::Download, first).await?;
+        let (receiver, _) = Receiver::of(opened);
+        Ok(Items::new(receiver, watched, None, self.encoding))
     }
 
     /// Calls a method that takes a stream and returns one. The items are sent while those that are returned
@@ -296,23 +337,22 @@ impl Caller {
         U: Greenpack,
         E: Greenpack,
     {
-        let client = self.client().await?;
-        let (mut sender, receiver) = client.bistream(self.stream(method, arguments)).await?;
+        let first = self.stream(method, arguments);
+        let (opened, watched) = self.open(ServiceKind::Bistream, first).await?;
+        let (receiver, sender) = Receiver::of(opened);
         let encoding = self.encoding;
-        let sending: BoxFuture<'static, Result<(), SendError>> = Box::pin(async move {
-            let mut items = pin!(items);
-            while let Some(item) = items.next().await {
-                sender
-                    .send(Message::from_body(encoding.value(&item)))
-                    .await?;
-            }
-            sender.finish(Message::new()).await
+        let sending = sender.map(|mut sender| -> BoxFuture<'static, Result<(), SendError>> {
+            Box::pin(async move {
+                let mut items = pin!(items);
+                while let Some(item) = items.next().await {
+                    sender
+                        .send(Message::from_body(encoding.value(&item)))
+                        .await?;
+                }
+                sender.finish(Message::new()).await
+            })
         });
-        Ok(Items::new(
-            Receiver::Bistream(receiver),
-            Some(sending),
-            self.encoding,
-        ))
+        Ok(Items::new(receiver, watched, sending, self.encoding))
     }
 
     fn request<A: Arguments>(&self, method: &str, arguments: &A) -> Message {

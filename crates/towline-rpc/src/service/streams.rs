@@ -11,9 +11,9 @@ use futures_core::Stream;
 use futures_util::{StreamExt as _, future::BoxFuture};
 use towline_codec::greenpack::{DecodeError, Greenpack};
 
-use super::{Encoding, ServiceError};
+use super::{Encoding, Opened, ServiceError, Watched};
 use crate::{
-    client::{BistreamReceiver, Download},
+    client::{BistreamReceiver, BistreamSender, Download},
     error::{SendError, StreamError},
     proto::Message,
     server::{DownloadSink, UploadParts},
@@ -152,6 +152,7 @@ impl<T: Greenpack, E: Greenpack + Display> Outgoing<T, E> {
 /// A `futures` stream; after an error there is nothing more. Dropping it cancels the method at the server.
 pub struct Items<T, E> {
     receiver: Receiver,
+    watched: Watched,
     /// What the client itself sends meanwhile.
     sending: Option<BoxFuture<'static, Result<(), SendError>>>,
     encoding: Encoding,
@@ -165,6 +166,25 @@ pub(super) enum Receiver {
     Over,
 }
 
+impl Receiver {
+    /// The receiving end of what was opened, and the sending one if it has one.
+    pub(super) fn of(opened: Opened) -> (Self, Option<BistreamSender>) {
+        match opened {
+            Opened::Download(download) => (Self::Download(download), None),
+            Opened::Bistream(sender, receiver) => (Self::Bistream(receiver), Some(sender)),
+            Opened::Upload(upload) => (
+                Self::Finishing(Box::pin(upload.finish(Message::new()))),
+                None,
+            ),
+            #[cfg(feature = "tower")]
+            Opened::Answered(reply) => (
+                Self::Finishing(Box::pin(std::future::ready(Ok(reply)))),
+                None,
+            ),
+        }
+    }
+}
+
 impl<T, E> std::fmt::Debug for Items<T, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Items").finish_non_exhaustive()
@@ -174,18 +194,33 @@ impl<T, E> std::fmt::Debug for Items<T, E> {
 impl<T: Greenpack, E: Greenpack> Items<T, E> {
     pub(super) fn new(
         receiver: Receiver,
+        watched: Watched,
         sending: Option<BoxFuture<'static, Result<(), SendError>>>,
         encoding: Encoding,
     ) -> Self {
         Self {
             receiver,
+            watched,
             sending,
             encoding,
             types: PhantomData,
         }
     }
 
+    /// How the stream ended, as what is behind the last item.
+    fn end(&mut self, reply: Result<Message, StreamError>) -> Option<Result<T, ServiceError<E>>> {
+        self.receiver = Receiver::Over;
+        self.sending = None;
+        let reply = reply
+            .map_err(ServiceError::from)
+            .and_then(|reply| ServiceError::of_reply(reply, self.encoding));
+        reply.err().map(Err)
+    }
+
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, ServiceError<E>>>> {
+        if let Poll::Ready(cut) = self.watched.poll_cut(cx) {
+            return Poll::Ready(self.end(cut));
+        }
         if let Some(sending) = &mut self.sending
             && let Poll::Ready(sent) = sending.as_mut().poll(cx)
         {
@@ -202,11 +237,7 @@ impl<T: Greenpack, E: Greenpack> Items<T, E> {
                 Receiver::Bistream(receiver) => receiver.poll_next_unpin(cx),
                 Receiver::Finishing(reply) => {
                     let reply = std::task::ready!(reply.as_mut().poll(cx));
-                    self.receiver = Receiver::Over;
-                    let reply = reply
-                        .map_err(ServiceError::from)
-                        .and_then(|reply| ServiceError::of_reply(reply, self.encoding));
-                    return Poll::Ready(reply.err().map(Err));
+                    return Poll::Ready(self.end(reply));
                 }
                 Receiver::Over => return Poll::Ready(None),
             };
@@ -221,12 +252,13 @@ impl<T: Greenpack, E: Greenpack> Items<T, E> {
                     return Poll::Ready(Some(item.map_err(ServiceError::Decode)));
                 }
                 None => {
+                    let watched = std::mem::take(&mut self.watched);
                     self.receiver = match std::mem::replace(&mut self.receiver, Receiver::Over) {
                         Receiver::Download(download) => {
-                            Receiver::Finishing(Box::pin(download.finish()))
+                            Receiver::Finishing(Box::pin(watched.around(download.finish())))
                         }
                         Receiver::Bistream(receiver) => {
-                            Receiver::Finishing(Box::pin(receiver.finish()))
+                            Receiver::Finishing(Box::pin(watched.around(receiver.finish())))
                         }
                         other => other,
                     };
