@@ -5,7 +5,12 @@ mod support;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use support::{at, peer::ServerPeer, start, vectors::load};
+use support::{
+    at,
+    peer::{ClientPeer, ServerPeer, frame},
+    start,
+    vectors::{Exceptions, load, play, read_frames},
+};
 use towline_codec::greenpack::{DecodeError, Kind};
 use towline_rpc::proto::{
     CallType, FrameReader, Message, NetRpcResponse, PartTaken, ServerEvent, ServiceKind, Violation,
@@ -95,11 +100,11 @@ fn whole(name: &str, bytes: Bytes) -> Bytes {
 /// docs/wire F22
 #[test]
 fn the_server_reacts_to_each_recorded_attack_as_the_rules_say() {
-    for vector in load("hostile-frames") {
+    play("hostile-frames", &[], |vector| {
         let name = &*vector.name;
         let now = start();
         let mut server = ServerPeer::new();
-        let result = server.feed(now, &whole(name, vector.bytes));
+        let result = server.feed(now, &whole(name, vector.bytes.clone()));
         let reaction = required(name);
         if let Reaction::Closes(violation) = reaction {
             assert_eq!(result, Err(violation), "{name}");
@@ -107,7 +112,7 @@ fn the_server_reacts_to_each_recorded_attack_as_the_rules_say() {
                 server.events().is_empty() && server.sent().is_empty(),
                 "{name}"
             );
-            continue;
+            return;
         }
         assert_eq!(result, Ok(()), "{name}");
         match reaction {
@@ -161,12 +166,84 @@ fn the_server_reacts_to_each_recorded_attack_as_the_rules_say() {
                 );
                 let late = server.core.handle_timeout(at(Duration::from_secs(30)));
                 assert_eq!(late, Err(Violation::FrameTimeout), "{name}");
-                continue;
+                return;
             }
         }
         assert_eq!(server.core.in_flight(), 0, "{name}: nothing is left behind");
         assert_serves(&mut server, name);
-    }
+    });
+}
+
+fn sorted(bytes: &[u8]) -> Vec<u8> {
+    let mut sorted = bytes.to_vec();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// Inputs that are no frame of anybody's, or none that we would write.
+const NEVER_WRITTEN: Exceptions<'_> = &[
+    // docs/wire F8, F20, F29
+    ("magic7-8", "P33"),
+    ("magic7-255", "P33"),
+    ("bad-s2", "P33"),
+    ("bad-lz4", "P33"),
+    ("bad-zstd", "P33"),
+    ("empty-body-2", "P33"),
+    // docs/wire F3 to F5, F23, G30
+    ("wrong-magic", "P34"),
+    ("empty-body-0", "P34"),
+    ("empty-body-1", "P34"),
+    ("empty-body-4", "P34"),
+    ("length-over-limit", "P34"),
+    ("length-max-then-silence", "P34"),
+    ("greenpack-not-a-map", "P34"),
+    // docs/wire G23, G27, G28
+    ("nil-key", "P33"),
+    ("empty-key", "P33"),
+    ("args-map32-4-billion", "P33"),
+    ("nested-arrays-100000", "P33"),
+    // docs/wire G21
+    ("typ-as-uint8", "P35"),
+];
+
+/// docs/wire F1, G11: what is a frame is written by us with the same bytes, its keys in order.
+#[test]
+fn attacks_that_are_frames_are_written_alike() {
+    play("hostile-frames", NEVER_WRITTEN, |vector| {
+        let frames = read_frames(&vector.bytes).expect("frames");
+        let ours: Vec<u8> = frames
+            .iter()
+            .flat_map(|received| frame(&received.message))
+            .collect();
+        assert_eq!(read_frames(&ours).as_ref(), Ok(&frames), "{}", vector.name);
+        assert_eq!(sorted(&ours), sorted(&vector.bytes), "{}", vector.name);
+    });
+}
+
+/// docs/wire F22: a client closes for what closes a server, and passes over the rest.
+#[test]
+fn a_client_closes_for_what_closes_a_server_and_ignores_the_rest() {
+    play("hostile-frames", &[], |vector| {
+        let name = &*vector.name;
+        let mut client = ClientPeer::new();
+        client.call(start(), Message::request("work", ""), 1);
+        drop(client.messages());
+        let result = client.feed(start(), &whole(name, vector.bytes.clone()));
+        match required(name) {
+            Reaction::Closes(violation) => assert_eq!(result, Err(violation), "{name}"),
+            Reaction::TimesOut => {
+                let late = client.core.handle_timeout(at(Duration::from_secs(30)));
+                assert_eq!(late, Err(Violation::FrameTimeout), "{name}");
+            }
+            _ => {
+                assert_eq!(result, Ok(()), "{name}");
+                assert!(client.events().is_empty(), "{name}");
+                // No call has ended, and nothing is answered.
+                assert_eq!(client.core.in_flight(), 1, "{name}");
+                assert!(client.messages().is_empty(), "{name}");
+            }
+        }
+    });
 }
 
 /// Does what an owner does with uploads: takes parts until it learns how they end.

@@ -6,7 +6,7 @@ mod support;
 use support::{
     peer::{ClientPeer, ServerPeer, frame},
     start,
-    vectors::{Vector, load, read_frame},
+    vectors::{Played, Vector, load, play, read_frame},
 };
 use towline_codec::greenpack::{Greenpack, Reader};
 use towline_rpc::proto::{
@@ -35,17 +35,17 @@ fn exchanges() -> Vec<(String, Vec<Vector>)> {
 
 #[test]
 fn captured_net_rpc_frames_are_read_and_written_alike() {
-    for vector in load("netrpc") {
+    play("netrpc", &[], |vector| {
         let message = read_frame(&vector.bytes);
         assert_eq!(message, vector.message(), "{}", vector.name);
         assert_eq!(frame(&message), vector.bytes, "{}", vector.name);
-    }
+    });
 }
 
 /// docs/wire C23: header and value of every body, to the byte.
 #[test]
 fn captured_bodies_are_split_and_made_alike() {
-    for vector in load("netrpc") {
+    play("netrpc", &[], |vector| {
         let message = vector.message();
         match message.hdr.typ {
             CallType::NET_RPC => {
@@ -62,7 +62,7 @@ fn captured_bodies_are_split_and_made_alike() {
             }
             typ => assert_eq!(typ, CallType::CANCEL),
         }
-    }
+    });
 }
 
 fn serve(server: &mut ServerPeer, key: CallKey, request: &Message) {
@@ -101,12 +101,10 @@ fn answer(server: &mut ServerPeer, key: CallKey, result: Result<i64, String>) {
 /// docs/wire C23, E13, C13
 #[test]
 fn our_server_gives_the_recorded_net_rpc_answers() {
+    let mut count = Played::none_of(&["netrpc"]);
     for (exchange, frames) in exchanges() {
-        let recorded: Vec<Message> = frames
-            .iter()
-            .filter(|vector| !vector.is_from_client())
-            .map(Vector::message)
-            .collect();
+        let answers = frames.iter().filter(|vector| !vector.is_from_client());
+        let recorded: Vec<Message> = answers.clone().map(Vector::message).collect();
         let mut server = ServerPeer::from(Server::new(
             Limits::default(),
             Concurrency::default(),
@@ -118,6 +116,7 @@ fn our_server_gives_the_recorded_net_rpc_answers() {
         ));
         let mut sent = Vec::new();
         for vector in frames.iter().filter(|vector| vector.is_from_client()) {
+            count.played(vector);
             server.feed(start(), &vector.bytes).expect("legal");
             for event in server.events() {
                 match event {
@@ -134,6 +133,7 @@ fn our_server_gives_the_recorded_net_rpc_answers() {
             sent.extend(server.messages());
         }
         assert_eq!(sent.len(), recorded.len(), "{exchange}");
+        answers.for_each(|vector| count.played(vector));
         for (mut ours, recorded) in sent.into_iter().zip(recorded) {
             assert!(ours.hdr.created.is_some() && ours.hdr.serial > 0);
             ours.hdr.created = recorded.hdr.created;
@@ -142,6 +142,7 @@ fn our_server_gives_the_recorded_net_rpc_answers() {
         }
         assert_eq!(server.core.in_flight(), 0);
     }
+    count.finish(&[]);
 }
 
 /// docs/wire C23, C12, M6, X16
@@ -161,6 +162,7 @@ fn our_client_makes_the_recorded_net_rpc_calls_and_understands_the_answers() {
     for _ in 0..11 {
         client.core.stamp_one_way(start(), &mut Message::new());
     }
+    let mut count = Played::none_of(&["netrpc"]);
     for (exchange, frames) in exchanges {
         let request = frames[0].message();
         let (header, argument) = NetRpcRequest::split(&request.body).expect("a call");
@@ -174,6 +176,7 @@ fn our_client_makes_the_recorded_net_rpc_calls_and_understands_the_answers() {
         ours.hdr.serial = request.hdr.serial;
         // Both numbers, that of the body too, are the recorded ones.
         assert_eq!(ours, request, "{exchange}");
+        count.played(&frames[0]);
 
         let cancelled = frames.len() == 3;
         if cancelled {
@@ -181,6 +184,7 @@ fn our_client_makes_the_recorded_net_rpc_calls_and_understands_the_answers() {
             let mut cancel = client.message();
             cancel.hdr.serial = request.hdr.serial;
             assert_eq!(cancel, frames[1].message());
+            count.played(&frames[1]);
             assert!(client.events().is_empty(), "the turn is not over");
         }
         let answer = frames.last().expect("an answer");
@@ -198,6 +202,8 @@ fn our_client_makes_the_recorded_net_rpc_calls_and_understands_the_answers() {
             }
             other => panic!("{exchange}: {other:?}"),
         }
+        count.played(answer);
         assert_eq!(client.core.in_flight(), 0);
     }
+    count.finish(&[]);
 }

@@ -5,7 +5,7 @@ mod support;
 use support::{
     peer::{ClientPeer, ServerPeer, frame},
     start,
-    vectors::{Vector, load, read_frame},
+    vectors::{Vector, load, play, read_frame},
 };
 use towline_rpc::proto::{
     CallType, ClientEvent, Compression, Concurrency, Heard, Limits, Message, Server, WhenFull,
@@ -24,13 +24,15 @@ fn server_of(vector: &Vector) -> ServerPeer {
     ))
 }
 
+/// docs/wire C16, X11
 #[test]
 fn captured_pushes_are_read_and_written_alike() {
-    for vector in load("push") {
+    play("push", &[], |vector| {
         let message = read_frame(&vector.bytes);
         assert_eq!(message, vector.message(), "{}", vector.name);
+        assert_eq!(message.hdr.typ, CallType::ONE_WAY);
         assert_eq!(frame(&message), vector.bytes, "{}", vector.name);
-    }
+    });
 }
 
 /// docs/wire C16: both functions of the original that push.
@@ -72,7 +74,7 @@ fn our_client_hears_the_recorded_pushes() {
     let mut client = ClientPeer::new();
     let general = client.core.listen(None, WhenFull::Wait);
     let subscriber = client.core.listen(Some("callid-x".into()), WhenFull::Wait);
-    for vector in load("push") {
+    play("push", &[], |vector| {
         client.feed(start(), &vector.bytes).expect("legal");
         let listener = if vector.message().hdr.call_id == "callid-x" {
             subscriber
@@ -88,6 +90,6 @@ fn our_client_hears_the_recorded_pushes() {
             client.core.take_heard(start(), listener),
             Heard::Message(vector.message())
         );
-    }
+    });
     assert_eq!(client.core.unclaimed(), 0);
 }

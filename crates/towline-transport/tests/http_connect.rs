@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
-use towline_transport::http_connect::HttpConnectError;
+use towline_transport::http_connect::{self, HttpConnectError};
 use towline_transport::{
     AcceptError, Authorisation, ConnectError, ConnectOptions, Connection, Endpoint, ListenOptions,
     Listener, Stream, Verdict, connect,
@@ -66,6 +67,72 @@ async fn bytes_pass_both_ways_and_the_socket_stays_in_the_open() {
     assert_eq!(client.remote_addr(), server.local_addr());
     let url = listener.local_endpoint().to_string();
     assert!(url.starts_with("connect+tcp://127.0.0.1:") && !url.ends_with(":0"));
+}
+
+/// What a server of ours says to these words.
+async fn answer_to(words: &str) -> (Result<(), HttpConnectError>, Vec<u8>) {
+    let (mut far, mut near) = duplex(1024);
+    far.write_all(words.as_bytes()).await.unwrap();
+    let accepted = http_connect::accept(&mut near).await;
+    drop(near);
+    let mut said = Vec::new();
+    far.read_to_end(&mut said).await.unwrap();
+    (accepted, said)
+}
+
+/// What a client of ours asks, and what it makes of this answer.
+async fn dialled(answer: &[u8]) -> (Result<(), HttpConnectError>, Vec<u8>) {
+    let (mut far, mut near) = duplex(1024);
+    far.write_all(answer).await.unwrap();
+    let connected = http_connect::dial(&mut near).await;
+    drop(near);
+    let mut asked = Vec::new();
+    far.read_to_end(&mut asked).await.unwrap();
+    (connected, asked)
+}
+
+/// docs/wire F35: every recorded byte, said by the one end and understood by the other.
+#[tokio::test]
+async fn both_ends_say_and_understand_what_was_recorded() {
+    let text = include_str!("vectors/http-connect.json");
+    let entries: Vec<Value> = serde_json::from_str(text).unwrap();
+    let recorded = |name: &str| {
+        let entry = entries.iter().find(|entry| entry["name"] == name).unwrap();
+        let hex = entry["hex"].as_str().unwrap();
+        let bytes = (0..hex.len()).step_by(2);
+        let bytes = bytes.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+        bytes.collect::<Vec<u8>>()
+    };
+    let names: Vec<_> = entries.iter().map(|entry| &entry["name"]).collect();
+    let played = [
+        "connect-request",
+        "connect-response-ok",
+        "connect-wrong-method",
+        "connect-wrong-path",
+    ];
+    assert_eq!(names, played);
+    let [request, agreed, wrong_method, wrong_path] = played.map(recorded);
+
+    let (connected, asked) = dialled(&agreed).await;
+    connected.unwrap();
+    assert_eq!(asked, request);
+    let (accepted, said) = answer_to(std::str::from_utf8(&request).unwrap()).await;
+    accepted.unwrap();
+    assert_eq!(said, agreed);
+
+    for (asked, answer, status) in [
+        ("GET /_goRPC_ HTTP/1.0\r\n\r\n", wrong_method, "405"),
+        ("CONNECT /other HTTP/1.0\r\n\r\n", wrong_path, "404"),
+    ] {
+        let (refused, said) = answer_to(asked).await;
+        assert!(matches!(refused, Err(HttpConnectError::Request(_))));
+        assert_eq!(said, answer);
+        let (refused, _) = dialled(&answer).await;
+        assert!(
+            matches!(&refused, Err(HttpConnectError::Status(words)) if words.starts_with(status)),
+            "{refused:?}"
+        );
+    }
 }
 
 /// docs/wire F35: what either side says directly behind the head is not lost.

@@ -107,13 +107,27 @@ fn replaced(hello: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     resum([&hello[..at], to, &hello[at + from.len()..]].concat())
 }
 
+/// What the file has of one handshake: both messages, and all secrets.
+const HANDSHAKE: [&str; 3] = [
+    "handshake-1-client-to-server",
+    "handshake-2-server-to-client",
+    "handshake-secrets",
+];
+
 /// docs/wire R1
 #[test]
 fn base_keys_are_those_of_the_original() {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["psk-file-to-base-key", "psk-file-64-bytes"] {
-        let entries = vectors("psk-handshake.json");
-        let vector = entry(&entries, name);
+    // These two here, and the rest in the handshake below: all there are.
+    let all = vectors("psk-handshake.json");
+    let names: Vec<&str> = all
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    let (keys, handshake) = names.split_at(2);
+    assert_eq!(handshake, HANDSHAKE);
+    for name in keys {
+        let vector = entry(&all, name);
         let key = shared_key(dir.path(), &hex(&vector["hex"]));
         assert_eq!(
             key.as_bytes()[..],
@@ -127,7 +141,8 @@ fn base_keys_are_those_of_the_original() {
 #[test]
 fn a_handshake_of_the_original_is_repeated_byte_for_byte() {
     let entries = vectors("psk-handshake.json");
-    let secrets = &entry(&entries, "handshake-secrets")["decoded"];
+    let [first, second, secrets] = HANDSHAKE.map(|name| entry(&entries, name));
+    let secrets = &secrets["decoded"];
     let dir = tempfile::tempdir().unwrap();
     let end = |name: &str| {
         let file = |suffix: &str| dir.path().join(format!("{name}.{suffix}"));
@@ -138,9 +153,7 @@ fn a_handshake_of_the_original_is_repeated_byte_for_byte() {
         );
         write_secret(&file("crt"), pem("CERTIFICATE", &der("cert_der")));
         write_secret(&file("key"), pem("PRIVATE KEY", &der("key_pkcs8")));
-        let when = time(entry(&entries, "handshake-1-client-to-server"));
-        let identity = Identity::load_at(dir.path(), name, when).unwrap();
-        let entries = vectors("psk-handshake.json");
+        let identity = Identity::load_at(dir.path(), name, time(first)).unwrap();
         let key = shared_key(
             dir.path(),
             &hex(&entry(&entries, "psk-file-to-base-key")["hex"]),
@@ -149,8 +162,6 @@ fn a_handshake_of_the_original_is_repeated_byte_for_byte() {
         Arc::new(Layer::new(key, Arc::new(identity), &trust, &anyone).unwrap())
     };
     let (client, server) = (end("client"), end("server"));
-    let first = entry(&entries, "handshake-1-client-to-server");
-    let second = entry(&entries, "handshake-2-server-to-client");
 
     let (dialling, hello) = client
         .dial(bytes(&secrets["client_ephem_private_clamped"]), time(first))

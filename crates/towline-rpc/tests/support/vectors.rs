@@ -1,6 +1,6 @@
 //! Real bytes of the original: `tests/vectors/*.json`.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use bytes::{Bytes, BytesMut};
 use serde_json::Value;
@@ -60,6 +60,58 @@ pub(crate) fn load(name: &str) -> Vec<Vector> {
             decoded: entry["decoded"].clone(),
         })
         .collect()
+}
+
+/// Entries that are not played in a direction, and the defect of the original (docs/wire/pitfalls.md) for which they are not.
+pub(crate) type Exceptions<'a> = &'a [(&'a str, &'a str)];
+
+/// Counts off the entries of a file as they are played, so that none is left out unnoticed.
+pub(crate) struct Played {
+    left: BTreeSet<String>,
+}
+
+impl Played {
+    /// Those of several files, none of them played.
+    pub(crate) fn none_of(files: &[&str]) -> Self {
+        let entries = files.iter().flat_map(|file| load(file));
+        let mut left = BTreeSet::new();
+        for entry in entries {
+            let name = entry.name.clone();
+            assert!(left.insert(entry.name), "two entries are named {name}");
+        }
+        Self { left }
+    }
+
+    /// The entry has been played.
+    pub(crate) fn played(&mut self, vector: &Vector) {
+        assert!(
+            self.left.remove(&vector.name),
+            "{} was played before",
+            vector.name
+        );
+    }
+
+    /// Fails unless everything was played but what is listed.
+    pub(crate) fn finish(self, but: Exceptions<'_>) {
+        for (name, defect) in but {
+            let number = defect.strip_prefix('P').expect("P and a number");
+            assert!(number.parse::<u32>().is_ok(), "{name}: {defect}");
+        }
+        let excepted: BTreeSet<String> = but.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(self.left, excepted, "not played");
+    }
+}
+
+/// Plays every entry of a file but those listed.
+pub(crate) fn play(file: &str, but: Exceptions<'_>, mut entry: impl FnMut(&Vector)) {
+    let mut count = Played::none_of(&[file]);
+    for vector in load(file) {
+        if but.iter().all(|(name, _)| *name != vector.name) {
+            entry(&vector);
+            count.played(&vector);
+        }
+    }
+    count.finish(but);
 }
 
 /// Fails unless every listed name is in the file, so that a list cannot outlive its entries.
