@@ -169,11 +169,6 @@ impl Resuming {
                 text,
                 ..
             }) => Err(Failure::new(Exit::Failed, text)),
-            // A sync lists none of its own names.
-            _ if totals.entries == 0 => {
-                let text = "nothing was moved: names of this form are kept for files under way";
-                Err(Failure::new(Exit::Failed, text).hint("rename the file first"))
-            }
             _ => Ok(Some(Moved {
                 bytes: totals.bytes.saturating_add(totals.unchanged),
                 sent: totals.literal,

@@ -1,9 +1,11 @@
 //! `tow sync` and `tow check`: trees and files, one here and one at a server.
 
+mod ended;
+mod follow;
 mod line;
 mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use serde_json::json;
 use towline::{
@@ -15,7 +17,12 @@ use towline::{
     transport::Endpoint,
 };
 
-use self::{line::Line, watch::Watch};
+pub(super) use self::ended::failure;
+use self::{
+    ended::{Ended, Remedy, wait},
+    line::Line,
+    watch::Watch,
+};
 use crate::{
     cli::{Check, Ends, FileServerArgs, Sync},
     clock,
@@ -24,9 +31,6 @@ use crate::{
     output::Output,
     progress::{format_bytes, format_speed, rate},
 };
-
-/// Longest wait before connecting again.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// Which end is where.
 #[derive(Debug, Clone)]
@@ -89,7 +93,7 @@ pub(crate) async fn run(args: Sync, output: Output) -> Result<(), Failure> {
         .limit(args.limit);
     let watch = match (&way, args.watch) {
         (_, false) => None,
-        (Way::Push { local, .. }, true) => Some(Watch::new(local).map_err(failed)?),
+        (Way::Push { local, .. }, true) => Some(Watch::new(local)?),
         (Way::Pull { .. }, true) => {
             return Err(Failure::new(
                 Exit::Usage,
@@ -107,7 +111,7 @@ pub(crate) async fn run(args: Sync, output: Output) -> Result<(), Failure> {
         list: args.dry_run,
     };
     match watch {
-        None => job.run().await.and_then(|totals| verdict(&totals)),
+        None => verdict(&job.run().await?),
         Some(watch) => job.follow(watch).await,
     }
 }
@@ -188,46 +192,7 @@ fn verdict(totals: &Totals) -> Result<(), Failure> {
 }
 
 impl Job<'_> {
-    /// Syncs whenever something changes.
-    async fn follow(mut self, mut watch: Watch) -> Result<(), Failure> {
-        // What cannot come about at first is told, as without watching.
-        self.round().await?;
-        self.retries = 0;
-        loop {
-            watch.changed().await.map_err(failed)?;
-            let mut tries = 0;
-            while let Err(failure) = self.again(&mut watch).await {
-                // Time mends neither a command line nor a refusal.
-                if !matches!(failure.exit(), Exit::CannotConnect | Exit::Failed) {
-                    return Err(failure);
-                }
-                if tries == 0 {
-                    let text = format!("{}; trying again until it works", failure.message());
-                    Line::new(self.output).say(&text);
-                }
-                tries += 1;
-                tokio::time::sleep(wait(tries)).await;
-            }
-        }
-    }
-
-    async fn again(&self, watch: &mut Watch) -> Result<(), Failure> {
-        watch.renew().map_err(failed)?;
-        self.round().await
-    }
-
-    /// One sync. Entries that fail may be mended by the next change.
-    async fn round(&self) -> Result<(), Failure> {
-        match self.run().await.and_then(|totals| verdict(&totals)) {
-            Err(failure) if failure.exit() == Exit::SomeFiles => {
-                self.output.failure(&failure);
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
-    async fn run(&self) -> Result<Totals, Failure> {
+    async fn run(&self) -> Result<Totals, Ended> {
         let start = clock::now();
         let totals = self.once_connected(&mut |_| {}).await?;
         let seconds = clock::now().saturating_duration_since(start).as_secs_f64();
@@ -239,7 +204,7 @@ impl Job<'_> {
     async fn once_connected(
         &self,
         on_item: &mut (dyn FnMut(&Item) + Send),
-    ) -> Result<Totals, Failure> {
+    ) -> Result<Totals, Ended> {
         require_secure(self.way.remote(), self.server.insecure)?;
         let mut line = Line::new(self.output);
         let mut lost = 0;
@@ -250,36 +215,29 @@ impl Job<'_> {
                 Ok(client) => {
                     let result = self.sync(&client, &mut line, on_item).await;
                     client.close().await;
-                    result.map_err(|error| {
-                        let again = error.close_reason().is_some_and(|reason| reason.is_lost());
-                        (again, failure(error))
-                    })
+                    result.map_err(Ended::from)
                 }
                 // The first connection must come about; a server may be away for a while later.
-                Err(failure) => Err((lost > 0 && failure.exit() == Exit::CannotConnect, failure)),
+                Err(failure) => Err(Ended::connecting(failure, lost > 0)),
             };
-            let (again, failure) = match result {
+            let ended = match result {
                 Ok(totals) => {
                     line.finish();
                     return Ok(totals);
                 }
-                Err(result) => result,
+                Err(ended) => ended,
             };
             if line.literal() > before {
                 lost = 0;
             }
             lost += 1;
-            if !again || lost > self.retries {
+            if ended.remedy != Remedy::Reconnect || lost > self.retries {
                 line.finish();
-                return Err(failure);
+                return Err(ended);
             }
             let wait = wait(lost);
-            let text = format!(
-                "{}; trying again in {:.1} s",
-                failure.message(),
-                wait.as_secs_f64()
-            );
-            line.say(&text);
+            let when = format!("trying again in {:.1} s", wait.as_secs_f64());
+            line.retrying(&ended.failure, &when);
             line.lost();
             tokio::time::sleep(wait).await;
         }
@@ -345,15 +303,6 @@ impl Job<'_> {
     }
 }
 
-/// How long to wait before the next attempt: longer each time, and not as long as others.
-fn wait(tries: u32) -> Duration {
-    use std::hash::{BuildHasher as _, RandomState};
-
-    let most = Duration::from_millis(200 << tries.min(6)).min(LONGEST_WAIT);
-    let percent = 50 + RandomState::new().hash_one(tries) % 51;
-    most * percent as u32 / 100
-}
-
 fn entries(count: u64) -> String {
     format!("{count} {}", if count == 1 { "entry" } else { "entries" })
 }
@@ -386,20 +335,5 @@ fn tell(item: &Item, output: Output, list: bool, line: &Line) {
         Outcome::Skipped => line.say(&escape(&format!("skipped: `{path}`: {}", item.text))),
         _ if list => output.result(name, (), &escape(&format!("{sign} {path}"))),
         _ => {}
-    }
-}
-
-pub(super) fn failure(error: SyncError) -> Failure {
-    let message = error.to_string();
-    if let Some(reason) = error.close_reason() {
-        return crate::failure::closed(reason, message);
-    }
-    match error {
-        SyncError::Remote { refused: true, .. } => Failure::new(Exit::Refused, message),
-        SyncError::Unsupported(_) => Failure::new(Exit::Failed, message)
-            .hint("a server of the original takes and gives whole files: `tow push`, `tow pull`"),
-        SyncError::Filter(_) => Failure::new(Exit::Usage, message),
-        SyncError::Violation(_) | SyncError::Wire(_) => Failure::new(Exit::Verification, message),
-        _ => Failure::new(Exit::Failed, message),
     }
 }

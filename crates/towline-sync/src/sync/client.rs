@@ -1,5 +1,6 @@
 //! A sync, as the end does it that opened the connection.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use super::drive::{Rx, Tx, drive};
 use super::place::{self, Place};
 use super::{SYNC_SERVICE, SyncError, SyncEvent, SyncOptions};
 use crate::engine::{Engine, Filter, Options, Receiver, Sender};
-use crate::fs::{Disk, DiskCache};
+use crate::fs::{Disk, DiskCache, is_own};
 use crate::transfer::{blocking, part};
 use crate::wire::{Hello, Message, Role, Totals};
 
@@ -55,6 +56,9 @@ pub async fn push_tree(
 ) -> Result<Totals, SyncError> {
     let path = local.to_owned();
     let (Place { disk, name, .. }, given) = on_disk(local, move || place::source(&path)).await?;
+    for name in [&name, &given].into_iter().flatten() {
+        not_own(name, local.display())?;
+    }
     let filter = Filter::new(options.patterns())?;
     let mut engine = options.engine();
     engine.only = name;
@@ -145,7 +149,18 @@ async fn open_pull(
     if single.as_ref().is_some_and(|name| name != asked.as_bytes()) {
         return Err(crate::engine::Violation::UnknownFile.into());
     }
+    if single.is_some() {
+        not_own(asked.as_bytes(), remote)?;
+    }
     Ok((filter, opened, single))
+}
+
+/// Whoever asks for a file that a sync leaves out would be told that all went well.
+fn not_own(name: &[u8], path: impl fmt::Display) -> Result<(), SyncError> {
+    match is_own(name) {
+        true => Err(SyncError::Reserved(path.to_string())),
+        false => Ok(()),
+    }
 }
 
 async fn on_disk<T: Send + 'static>(

@@ -28,6 +28,9 @@ pub enum SyncError {
     /// What should be a file is a directory.
     #[error("`{0}` is a directory; name a file")]
     Directory(String),
+    /// The file has a name that a sync keeps for files under way (docs/wire D20).
+    #[error("`{0}`: nothing was moved: names of this form are kept for files under way")]
+    Reserved(String),
     /// The other end refuses or failed; its words.
     #[error("the other end says: {text}")]
     Remote {

@@ -13,7 +13,7 @@ use super::{SyncError, SyncEvent};
 use crate::engine::{Engine, Filter, Options, Receiver, Sender};
 use crate::transfer::unfinished::Unfinished;
 use crate::transfer::{Durability, Root, ServeOptions, blocking, part};
-use crate::wire::{Hello, Message, RelPath, Role};
+use crate::wire::{Hello, Message, RelPath, Role, WireError};
 
 /// Answers one sync to its end.
 pub(crate) async fn serve(
@@ -64,8 +64,11 @@ async fn run(
     mut rx: Rx,
 ) -> Result<(), SyncError> {
     let mut input = first.body;
-    let Message::Hello(hello) = Message::decode(&mut input)? else {
-        return Err(crate::engine::Violation::WrongEnd.into());
+    let hello = match Message::decode(&mut input) {
+        Ok(Message::Hello(hello)) => hello,
+        Ok(_) => return Err(crate::engine::Violation::WrongEnd.into()),
+        Err(error @ WireError::Version { .. }) => return Err(refused(&error.to_string())),
+        Err(error) => return Err(error.into()),
     };
     // docs/wire T32, T25
     match hello.role {

@@ -14,7 +14,7 @@ pub(super) const VERSION: u64 = 1;
 pub(super) fn version(input: &mut Reader<'_>) -> Result<(), WireError> {
     match input.number()? {
         VERSION => Ok(()),
-        value => Err(WireError::Value { value }),
+        version => Err(WireError::Version { version }),
     }
 }
 

@@ -27,6 +27,12 @@ pub enum WireError {
         /// What it holds.
         value: u64,
     },
+    /// The other end speaks another version.
+    #[error("version {version} of sync messages is not known here, only version 1")]
+    Version {
+        /// Which.
+        version: u64,
+    },
     /// A name or path is not acceptable.
     #[error("a name in a sync message is not one that a file can have")]
     Name,

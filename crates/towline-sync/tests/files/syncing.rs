@@ -4,11 +4,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use towline_rpc::{Client, Server};
+use towline_rpc::{Client, Message as RpcMessage, Server};
 use towline_sync::wire::Totals;
 use towline_sync::{
-    Durability, Root, ServeOptions, SyncError, SyncEvent, SyncOptions, offers_sync, pull_file,
-    push_tree, serve_files,
+    Durability, Root, SYNC_SERVICE, ServeOptions, SyncError, SyncEvent, SyncOptions, offers_sync,
+    pull_file, push_tree, serve_files,
 };
 
 use crate::inputs::splitmix64;
@@ -96,6 +96,22 @@ async fn ten_gibibytes_of_zeros_cost_next_to_nothing() {
     let arrived = fs::metadata(served.path().join("zeros")).unwrap();
     assert_eq!(arrived.len(), SIZE);
     assert!(arrived.blocks() < 100, "{} blocks", arrived.blocks());
+}
+
+/// docs/wire D12: a client of another version is told so, and that another attempt ends in the same way.
+#[tokio::test]
+async fn another_version_is_refused() {
+    let served = tempfile::tempdir().unwrap();
+    let client = client(served.path());
+    // Length, kind, version.
+    let hello = RpcMessage::request(SYNC_SERVICE, vec![3, 1, 2, 0]);
+    let (sender, mut receiver) = client.bistream(hello).await.unwrap();
+    assert!(receiver.next().await.is_none());
+    drop(sender);
+    let reply = receiver.finish().await.unwrap();
+    assert_eq!(reply.arg("refused"), Some("yes"));
+    let said = reply.into_result().unwrap_err().to_string();
+    assert!(said.contains("version 2 of sync messages"), "{said}");
 }
 
 #[tokio::test]

@@ -6,9 +6,11 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 use towline::sync::wire::Totals;
 
 use crate::{
+    failure::Failure,
     output::Output,
     progress::{format_bytes, format_duration, format_speed},
 };
@@ -21,7 +23,7 @@ const WEIGHT: f64 = 0.2;
 /// Bytes done, of these reused, left, rate and time: on a terminal, and nowhere else.
 pub(super) struct Line {
     bar: Option<ProgressBar>,
-    silent: bool,
+    output: Output,
     totals: Totals,
     /// Bytes that came before the connection was lost.
     earlier: u64,
@@ -41,7 +43,7 @@ impl Line {
         });
         Self {
             bar,
-            silent,
+            output,
             totals: Totals::default(),
             earlier: 0,
             drawn: None,
@@ -87,7 +89,7 @@ impl Line {
     pub(super) fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None if self.silent => {}
+            None if self.output.is_json() || self.output.is_quiet() => {}
             None => {
                 use std::io::Write as _;
 
@@ -95,6 +97,15 @@ impl Line {
                 drop(writeln!(anstream::stderr(), "{text}"));
             }
         }
+    }
+
+    /// Says why a sync is tried again, and when; with `--json` as an event.
+    pub(super) fn retrying(&self, failure: &Failure, when: &str) {
+        if self.output.is_json() {
+            let fields = json!({ "code": failure.exit() as u8, "message": failure.message() });
+            return self.output.result("retrying", fields, "");
+        }
+        self.say(&format!("{}; {when}", failure.message()));
     }
 
     pub(super) fn finish(&mut self) {
