@@ -302,7 +302,7 @@ func (p *peer) bistream() error {
 	}
 }
 
-// large sends and fetches the largest bodies.
+// large sends and fetches the largest bodies; one byte more is an error of that call alone.
 func (p *peer) large(noisy bool) error {
 	for _, size := range []int{67_106_000, 67_107_760} {
 		kind, body := "text", text(size)
@@ -325,7 +325,14 @@ func (p *peer) large(noisy bool) error {
 			return err
 		}
 	}
-	return nil
+	if _, err := p.call("sum", make([]byte, 67_107_761)); !errors.Is(err, rpc25519.ErrTooLarge) {
+		return fmt.Errorf("one byte more: %v", err)
+	}
+	reply, err := p.call("echo", []byte("still here"))
+	if err != nil {
+		return err
+	}
+	return expect("the call behind it", string(reply.JobSerz), "still here")
 }
 
 // idle says nothing for a while, and is still connected.

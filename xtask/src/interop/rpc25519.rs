@@ -121,11 +121,16 @@ pub(super) fn cases(scope: Scope, original: &Path) -> Vec<Case> {
     ));
     for link in LINKS {
         if scope == Scope::Whole || link == "tcp" {
-            let original = original.to_owned();
-            cases.push(Case::new(
-                format!("towline to rpc25519, {link}, another pre-shared key"),
-                move |lab| another_key(lab, link, &original),
-            ));
+            for (name, dials) in [
+                ("towline to rpc25519", End::Towline),
+                ("rpc25519 to towline", End::Original),
+            ] {
+                let original = original.to_owned();
+                cases.push(Case::new(
+                    format!("{name}, {link}, another pre-shared key"),
+                    move |lab| another_key(lab, link, dials, &original),
+                ));
+            }
         }
     }
     cases
@@ -207,8 +212,8 @@ fn gone(lab: &Lab, original: &Path) -> Result<Outcome> {
     Ok(Outcome::Pass)
 }
 
-/// The original hangs up when it cannot open the first record: the client says what is likely, and does not wait.
-fn another_key(lab: &Lab, link: &'static str, original: &Path) -> Result<Outcome> {
+/// Whoever cannot open the first record hangs up: the client ends, and does not wait. Ours says what is likely.
+fn another_key(lab: &Lab, link: &'static str, dials: End, original: &Path) -> Result<Outcome> {
     let room = lab.room()?;
     let keys = [
         write_key(room.path(), "psk", 1)?,
@@ -219,12 +224,16 @@ fn another_key(lab: &Lab, link: &'static str, original: &Path) -> Result<Outcome
         compression: "s2",
         part: "small",
     };
-    let (served, address) = line.serve(original, Some(&keys[0]), lab, room.path())?;
-    let mut command = line.command(&ours(), "client", Some(&keys[1]), lab, room.path());
+    let (client, server, said) = match dials {
+        End::Towline => (ours(), original.to_owned(), "different pre-shared keys"),
+        End::Original => (original.to_owned(), ours(), "error: calls: "),
+    };
+    let (served, address) = line.serve(&server, Some(&keys[0]), lab, room.path())?;
+    let mut command = line.command(&client, "client", Some(&keys[1]), lab, room.path());
     Program::start(command.arg(&address))?
         .end(lab.deadline())?
         .expect_code(1)?
-        .expect_text("different pre-shared keys")?;
+        .expect_text(said)?;
     drop(served);
     Ok(Outcome::Pass)
 }
