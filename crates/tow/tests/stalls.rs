@@ -41,7 +41,7 @@ fn serve(builder: ServerBuilder) -> Stalling {
 impl Stalling {
     fn tow(&self, args: &[&str]) -> Output {
         let mut command = self.place.tow(args);
-        command.args(TIMEOUT).arg("--insecure");
+        command.args(TIMEOUT);
         command.output().expect("runs")
     }
 
@@ -52,7 +52,7 @@ impl Stalling {
     fn push(&self, size: u64) -> Output {
         let file = fs::File::create(self.place.path("f.bin")).expect("made");
         file.set_len(size).expect("made");
-        self.tow(&["push", "f.bin", &self.url()])
+        self.tow(&["push", "f.bin", &self.url(), "--insecure"])
     }
 }
 
@@ -91,7 +91,8 @@ fn a_server_that_stops_sending_ends_the_pull() {
             Ok::<_, SendError>(Message::new())
         },
     ));
-    let pulled = server.tow(&["pull", &format!("{}#f.bin", server.url()), "-o", "out"]);
+    let path = format!("{}#f.bin", server.url());
+    let pulled = server.tow(&["pull", &path, "-o", "out", "--insecure"]);
     let text = stderr(&pulled);
     assert_eq!(exit_code(&pulled), 1, "{text}");
     assert!(text.contains("f.bin: nothing came within"), "{text}");

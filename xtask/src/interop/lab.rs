@@ -152,13 +152,13 @@ impl Lab {
         command
     }
 
-    /// `tow` as a client over this link: keys, compression, and no questions about tcp.
+    /// `tow` as a client over this link: keys, compression, and leave to move files over tcp.
     pub(super) fn tow_client(&self, task: &str, link: Link, folder: &Path) -> Command {
         let mut command = self.tow(task, folder);
         command.args(["--compress", link.compress()]);
         if link.tls {
             command.arg("--certs").arg(self.certs(link.keys));
-        } else {
+        } else if task != "call" {
             command.arg("--insecure");
         }
         command
