@@ -182,8 +182,10 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         match &error {
             CallError::Closed(reason) => closed(reason, reason.to_string()),
-            CallError::Refused(_) => Self::new(Exit::Failed, error.to_string())
-                .hint("the server has no such service; check its name"),
+            CallError::NoSuchService(missing) => {
+                tracing::info!("the server's words: {}", escape(&missing.text.to_string()));
+                Self::new(Exit::Failed, error.to_string()).hint("check its name")
+            }
             CallError::TimedOut(_) => {
                 Self::new(Exit::Failed, error.to_string()).hint("give it more time with --timeout")
             }

@@ -82,8 +82,8 @@ fn exit_codes_and_hints_tell_what_to_do() {
     check(
         &["call", url, "nobody"],
         1,
-        "ServiceName='nobody'",
-        "nobody",
+        "the server has no service `nobody`",
+        "",
     );
     check(
         &["call", "tls://127.0.0.1:1", "customEcho"],

@@ -5,7 +5,7 @@ use towline_codec::{Text, greenpack::DecodeError};
 use crate::{
     close::CloseReason,
     pool::NoConnection,
-    proto::{CallType, OutOfSync, RemoteError, TooLarge},
+    proto::{CallType, OutOfSync, RemoteError, TooLarge, refusal},
 };
 
 /// How connecting fails.
@@ -41,12 +41,36 @@ impl ConnectError {
     }
 }
 
+/// The server has no service of the name that was called, and of the kind that it was called as: a call, an upload, a download
+/// or a bistream (docs/wire E2 to E4). The connection goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the server has no service `{service}`")]
+#[non_exhaustive]
+pub struct NoSuchService {
+    /// The name, as the server repeats it.
+    pub service: Text,
+    /// The server's words, which are the original's.
+    pub text: Text,
+}
+
+impl NoSuchService {
+    /// What a refusal says of its service; the text itself if it says something else.
+    pub(crate) fn of(text: Text) -> Result<Self, Text> {
+        match refusal::unknown_service_name(&text) {
+            Some(service) => Ok(Self { service, text }),
+            None => Err(text),
+        }
+    }
+}
+
 /// How a call fails.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The server has no such service, or refused the call for another reason: its text (docs/wire
-    /// E4). The connection goes on.
+    /// The server has no such service.
+    #[error(transparent)]
+    NoSuchService(#[from] NoSuchService),
+    /// The server refused the call for another reason: its text (docs/wire E4). The connection goes on.
     #[error("the server refused the call: {0}")]
     Refused(Text),
     /// The server has too much to do, or is shutting down, and has not begun the call: its text (docs/wire E14). It may be
@@ -86,7 +110,7 @@ impl CallError {
     /// The outcome for metrics.
     pub(crate) const fn outcome(&self) -> &'static str {
         match self {
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::NoSuchService(_) => "refused",
             Self::Overloaded(_) => "not_begun",
             Self::TimedOut(_) => "timed_out",
             Self::Closed(_) => "closed",
@@ -175,7 +199,10 @@ pub enum PushError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The server has no such service, or refused the stream: its text (docs/wire E4).
+    /// The server has no such service.
+    #[error(transparent)]
+    NoSuchService(#[from] NoSuchService),
+    /// The server refused the stream for another reason: its text (docs/wire E4).
     #[error("the server refused the stream: {0}")]
     Refused(Text),
     /// A part was missing or came twice (docs/wire S9).

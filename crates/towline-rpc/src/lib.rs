@@ -100,7 +100,8 @@ pub use self::{
     close::CloseReason,
     driver::VirtualWallClock,
     error::{
-        CallError, ConnectError, ListenerError, NetRpcError, PushError, SendError, StreamError,
+        CallError, ConnectError, ListenerError, NetRpcError, NoSuchService, PushError, SendError,
+        StreamError,
     },
     pool::Pool,
     server::{Context, Server},

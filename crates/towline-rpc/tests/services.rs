@@ -341,12 +341,15 @@ async fn what_the_server_has_not_or_does_not_say_in_its_type_is_told_apart() {
     assert!(matches!(wrong, Err(ServiceError::Decode(_))), "{wrong:?}");
     let refused = client.wait().await;
     assert!(
-        matches!(refused, Err(ServiceError::Call(CallError::Refused(_)))),
+        matches!(
+            refused,
+            Err(ServiceError::Call(CallError::NoSuchService(_)))
+        ),
         "{refused:?}"
     );
     let mut refused: Items<Order, Fault> = client.watch("a".into()).await.expect("sent");
     match refused.next().await {
-        Some(Err(ServiceError::Stream(StreamError::Refused(_)))) => {}
+        Some(Err(ServiceError::Stream(StreamError::NoSuchService(_)))) => {}
         other => panic!("{other:?}"),
     }
     assert!(refused.next().await.is_none());

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::{Answer, CallOptions, Client, Core, Outcome, answer, cancel};
 use crate::{
     driver::{self, Shared},
-    error::CallError,
+    error::{CallError, NoSuchService},
     measure::{End, Measured},
     proto::{Failed, Message},
 };
@@ -127,7 +127,9 @@ impl Client {
     ) -> Result<Message, CallFailure> {
         let error = match answer {
             Some(Ok(reply)) => return Ok(reply),
-            Some(Err(Failed::Refused(text))) => CallError::Refused(text),
+            Some(Err(Failed::Refused(text))) => {
+                NoSuchService::of(text).map_or_else(CallError::Refused, CallError::NoSuchService)
+            }
             Some(Err(Failed::NotBegun(text))) => {
                 return Err(CallFailure::before(CallError::Overloaded(text)));
             }

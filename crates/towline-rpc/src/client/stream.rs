@@ -9,7 +9,7 @@ use std::{
 use super::{Core, Inner, Waits, cancel};
 use crate::{
     driver,
-    error::{SendError, StreamError},
+    error::{NoSuchService, SendError, StreamError},
     proto::{Message, Now, StreamEnd, Taken},
 };
 
@@ -77,7 +77,8 @@ impl OpenStream {
                 return Poll::Ready(Next::Part(part));
             }
             Taken::End(StreamEnd::Reply(reply)) => Ok(reply),
-            Taken::End(StreamEnd::Refused(text)) => Err(StreamError::Refused(text)),
+            Taken::End(StreamEnd::Refused(text)) => Err(NoSuchService::of(text)
+                .map_or_else(StreamError::Refused, StreamError::NoSuchService)),
             Taken::End(StreamEnd::OutOfSync(error)) => Err(StreamError::OutOfSync(error)),
             Taken::End(StreamEnd::TimedOut) => Err(StreamError::TimedOut),
             Taken::Nothing => match &state.closed {

@@ -65,19 +65,36 @@ pub(crate) const STREAM_CANCELLED: &str = "context cancelled";
 pub(crate) fn unknown_service(kind: ServiceKind, hdr: &Hdr) -> Text {
     let what = match kind {
         ServiceKind::NetRpc => return net_rpc_unknown("service", &hdr.service_name),
-        ServiceKind::Call => "CallRPC begin received but no server side upcall registered for",
-        ServiceKind::OneWay => "CallOneWay received but no server side upcall registered for",
-        ServiceKind::Download => {
-            "CallRequestDownload received but no server side upcall registered for"
-        }
-        ServiceKind::Bistream => {
-            "CallRequestBistreaming received but no server side upcall registered for"
-        }
-        ServiceKind::Upload => {
-            "CallUploadBegin stream begin received but no registered stream upload reader available on the server."
-        }
+        ServiceKind::Call => NO_CALL,
+        ServiceKind::OneWay => NO_ONE_WAY,
+        ServiceKind::Download => NO_DOWNLOAD,
+        ServiceKind::Bistream => NO_BISTREAM,
+        ServiceKind::Upload => NO_UPLOAD,
     };
     compose(what, hdr)
+}
+
+const NO_CALL: &str = "CallRPC begin received but no server side upcall registered for";
+const NO_ONE_WAY: &str = "CallOneWay received but no server side upcall registered for";
+const NO_DOWNLOAD: &str = "CallRequestDownload received but no server side upcall registered for";
+const NO_BISTREAM: &str =
+    "CallRequestBistreaming received but no server side upcall registered for";
+const NO_UPLOAD: &str = "CallUploadBegin stream begin received but no registered stream upload reader available on the server.";
+
+/// docs/wire E3: the name in a text that [`unknown_service`] makes, and nothing of any other text.
+#[cfg_attr(
+    not(feature = "tokio"),
+    expect(dead_code, reason = "callers are told by the driver")
+)]
+pub(crate) fn unknown_service_name(text: &Text) -> Option<Text> {
+    let (what, rest) = text
+        .to_str()
+        .ok()?
+        .strip_prefix("error! ")?
+        .split_once(" req.HDR.ServiceName='")?;
+    let texts = [NO_CALL, NO_ONE_WAY, NO_DOWNLOAD, NO_BISTREAM, NO_UPLOAD];
+    let (name, _) = rest.rsplit_once("'; req.HDR.CallID='")?;
+    texts.contains(&what).then(|| Text::from(name))
 }
 
 /// docs/wire E13: what is unknown is a "service" or a "method".
@@ -108,4 +125,43 @@ fn compose(what: &str, hdr: &Hdr) -> Text {
     Text::from(format!(
         "error! {what} req.HDR.ServiceName='{service}'; req.HDR.CallID='{call_id}'"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/wire E3
+    #[test]
+    fn the_name_of_an_unknown_service_is_found_in_its_text_alone() {
+        let hdr = |name: &str| Hdr {
+            service_name: name.into(),
+            call_id: "id".into(),
+            ..Hdr::default()
+        };
+        let kinds = [
+            ServiceKind::Call,
+            ServiceKind::OneWay,
+            ServiceKind::Upload,
+            ServiceKind::Download,
+            ServiceKind::Bistream,
+        ];
+        for kind in kinds {
+            for name in ["nobody", "", "it's", "'; req.HDR.CallID='", "a\nb"] {
+                let text = unknown_service(kind, &hdr(name));
+                assert_eq!(unknown_service_name(&text), Some(name.into()), "{text}");
+            }
+        }
+        let mut other = hdr("nobody");
+        other.typ = super::super::CallType::UPLOAD_BEGIN;
+        for text in [
+            second_begin(&other),
+            unknown_service(ServiceKind::NetRpc, &other),
+            "error! req.HDR.ServiceName='x'; req.HDR.CallID='y'".into(),
+            Text::from(TOO_MANY_CALLS),
+            Text::EMPTY,
+        ] {
+            assert_eq!(unknown_service_name(&text), None, "{text}");
+        }
+    }
 }

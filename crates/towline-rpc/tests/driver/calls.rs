@@ -74,10 +74,12 @@ async fn an_unknown_service_is_refused_at_once_and_the_next_call_works() {
         .call(Message::request("nobody", ""))
         .await
         .unwrap_err();
-    let CallError::Refused(text) = error else {
+    assert_eq!(error.to_string(), "the server has no service `nobody`");
+    let CallError::NoSuchService(missing) = error else {
         panic!("{error}")
     };
-    let text = text.to_string();
+    assert_eq!(missing.service, "nobody");
+    let text = missing.text.to_string();
     assert!(
         text.starts_with("error! CallRPC begin received but no server side upcall registered"),
         "{text}"
@@ -90,7 +92,7 @@ async fn an_unknown_service_is_refused_at_once_and_the_next_call_works() {
         .expect("sent");
     assert!(matches!(
         upload.finish(Message::new()).await,
-        Err(StreamError::Refused(_))
+        Err(StreamError::NoSuchService(_))
     ));
     let download = client
         .download(Message::request("nobody", ""))
@@ -98,7 +100,7 @@ async fn an_unknown_service_is_refused_at_once_and_the_next_call_works() {
         .expect("sent");
     assert!(matches!(
         download.finish().await,
-        Err(StreamError::Refused(_))
+        Err(StreamError::NoSuchService(_))
     ));
 }
 

@@ -226,6 +226,41 @@ async fn dropping_either_half_of_a_bistream_cancels_it() {
     }
 }
 
+/// docs/wire S2, M12: an echo of more than any message may hold.
+#[tokio::test]
+async fn more_than_a_message_may_hold_comes_back_part_by_part() {
+    const PART: usize = 1 << 20;
+    const PARTS: usize = 66;
+    let part = |number: usize| {
+        let mut bytes = vec![0; PART];
+        for (at, word) in bytes.chunks_exact_mut(8).enumerate() {
+            word.copy_from_slice(&(number * PART + at).to_le_bytes());
+        }
+        Message::from_body(bytes)
+    };
+    let server = Server::builder()
+        .compression(Compression::None)
+        .bistream("echo", towline_rpc::server::echo_bistream);
+    let client = Client::builder().compression(Compression::None);
+    let Served { client, .. } = serve(server, &client);
+    let mut first = part(0);
+    first.hdr.service_name = "echo".into();
+    let (mut sender, mut receiver) = client.bistream(first).await.expect("sent");
+    let sending = tokio::spawn(async move {
+        for number in 1..PARTS - 1 {
+            sender.send(part(number)).await.expect("sent");
+        }
+        sender.finish(part(PARTS - 1)).await.expect("sent");
+    });
+    for number in 0..PARTS {
+        let echo = receiver.next().await.expect("an echo");
+        assert!(echo.body == part(number).body, "part {number}");
+    }
+    assert!(receiver.next().await.is_none());
+    sending.await.expect("no panic");
+    receiver.finish().await.expect("a reply");
+}
+
 /// docs/wire E2, E3, S19
 #[tokio::test]
 async fn an_unknown_bistream_is_refused() {
@@ -235,11 +270,9 @@ async fn an_unknown_bistream_is_refused() {
         .await
         .expect("sent");
     match receiver.finish().await {
-        Err(StreamError::Refused(text)) => {
-            assert!(
-                text.to_string().contains("CallRequestBistreaming"),
-                "{text}"
-            );
+        Err(StreamError::NoSuchService(missing)) => {
+            let text = missing.text.to_string();
+            assert!(text.contains("CallRequestBistreaming"), "{text}");
         }
         other => panic!("{other:?}"),
     }

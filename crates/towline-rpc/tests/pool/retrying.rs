@@ -115,7 +115,7 @@ async fn what_a_server_says_by_itself_is_not_asked_again() {
     let refused = pool
         .call_with(Message::request("unknown", ""), options)
         .await;
-    assert!(matches!(refused, Err(CallError::Refused(_))));
+    assert!(matches!(refused, Err(CallError::NoSuchService(_))));
     assert_eq!(asked.load(SeqCst), 1);
 }
 
@@ -144,7 +144,10 @@ async fn a_refusal_of_the_originals_has_later_calls_go_over_another_connection()
     });
     after(Duration::from_millis(100)).await;
     let refused = pool.call(Message::request("nosuch", "")).await;
-    assert!(matches!(refused, Err(CallError::Refused(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(CallError::NoSuchService(_))),
+        "{refused:?}"
+    );
     let reply = pool.call(Message::request("which", "")).await;
     assert_eq!(reply.expect("answered").body, "2");
     go.notify_one();

@@ -28,7 +28,7 @@ use crate::wire::{Hello, Message, Role, Totals};
 pub async fn offers_sync(client: &Client) -> Result<bool, CallError> {
     match client.call(RpcMessage::request(SYNC_SERVICE, "")).await {
         Ok(reply) => Ok(reply.into_result().is_ok()),
-        Err(CallError::Refused(_)) => Ok(false),
+        Err(CallError::NoSuchService(_) | CallError::Refused(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -216,7 +216,9 @@ async fn ended(rx: Rx) -> SyncError {
                 },
             }
         }
-        Err(StreamError::Refused(text)) => SyncError::Unsupported(text.to_string()),
+        Err(error @ (StreamError::NoSuchService(_) | StreamError::Refused(_))) => {
+            SyncError::Unsupported(error.to_string())
+        }
         Err(error) => SyncError::Stream(error),
     }
 }

@@ -187,7 +187,7 @@ impl Measuring<'_> {
         Ok(match ended {
             Ok(reply) if reply.error.is_empty() => Ok(bytes as f64 / elapsed.as_secs_f64()),
             Ok(reply) => Err(reply.error.to_string()),
-            Err(StreamError::Refused(_)) => Err(format!(
+            Err(StreamError::NoSuchService(_)) => Err(format!(
                 "the server has no service {ECHO_STREAM} (of the original's: `srv -echo`)"
             )),
             Err(StreamError::Closed(reason)) => return Err(failed(reason)),
