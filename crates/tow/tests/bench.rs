@@ -86,6 +86,12 @@ async fn every_compression_is_measured_told_and_drawn() {
                 .iter()
                 .all(|cell| cell["count"].as_u64() >= cell["in_flight"].as_u64())
         );
+        assert!(
+            calls
+                .iter()
+                .chain([&row["connect"]])
+                .all(|cell| cell["p50_us"].as_u64() <= cell["p99_us"].as_u64())
+        );
         assert!(row["connect"]["count"].as_u64().unwrap() >= 1);
         assert!(row["bulk_bytes_per_second"].as_f64().unwrap() > 0.0);
         assert!(
@@ -119,7 +125,7 @@ async fn what_a_server_lacks_is_said() {
     let listening = listen(Server::builder()).await;
     let output = bench(&listening, &[]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("the server has no such service"));
+    assert!(text(&output.stderr).contains("the server has no service `customEcho`"));
     let liar = |_: Context, _: Message| async move {
         Ok::<_, std::convert::Infallible>(Message::from_body("something else"))
     };

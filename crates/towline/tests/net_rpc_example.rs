@@ -12,6 +12,8 @@ mod net_rpc;
 
 use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
+use bytes::BytesMut;
+use towline::codec::greenpack::{Greenpack as _, Reader};
 use towline::rpc::{
     CallError, Client, Message, NetRpcError,
     server::{ListenConfig, Listening},
@@ -23,6 +25,36 @@ async fn listen() -> Listening {
         .listen("tcp://127.0.0.1:0", ListenConfig::new())
         .await
         .unwrap()
+}
+
+/// What the original's benchmark sends and gets back: every text is one phrase, every number 100,000.
+#[tokio::test]
+async fn the_message_of_the_benchmark_has_the_recorded_bytes() {
+    let recorded: Vec<serde_json::Value> =
+        serde_json::from_str(include_str!("vectors/benchmark_message.json")).unwrap();
+    let [request, reply] = &recorded[..] else {
+        panic!("{} messages", recorded.len());
+    };
+    let bytes = |entry: &serde_json::Value| {
+        let hex = entry["hex"].as_str().unwrap();
+        let bytes = (0..hex.len()).step_by(2);
+        let bytes = bytes.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+        bytes.collect::<Vec<u8>>()
+    };
+    let (request, reply) = (bytes(request), bytes(reply));
+    assert_eq!((request.len(), reply.len()), (567, 510));
+    let written = |message: &net_rpc::BenchmarkMessage| {
+        let mut out = BytesMut::new();
+        message.encode(&mut out);
+        out.to_vec()
+    };
+    let said = net_rpc::BenchmarkMessage::decode(&mut Reader::new(&request)).unwrap();
+    assert_eq!((said.field2, &said.field1), (100_000, &said.field129));
+    assert_eq!(written(&said), request);
+
+    let client = net_rpc::services().unwrap().connect_here();
+    let heard: net_rpc::BenchmarkMessage = client.net_rpc("Hello.Say", &said).await.unwrap();
+    assert_eq!(written(&heard), reply);
 }
 
 #[tokio::test]

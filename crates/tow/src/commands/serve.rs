@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::Serialize;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use towline::{
@@ -18,9 +19,11 @@ use towline::{
 use crate::{
     admin::{Admin, Shown},
     cli::Serve,
+    clock::now,
     connection::{endpoint_without_path, identity, require_secure, trust},
     failure::{Exit, Failure, failed},
     output::Output,
+    progress::rate,
     reload::{Reloading, keep_current},
 };
 
@@ -85,6 +88,11 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     };
     let hangups = Hangups::new(args.limits.is_some()).map_err(failed)?;
     let listening = server.listen(&args.listen, config).await?;
+    let begun = now();
+    let seen = || Seen {
+        calls: server.activity().calls,
+        seconds: now().saturating_duration_since(begun).as_secs_f64(),
+    };
     let url = listening.endpoint().to_string();
     let fields = json!({ "url": url, "dir": args.dir.display().to_string(), "allow_write": args.allow_write });
     output.result("listening", fields, &format!("listening on {url}"));
@@ -126,17 +134,38 @@ pub(crate) async fn run(args: Serve, output: Output) -> Result<(), Failure> {
     tokio::select! {
         biased;
         drained = listening.drain() => {
-            let fields = json!({ "accepted": counters.accepted, "cut_off": drained.cut_off });
-            let line = format!("stopped: {} connections served, {} cut off", counters.accepted, drained.cut_off);
-            output.note("stopped", fields, &line);
+            let what = format!("stopped: {} connections served, {} cut off", counters.accepted, drained.cut_off);
+            tell_stopped(output, &what, counters.accepted, drained.cut_off, &seen());
         }
         () = again => {
-            let fields = json!({ "accepted": counters.accepted, "cut_off": counters.active });
-            let line = format!("stopped at once: {} connections cut off", counters.active);
-            output.note("stopped", fields, &line);
+            let what = format!("stopped at once: {} connections cut off", counters.active);
+            tell_stopped(output, &what, counters.accepted, counters.active, &seen());
         }
     }
     Ok(())
+}
+
+/// What a server has been asked for in its time.
+struct Seen {
+    calls: u64,
+    seconds: f64,
+}
+
+/// docs/wire T34
+fn tell_stopped(
+    output: Output,
+    what: &str,
+    accepted: impl Serialize,
+    cut_off: impl Serialize,
+    seen: &Seen,
+) {
+    let calls = seen.calls;
+    let per_second = rate(calls, seen.seconds);
+    let fields = json!({
+        "accepted": accepted, "cut_off": cut_off, "calls": calls, "calls_per_second": per_second,
+    });
+    let line = format!("{what}; {calls} calls, {per_second:.1} a second");
+    output.note("stopped", fields, &line);
 }
 
 /// How connections are let in: by the options, and by the file of limits if there is one.
