@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use towline_transport::{PskProblem, TlsProblem};
+use towline_transport::{PskProblem, TlsProblem, is_hung_up};
 
 use crate::proto::Violation;
 
@@ -77,7 +77,7 @@ impl CloseReason {
     /// killed, its machine or the network failed.
     pub fn is_lost(&self) -> bool {
         match self {
-            Self::Io(error) => is_gone(error),
+            Self::Io(error) => is_hung_up(error),
             Self::Violation(violation) => matches!(violation, Violation::Truncated(_)),
             Self::ClosedHere | Self::ClosedByPeer | Self::DifferentKeys => false,
         }
@@ -100,21 +100,11 @@ fn describe(error: &io::Error) -> String {
     match towline_transport::describe_io_error(error) {
         Some(problem) => problem.to_string(),
         // rustls and the system each have several words for it, which help nobody.
-        None if is_gone(error) => {
+        None if is_hung_up(error) => {
             "the other end went away without closing the connection".to_owned()
         }
         None => format!("the connection failed: {error}"),
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-    )
 }
 
 #[cfg(test)]

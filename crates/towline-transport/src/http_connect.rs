@@ -100,12 +100,10 @@ impl HttpConnectError {
 
 impl From<io::Error> for HttpConnectError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe => Self::HungUp,
-            _ => Self::Io(error),
+        if crate::is_hung_up(&error) {
+            Self::HungUp
+        } else {
+            Self::Io(error)
         }
     }
 }

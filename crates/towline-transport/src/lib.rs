@@ -101,3 +101,15 @@ pub fn describe_io_error(error: &io::Error) -> Option<TlsProblem> {
     }
     None
 }
+
+/// Whether an I/O error of a connection means that the other end has hung up: it closed the connection, was killed, or
+/// closed with something unread. Systems and libraries have several words for it.
+pub fn is_hung_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}

@@ -282,12 +282,10 @@ impl Inner {
 
     /// The transport failed: the connection ends with a reason that says who is to blame.
     pub(super) fn fail(self: &Arc<Self>, error: &io::Error) {
-        let reason = match error.kind() {
-            io::ErrorKind::BrokenPipe
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::UnexpectedEof => CloseReason::Client,
-            _ => CloseReason::Error,
+        let reason = if towline_transport::is_hung_up(error) {
+            CloseReason::Client
+        } else {
+            CloseReason::Error
         };
         self.close(reason);
     }

@@ -349,16 +349,11 @@ impl ConnectError {
                     TlsProblem::Incompatible(_) | TlsProblem::NoCertificate
                 ),
             },
-            None => match error.kind() {
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe => Self::Closed { endpoint },
-                _ => Self::Tls {
-                    endpoint,
-                    why: error.to_string(),
-                    lasting: false,
-                },
+            None if crate::is_hung_up(&error) => Self::Closed { endpoint },
+            None => Self::Tls {
+                endpoint,
+                why: error.to_string(),
+                lasting: false,
             },
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use towline_identity::CipherSuite;
 
-use super::Bracketed;
+use super::text::Bracketed;
 
 /// The port of a broker that names none.
 pub(super) const USUAL_PORT: u16 = 4222;

@@ -190,15 +190,10 @@ impl AcceptError {
                 remote,
                 why: problem.to_string(),
             },
-            None => match error.kind() {
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe => Self::Closed { remote },
-                _ => Self::Io {
-                    remote,
-                    source: error,
-                },
+            None if crate::is_hung_up(&error) => Self::Closed { remote },
+            None => Self::Io {
+                remote,
+                source: error,
             },
         }
     }

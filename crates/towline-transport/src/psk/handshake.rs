@@ -62,12 +62,10 @@ impl From<tls::HandshakeError> for Problem {
 
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe => Self::HungUp,
-            _ => Self::Io(error),
+        if crate::is_hung_up(&error) {
+            Self::HungUp
+        } else {
+            Self::Io(error)
         }
     }
 }
