@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use support::{
     at,
+    calls::{answer, request, started},
     peer::{ClientPeer, ServerPeer},
     start,
 };
@@ -15,39 +16,12 @@ use towline_rpc::proto::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A request as a client of the original would send it.
-fn request(typ: CallType, call_id: &'static str, seqno: u64) -> Message {
-    let mut message = Message::request("work", "input");
-    message.hdr.typ = typ;
-    message.hdr.call_id = call_id.into();
-    message.hdr.seqno = seqno;
-    message
-}
-
 fn reply_to(request: &Message) -> Message {
     let mut reply = Message::from_body("output");
     reply.hdr.typ = CallType::REPLY;
     reply.hdr.seqno = request.hdr.seqno;
     reply.hdr.call_id = request.hdr.call_id.clone();
     reply
-}
-
-/// The keys of the calls that start.
-fn started(server: &mut ServerPeer) -> Vec<CallKey> {
-    let start = |event| match event {
-        ServerEvent::Start { key, .. } => key,
-        other => panic!("{other:?}"),
-    };
-    server.events().into_iter().map(start).collect()
-}
-
-fn answer(server: &mut ServerPeer, key: CallKey) -> Message {
-    let reply = server
-        .core
-        .reply(start(), key, Message::from_body("output"))
-        .expect("the call is open");
-    server.enqueue(start(), &reply);
-    server.message()
 }
 
 /// docs/wire C8

@@ -4,37 +4,15 @@ mod support;
 
 use std::time::Duration;
 
-use support::{at, peer::ServerPeer, start};
-use towline_rpc::proto::{CallKey, CallType, Concurrency, Limits, Message, ServerEvent};
+use support::{
+    at,
+    calls::{answer, request, started},
+    peer::ServerPeer,
+    start,
+};
+use towline_rpc::proto::{CallType, Concurrency, Limits, Message, ServerEvent};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// A request as a client of the original would send it.
-fn request(typ: CallType, call_id: &'static str, seqno: u64) -> Message {
-    let mut message = Message::request("work", "input");
-    message.hdr.typ = typ;
-    message.hdr.call_id = call_id.into();
-    message.hdr.seqno = seqno;
-    message
-}
-
-/// The keys of the calls that start.
-fn started(server: &mut ServerPeer) -> Vec<CallKey> {
-    let start = |event| match event {
-        ServerEvent::Start { key, .. } => key,
-        other => panic!("{other:?}"),
-    };
-    server.events().into_iter().map(start).collect()
-}
-
-fn answer(server: &mut ServerPeer, key: CallKey) -> Message {
-    let reply = server
-        .core
-        .reply(start(), key, Message::from_body("output"))
-        .expect("the call is open");
-    server.enqueue(start(), &reply);
-    server.message()
-}
 
 /// docs/wire C5, E7, E14
 #[test]

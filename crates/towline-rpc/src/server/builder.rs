@@ -9,10 +9,7 @@ use super::{
     Authorise, Connections, Context, DownloadSink, NetRpcService, RegisterError, Server, Settings,
     UploadParts,
     limits::HandlerLimits,
-    services::{
-        BistreamService, CallService, DownloadService, Entry, OneWayService, Services,
-        UploadService,
-    },
+    services::{CallService, Entry, OneWayService, Services, StreamService},
 };
 #[cfg(feature = "tower")]
 use crate::layers::{CallHandler, CallRequest, LayerOf, ServerLayer, server_layer};
@@ -113,7 +110,7 @@ impl ServerBuilder {
     {
         self.services
             .uploads
-            .insert(name.into(), Entry::new(UploadService(Arc::new(handler))));
+            .insert(name.into(), Entry::new(StreamService::new(handler)));
         self
     }
 
@@ -128,7 +125,7 @@ impl ServerBuilder {
     {
         self.services
             .downloads
-            .insert(name.into(), Entry::new(DownloadService(Arc::new(handler))));
+            .insert(name.into(), Entry::new(StreamService::new(handler)));
         self
     }
 
@@ -160,9 +157,12 @@ impl ServerBuilder {
         Fut: Future<Output = Result<Message, E>> + Send + 'static,
         E: Display + 'static,
     {
+        let handler = move |context, first, (parts, sink): (UploadParts, DownloadSink)| {
+            handler(context, first, parts, sink)
+        };
         self.services
             .bistreams
-            .insert(name.into(), Entry::new(BistreamService(Arc::new(handler))));
+            .insert(name.into(), Entry::new(StreamService::new(handler)));
         self
     }
 

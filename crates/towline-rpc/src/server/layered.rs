@@ -32,7 +32,7 @@ impl Services {
             let tables = [&mut self.uploads, &mut self.downloads, &mut self.bistreams];
             for entry in tables.into_iter().flat_map(|table| table.values_mut()) {
                 let handler = layered(entry, streams);
-                entry.service = Box::new(StreamService(handler));
+                entry.service = Box::new(LayeredStream(handler));
             }
         }
     }
@@ -55,9 +55,9 @@ fn nothing() -> Box<dyn Service> {
 }
 
 /// A stream's handler in its layers.
-struct StreamService(CallHandler);
+struct LayeredStream(CallHandler);
 
-impl Service for StreamService {
+impl Service for LayeredStream {
     fn run(&self, job: Job) -> Running {
         let handler = self.0.clone();
         let Job {

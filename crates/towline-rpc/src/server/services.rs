@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt::{self, Display},
     future::{Future, poll_fn},
+    marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -357,99 +358,81 @@ where
     }
 }
 
-pub(super) struct UploadService<F>(pub(super) Arc<F>);
+/// The server's ends of a stream, of which each kind of stream has one or both.
+pub(super) trait Ends: Send + Sized + 'static {
+    /// Those of a stream that is open.
+    fn of(call: &OpenCall) -> Self;
 
-impl<F, Fut, E> Service for UploadService<F>
-where
-    F: Fn(Context, Message, UploadParts) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Message, E>> + Send + 'static,
-    E: Display + 'static,
-{
-    fn run(&self, job: Job) -> Running {
-        let handler = Arc::clone(&self.0);
-        let Job {
-            call,
-            context,
-            request,
-        } = job;
-        let parts = UploadParts::new(Arc::clone(&call.shared), call.key);
-        answer(call, request.hdr.deadline, move || {
-            handler(context, request, parts)
-        })
+    /// Those that a request has brought through the layers around its handler.
+    #[cfg(feature = "tower")]
+    fn taken(ends: (Option<UploadParts>, Option<DownloadSink>)) -> Option<Self>;
+}
+
+impl Ends for UploadParts {
+    fn of(call: &OpenCall) -> Self {
+        Self::new(Arc::clone(&call.shared), call.key)
     }
 
     #[cfg(feature = "tower")]
-    fn handle(
-        &self,
-        request: CallRequest,
-    ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
-        let handler = Arc::clone(&self.0);
-        Box::pin(async move {
-            let (Some(parts), _) = request.take_ends() else {
-                return Err(Text::from_static(layers::STREAM_USED));
-            };
-            let handled = handler(request.context, request.message, parts).await;
-            handled.map_err(|error| Text::from(error.to_string()))
-        })
+    fn taken((parts, _): (Option<UploadParts>, Option<DownloadSink>)) -> Option<Self> {
+        parts
     }
 }
 
-pub(super) struct DownloadService<F>(pub(super) Arc<F>);
-
-impl<F, Fut, E> Service for DownloadService<F>
-where
-    F: Fn(Context, Message, DownloadSink) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Message, E>> + Send + 'static,
-    E: Display + 'static,
-{
-    fn run(&self, job: Job) -> Running {
-        let handler = Arc::clone(&self.0);
-        let Job {
-            call,
-            context,
-            request,
-        } = job;
-        let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
-        answer(call, request.hdr.deadline, move || {
-            handler(context, request, sink)
-        })
+impl Ends for DownloadSink {
+    fn of(call: &OpenCall) -> Self {
+        Self::new(Arc::clone(&call.shared), call.key)
     }
 
     #[cfg(feature = "tower")]
-    fn handle(
-        &self,
-        request: CallRequest,
-    ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
-        let handler = Arc::clone(&self.0);
-        Box::pin(async move {
-            let (_, Some(sink)) = request.take_ends() else {
-                return Err(Text::from_static(layers::STREAM_USED));
-            };
-            let handled = handler(request.context, request.message, sink).await;
-            handled.map_err(|error| Text::from(error.to_string()))
-        })
+    fn taken((_, sink): (Option<UploadParts>, Option<DownloadSink>)) -> Option<Self> {
+        sink
     }
 }
 
-pub(super) struct BistreamService<F>(pub(super) Arc<F>);
+impl Ends for (UploadParts, DownloadSink) {
+    fn of(call: &OpenCall) -> Self {
+        (Ends::of(call), Ends::of(call))
+    }
 
-impl<F, Fut, E> Service for BistreamService<F>
+    #[cfg(feature = "tower")]
+    fn taken((parts, sink): (Option<UploadParts>, Option<DownloadSink>)) -> Option<Self> {
+        parts.zip(sink)
+    }
+}
+
+/// The handler of a stream whose ends are `S`.
+pub(super) struct StreamService<F, S> {
+    handler: Arc<F>,
+    ends: PhantomData<fn() -> S>,
+}
+
+impl<F, S> StreamService<F, S> {
+    pub(super) fn new(handler: F) -> Self {
+        Self {
+            handler: Arc::new(handler),
+            ends: PhantomData,
+        }
+    }
+}
+
+impl<F, S, Fut, E> Service for StreamService<F, S>
 where
-    F: Fn(Context, Message, UploadParts, DownloadSink) -> Fut + Send + Sync + 'static,
+    F: Fn(Context, Message, S) -> Fut + Send + Sync + 'static,
+    S: Ends,
     Fut: Future<Output = Result<Message, E>> + Send + 'static,
     E: Display + 'static,
 {
     fn run(&self, job: Job) -> Running {
-        let handler = Arc::clone(&self.0);
+        let handler = Arc::clone(&self.handler);
         let Job {
             call,
             context,
             request,
         } = job;
-        let parts = UploadParts::new(Arc::clone(&call.shared), call.key);
-        let sink = DownloadSink::new(Arc::clone(&call.shared), call.key);
+        let ends = S::of(&call);
         answer(call, request.hdr.deadline, move || {
-            handler(context, request, parts, sink)
+            handler(context, request, ends)
         })
     }
 
@@ -458,12 +441,12 @@ where
         &self,
         request: CallRequest,
     ) -> futures_util::future::BoxFuture<'static, Result<Message, Text>> {
-        let handler = Arc::clone(&self.0);
+        let handler = Arc::clone(&self.handler);
         Box::pin(async move {
-            let (Some(parts), Some(sink)) = request.take_ends() else {
+            let Some(ends) = S::taken(request.take_ends()) else {
                 return Err(Text::from_static(layers::STREAM_USED));
             };
-            let handled = handler(request.context, request.message, parts, sink).await;
+            let handled = handler(request.context, request.message, ends).await;
             handled.map_err(|error| Text::from(error.to_string()))
         })
     }
