@@ -15,6 +15,7 @@
 
 mod budget;
 mod filter;
+mod first_names;
 mod job;
 mod receiver;
 mod sender;
@@ -22,19 +23,28 @@ mod sender;
 use std::time::Instant;
 
 use crate::fs::Wanted;
-use crate::wire::{Hello, Item, Message, Totals};
+use crate::wire::{Hello, Item, Message, RelPath, Totals};
 
 pub use budget::Bucket;
 pub use filter::{Filter, FilterError};
 pub use job::{
-    Change, ChunkOp, Done, Expect, Failed, Ids, Job, Listing, Piece, SetAttributes, SmallFile,
-    SmallRead, Source,
+    Beneath, Change, ChunkOp, Done, Expect, Failed, Ids, Job, Listing, Piece, SetAttributes,
+    SmallFile, SmallRead, Source,
 };
 pub use receiver::Receiver;
 pub use sender::Sender;
 
 /// Largest file that is sent as a whole when anything of it changed, in bytes.
 pub(crate) const SMALL: u64 = 32 << 10;
+/// Most files that may wait for the end, since a directory is in their place (docs/wire D25).
+pub(crate) const MOST_LATER: usize = 64 << 10;
+/// Bytes that these may take at both ends.
+pub(crate) const LATER_BYTES: usize = 16 << 20;
+
+/// What a file takes that waits for the end.
+pub(crate) fn later_weight(path: &RelPath) -> usize {
+    path.as_bytes().len() + 64
+}
 
 /// How a sync is done.
 #[derive(Debug, Clone)]
@@ -137,6 +147,8 @@ pub enum Output {
     Wait(Instant),
     /// Nothing until something comes in.
     Idle,
+    /// Nothing any more: a message that had waited breaks a rule.
+    Broken(Violation),
 }
 
 /// What people want to hear.

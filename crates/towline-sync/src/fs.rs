@@ -33,8 +33,8 @@ pub use journal::{Claim, JournalReader};
 pub use manifest::{Manifest, Span, root_hash};
 pub use memory::{Memory, MemoryFile};
 pub(crate) use part::{is_own, stem};
-pub(crate) use work::SET_IDS;
 pub use work::{ManifestCache, Worker};
+pub(crate) use work::{SET_IDS, name_hash};
 
 /// What a file system says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,8 +15,8 @@ pub(crate) struct Sync {
     #[arg(long)]
     pub(crate) delete: bool,
 
-    /// Most entries to delete: if there are more, none is but directories that give way to something else, and
-    /// the exit code is 4
+    /// Most entries to delete, directories that give way to something else included: if there are more, none is,
+    /// and the exit code is 4
     #[arg(long, value_name = "N", requires = "delete")]
     pub(crate) max_delete: Option<u64>,
 

@@ -133,12 +133,15 @@ pub enum Job {
         /// What.
         change: Change,
     },
-    /// List everything beneath a directory that is to be deleted.
+    /// List what is in a directory of which something is to be deleted.
     Walk {
         /// A number of the engine's.
         token: u64,
         /// Where it is.
         path: RelPath,
+        /// Of its own entries only those whose names have these hashes, sorted, and nothing beneath them;
+        /// without this all, and all beneath if it is not much.
+        among: Option<Arc<Vec<Hash16>>>,
         /// Open nothing up for it.
         dry_run: bool,
     },
@@ -169,13 +172,8 @@ pub enum Change {
         /// Whose it becomes.
         owner: Option<Ids>,
     },
-    /// Give a file a second name, in place of what is there.
-    Link {
-        /// The file.
-        from: RelPath,
-        /// The name.
-        to: RelPath,
-    },
+    /// Give files second names, in place of what is there: which file, and the name.
+    Links(Vec<(RelPath, RelPath)>),
     /// Set time and mode of these.
     Meta(Vec<(RelPath, Kind, Meta)>),
     /// Set owners and extended attributes of these, and time and mode again.
@@ -384,15 +382,24 @@ pub enum Done {
         /// Groups.
         groups: Vec<(Bytes, Option<u32>)>,
     },
-    /// Of [`Job::Walk`]: what is beneath, deepest first.
+    /// Of [`Job::Walk`].
     Walked {
         /// The engine's number.
         token: u64,
-        /// Paths and kinds.
-        result: Result<Vec<(RelPath, Kind)>, Failed>,
+        /// What is there.
+        result: Result<Beneath, Failed>,
     },
     /// Nobody waits for this one.
     Nothing,
+}
+
+/// What is in a directory of which something is to be deleted.
+#[derive(Debug, Default)]
+pub struct Beneath {
+    /// Paths as they are beneath it, and kinds; deepest first if it is all.
+    pub found: Vec<(RelPath, Kind)>,
+    /// Everything beneath; otherwise its own entries alone.
+    pub whole: bool,
 }
 
 /// What is in a directory.

@@ -2,10 +2,16 @@
 
 mod assemble;
 mod attributes;
+mod deleting;
+mod entries;
+mod giving;
 mod links;
 mod listing;
 mod plan;
+mod room;
+mod sizes;
 mod small;
+mod symlinks;
 mod transfer;
 mod wrap;
 
@@ -22,25 +28,10 @@ use wrap::Phase;
 
 /// Large files at a time.
 const TRANSFERS: usize = 8;
-/// Bytes of chunks that wait to be written, from which on nothing is read from the peer.
-const HELD: usize = 16 << 20;
-/// Jobs that may wait while more is read.
-const WAITING_JOBS: usize = 4096;
-/// Entries that may wait for their directories while more is read.
-const WAITING_ENTRIES: usize = 32 << 10;
 /// Chunks of files that are there, that can be found by their hash.
 const MOST_CHUNKS: usize = 256 << 10;
-/// Files that are there, that can be found by their size.
-const MOST_SIZES: usize = 64 << 10;
-/// Bytes of items that wait for a peer which does not read: from the first number on nothing more is asked for,
-/// nor read when all that was asked for has come; with the second the sync ends.
-const WAITING_ITEMS: usize = 4 << 20;
-const MOST_ITEMS: usize = 64 << 20;
-/// Bytes of what is remembered of entries until the end: first names of files with several, links,
-/// directories, what is to be deleted.
-const MOST_KEPT: usize = 256 << 20;
-/// What an entry that is remembered takes beside its path.
-const KEPT: usize = 160;
+/// Smallest file that may serve as the old version of another.
+const LEAST_SOURCE: u64 = 64 << 10;
 /// Items in one report.
 const ITEMS: usize = 256;
 
@@ -52,6 +43,8 @@ struct Target {
     meta: Meta,
     /// What is there now, if it is a file.
     old: Option<Stat>,
+    /// Links to it may wait for it.
+    leads: bool,
     /// What is there has other names that are to keep their content.
     shared: bool,
     /// Something is left of an earlier attempt.
@@ -74,7 +67,6 @@ pub struct Receiver {
     dirs: HashMap<u64, Dir>,
     /// Listed entries whose directory is not ready.
     pending: VecDeque<Pending>,
-    pending_entries: usize,
     pattern_bytes: usize,
     next_id: u64,
     list_ended: bool,
@@ -93,19 +85,22 @@ pub struct Receiver {
     bases: HashMap<u64, u64>,
     next_key: u64,
     chunks: HashMap<(Hash16, u64), (Arc<Source>, u64)>,
-    sizes: HashMap<u64, RelPath>,
+    sizes: sizes::Sizes,
     /// Bytes of chunks that were received and are not written.
     held: usize,
     dropped: Vec<(u64, u64)>,
+    put_off: Vec<(u64, u64)>,
+    links: links::Links,
+    givings: giving::Givings,
+    deleting: deleting::Deleting,
     wrap: wrap::Wrap,
+    room: room::Room,
+    /// What a message was that had waited for room.
+    broken: Option<Violation>,
     attributes: attributes::Waiting,
     jobs: VecDeque<Job>,
     out: VecDeque<Message>,
     items: VecDeque<Item>,
-    /// Bytes of these.
-    items_bytes: usize,
-    /// Bytes of what is remembered until the end.
-    kept: usize,
     events: VecDeque<Event>,
     totals: Totals,
     told: Totals,
@@ -119,7 +114,6 @@ impl Receiver {
             filter,
             dirs: HashMap::new(),
             pending: VecDeque::new(),
-            pending_entries: 0,
             pattern_bytes: 0,
             next_id: 1,
             list_ended: false,
@@ -135,21 +129,27 @@ impl Receiver {
             bases: HashMap::new(),
             next_key: 1,
             chunks: HashMap::new(),
-            sizes: HashMap::new(),
+            sizes: sizes::Sizes::default(),
             held: 0,
             dropped: Vec::new(),
+            put_off: Vec::new(),
+            links: links::Links::default(),
+            givings: giving::Givings::default(),
+            deleting: deleting::Deleting::default(),
             wrap: wrap::Wrap::default(),
+            room: room::Room::default(),
+            broken: None,
             attributes: attributes::Waiting::default(),
             jobs: VecDeque::new(),
             out: VecDeque::new(),
             items: VecDeque::new(),
-            items_bytes: 0,
-            kept: 0,
             events: VecDeque::new(),
             totals: Totals::default(),
             told: Totals::default(),
         };
-        receiver.announce(0, RelPath::root(), None, false);
+        let root = RelPath::root();
+        let due = Due::default();
+        receiver.announce(0, (root.clone(), root), None, (false, due));
         receiver
     }
 
@@ -220,6 +220,14 @@ impl Receiver {
 
     /// The next message.
     pub fn poll_message(&mut self) -> Output {
+        self.resume();
+        if let Some(violation) = self.broken {
+            return Output::Broken(violation);
+        }
+        // Before anything else is said of these.
+        if !self.put_off.is_empty() {
+            return Output::Message(Message::Later(std::mem::take(&mut self.put_off)));
+        }
         if !self.dropped.is_empty() {
             return Output::Message(Message::Drop(std::mem::take(&mut self.dropped)));
         }
@@ -229,14 +237,8 @@ impl Receiver {
         if self.options.report {
             if !self.items.is_empty() {
                 let count = self.items.len().min(ITEMS);
-                let had_room = self.items_have_room();
                 let items: Vec<Item> = self.items.drain(..count).collect();
-                self.items_bytes -= items.iter().map(item_weight).sum::<usize>();
-                if !had_room && self.items_have_room() {
-                    // What waited for it goes on: nothing else may ever happen that would make it.
-                    self.ask();
-                    self.wrap_up();
-                }
+                items.iter().for_each(|item| self.room.reported(item));
                 return Output::Message(Message::Report(items));
             }
             let over = self.wrap.phase == Phase::Over;
@@ -255,35 +257,22 @@ impl Receiver {
 
     /// The next work for the file system.
     pub fn poll_job(&mut self) -> Option<Job> {
+        self.resume();
         self.jobs.pop_front().or_else(|| self.store_small())
     }
 
     /// The next thing to tell.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if let Some(Event::Item(item)) = &event {
+            self.room.told(item);
+        }
+        event
     }
 
     /// How far the sync is.
     pub const fn totals(&self) -> Totals {
         self.totals
-    }
-
-    /// False while too much waits to be written, or to be compared.
-    pub fn wants_input(&self) -> bool {
-        self.held < HELD
-            && self.jobs.len() < WAITING_JOBS
-            && self.pending_entries < WAITING_ENTRIES
-            && self.attributes_have_room()
-            && (self.items_have_room() || self.has_asked())
-    }
-
-    fn items_have_room(&self) -> bool {
-        self.items_bytes < WAITING_ITEMS
-    }
-
-    /// Answers are to come: whoever waits until they are read may read nothing before.
-    fn has_asked(&self) -> bool {
-        !(self.small_wanted.is_empty() && self.transfers.is_empty() && self.ending.is_empty())
     }
 
     /// True if time and mode of the root are not the sender's to say.
@@ -298,19 +287,29 @@ impl Receiver {
 
     /// Does whatever can be done now.
     fn advance(&mut self) -> Result<(), Violation> {
+        self.room.stopped = false;
         self.process_lists()?;
-        if self.items_bytes > MOST_ITEMS || self.kept > MOST_KEPT {
-            return Err(Violation::TooMuch);
-        }
-        if self.items_have_room() {
-            self.ask();
-        }
+        self.check_peer()?;
+        self.run_links();
+        self.ask();
+        self.set_some_dirs();
         self.wrap_up();
         Ok(())
     }
 
+    /// Goes on with what waited for room: nothing else may ever happen that would make it.
+    fn resume(&mut self) {
+        if self.room.stopped && self.broken.is_none() && self.may_report() {
+            self.broken = self.advance().err();
+        }
+    }
+
     /// Asks for files as long as there is room.
     fn ask(&mut self) {
+        if !self.may_report() {
+            self.room.stopped = true;
+            return;
+        }
         self.want_small();
         while self.transfers.len() + self.ending.len() < TRANSFERS {
             let Some(target) = self.large_todo.pop_front() else {
@@ -322,23 +321,25 @@ impl Receiver {
 
     /// Whether nothing of any file is under way.
     fn is_idle(&self) -> bool {
-        self.list_ended
-            && self.pending.is_empty()
-            && self.small_todo.is_empty()
+        self.small_todo.is_empty()
             && self.small_wanted.is_empty()
             && self.small_store.is_empty()
             && self.small_storing.is_empty()
             && self.large_todo.is_empty()
             && self.transfers.is_empty()
             && self.ending.is_empty()
-            && self.wrap.replacing.is_empty()
+            && self.links.are_made()
     }
 
     /// Enough has happened since the last word for another.
     fn is_news(&self) -> bool {
         let (now, told) = (&self.totals, &self.told);
-        let done = |totals: &Totals| totals.literal + totals.reused + totals.zeros;
-        done(now) >= done(told) + (1 << 20)
+        // What a peer says may make any of these as large as it likes.
+        let done = |totals: &Totals| {
+            let here = totals.reused.saturating_add(totals.zeros);
+            totals.literal.saturating_add(here)
+        };
+        done(now) >= done(told).saturating_add(1 << 20)
             || now.entries >= told.entries + 1000
             || now.files_done >= told.files_done + 64
             || now.files >= told.files + 64
@@ -352,8 +353,8 @@ impl Receiver {
             size,
             text,
         };
+        self.room.item(&item, self.options.report);
         if self.options.report {
-            self.items_bytes += item_weight(&item);
             self.items.push_back(item.clone());
         }
         self.events.push_back(Event::Item(item));
@@ -368,21 +369,16 @@ impl Receiver {
         self.fail(path, failed.text);
     }
 
-    /// Something of an entry is remembered until the end.
-    fn keeps(&mut self, path: &RelPath) {
-        self.kept += path.as_bytes().len() + KEPT;
-    }
-
     /// The sender may forget an entry.
     fn drop_id(&mut self, id: u64) {
-        match self.dropped.last_mut() {
-            Some((first, count)) if *first + *count == id => *count += 1,
-            _ => self.dropped.push((id, 1)),
-        }
+        push_run(&mut self.dropped, id);
     }
 }
 
-/// Bytes that an item takes.
-fn item_weight(item: &Item) -> usize {
-    item.path.as_bytes().len() + item.text.len() + size_of::<Item>()
+/// Numbers as runs.
+fn push_run(runs: &mut Vec<(u64, u64)>, id: u64) {
+    match runs.last_mut() {
+        Some((first, count)) if *first + *count == id => *count += 1,
+        _ => runs.push((id, 1)),
+    }
 }

@@ -1,21 +1,22 @@
 //! The end that has what is copied.
 
 mod files;
+mod reading;
 mod walk;
+mod window;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::first_names::FirstNames;
 use super::{Bucket, Done, Event, Filter, Job, Options, Output, Violation};
 use crate::fs::Wanted;
 use crate::wire::{Message, RelPath, Totals};
-use files::File;
-use walk::Dir;
+use walk::{Dir, Known};
+use window::Window;
 
-/// Most files that are listed and not yet asked for or dropped.
-const WINDOW: usize = 16_384;
 /// Most bytes that are read ahead of the connection.
 const AHEAD: usize = 8 << 20;
 /// Answers and jobs that may wait while more questions are read.
@@ -34,9 +35,10 @@ pub struct Sender {
     dirs: VecDeque<Dir>,
     next_id: u64,
     listed: bool,
-    files: HashMap<u64, File>,
-    /// The first entry of each file with several names.
-    links: HashMap<(u64, u64), u64>,
+    window: Window,
+    /// The first entry of each file with several names of which more may come.
+    links: HashMap<(u64, u64), Known>,
+    first_names: FirstNames,
     /// Small files to be read.
     small: VecDeque<u64>,
     /// Files with ranges to be read, each at its turn.
@@ -53,8 +55,6 @@ pub struct Sender {
     bucket: Option<Bucket>,
     totals: Totals,
     events: VecDeque<Event>,
-    /// Entries that the receiver does not want.
-    dropped: u64,
     finished: bool,
 }
 
@@ -69,8 +69,9 @@ impl Sender {
             dirs: VecDeque::new(),
             next_id: 1,
             listed: false,
-            files: HashMap::new(),
+            window: Window::default(),
             links: HashMap::new(),
+            first_names: FirstNames::default(),
             small: VecDeque::new(),
             turns: VecDeque::new(),
             small_next: false,
@@ -83,7 +84,6 @@ impl Sender {
             bucket: options.limit.map(Bucket::new),
             totals: Totals::default(),
             events: VecDeque::new(),
-            dropped: 0,
             finished: false,
         };
         sender.dirs.push_back(Dir::new(0, RelPath::root()));
@@ -97,7 +97,8 @@ impl Sender {
     /// [`Violation`]; the sync is over then.
     pub fn handle_message(&mut self, message: Message) -> Result<(), Violation> {
         match message {
-            Message::Drop(runs) => self.drop_files(&runs)?,
+            Message::Drop(runs) => self.drop_entries(&runs)?,
+            Message::Later(runs) => self.window.later(&runs, self.next_id)?,
             Message::WantSmall(ids) => self.want_small(ids)?,
             Message::WantAll { id } => self.want_all(id)?,
             Message::WantManifest { id, chunking } => self.want_manifest(id, chunking)?,

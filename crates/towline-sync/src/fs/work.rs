@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::attributes::SET_IDS;
 use self::extent::LastExtent;
+pub(crate) use self::tree::name_hash;
 use super::{Manifest, Stat, Store};
 use crate::engine::{Done, Failed, Job};
 use crate::wire::{Chunking, RelPath};
@@ -183,10 +184,11 @@ impl<S: Store> Worker<S> {
             Job::Walk {
                 token,
                 path,
+                among,
                 dry_run,
             } => Done::Walked {
                 token,
-                result: self.walk(&path, dry_run),
+                result: self.walk(&path, among.as_deref().map(Vec::as_slice), dry_run),
             },
             Job::CloseUp { token } => Done::Changed {
                 token,

@@ -150,13 +150,16 @@ impl Running {
             self.hand_out(threads);
             let mut wait = None;
             if let Ok(permit) = out.try_reserve()
-                && let Some(body) = self.gather(&mut wait)
+                && let Some(body) = self.gather(&mut wait)?
             {
                 permit.send(body);
                 self.tell(on_event);
                 continue;
             }
-            self.tell(on_event);
+            if self.tell(on_event) {
+                // What waited for this goes on.
+                continue;
+            }
             if self.engine.is_finished() {
                 return Ok(self.engine.totals());
             }
@@ -238,7 +241,7 @@ impl Running {
     }
 
     /// The next part to send, of as many messages as fit.
-    fn gather(&mut self, wait: &mut Option<Instant>) -> Option<Bytes> {
+    fn gather(&mut self, wait: &mut Option<Instant>) -> Result<Option<Bytes>, SyncError> {
         let mut body = BytesMut::new();
         while body.len() < GATHER {
             match self.engine.poll_message(now()) {
@@ -257,14 +260,18 @@ impl Running {
                     break;
                 }
                 Output::Idle => break,
+                Output::Broken(violation) => return Err(violation.into()),
             }
         }
         debug_assert!(body.len() < PART + GATHER);
-        (!body.is_empty()).then(|| body.freeze())
+        Ok((!body.is_empty()).then(|| body.freeze()))
     }
 
-    fn tell(&mut self, on_event: &mut (dyn FnMut(SyncEvent) + Send)) {
+    /// False if there was nothing to tell.
+    fn tell(&mut self, on_event: &mut (dyn FnMut(SyncEvent) + Send)) -> bool {
+        let mut told = false;
         while let Some(event) = self.engine.poll_event() {
+            told = true;
             if let Event::Item(item) = event {
                 on_event(SyncEvent::Item(item));
             }
@@ -274,6 +281,7 @@ impl Running {
             self.told = totals;
             on_event(SyncEvent::Progress(totals));
         }
+        told
     }
 }
 

@@ -45,8 +45,8 @@ impl SyncOptions {
         self
     }
 
-    /// Most entries that are deleted: if there are more, none is but directories that give way to
-    /// something else. By default 1,048,576.
+    /// Most entries that are deleted, directories that give way to something else and what is in them
+    /// included: if there are more, none is (docs/wire D21). By default 1,048,576.
     #[must_use]
     pub fn max_delete(mut self, most: Option<u64>) -> Self {
         self.max_delete = most;

@@ -97,7 +97,9 @@ impl Attributes {
             }
             let value = input.bytes(left)?;
             left -= value.len();
-            xattrs.push((name, value));
+            // Copies: they are remembered longer than the message that they came in.
+            let copy = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+            xattrs.push((copy(&name), copy(&value)));
         }
         Ok(Self {
             owner,
@@ -112,7 +114,7 @@ fn owner_name(input: &mut Reader<'_>) -> Result<Bytes, WireError> {
     if name.contains(&0) {
         return Err(WireError::Name);
     }
-    Ok(name)
+    Ok(Bytes::copy_from_slice(&name))
 }
 
 #[cfg(test)]
@@ -133,6 +135,7 @@ mod tests {
             target: None,
             link: None,
             leads: false,
+            ends: false,
             attributes,
         };
         Message::List {

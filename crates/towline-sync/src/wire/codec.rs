@@ -22,7 +22,7 @@ kinds! {
     LIST = 0x10, LIST_END = 0x11, SMALL = 0x12, MANIFEST = 0x13, FINE = 0x14, DATA = 0x15,
     ZEROS = 0x16, END = 0x17, FAIL = 0x18, ROOT = 0x19,
     DROP = 0x20, WANT_SMALL = 0x21, WANT_ALL = 0x22, WANT_MANIFEST = 0x23, WANT_FINE = 0x24,
-    GET = 0x25, CLOSE = 0x26, REPORT = 0x27, PROGRESS = 0x28, FINISH = 0x29,
+    GET = 0x25, CLOSE = 0x26, REPORT = 0x27, PROGRESS = 0x28, FINISH = 0x29, LATER = 0x2A,
 }
 
 impl Message {
@@ -141,6 +141,10 @@ impl Message {
             }
             Self::Drop(runs) => {
                 out.byte(kind::DROP);
+                pairs(runs, out);
+            }
+            Self::Later(runs) => {
+                out.byte(kind::LATER);
                 pairs(runs, out);
             }
             Self::WantSmall(ids) => {
@@ -301,6 +305,7 @@ impl Message {
             },
             kind::ROOT => Self::Root(Meta::decode(input)?),
             kind::DROP => Self::Drop(take_pairs(input)?),
+            kind::LATER => Self::Later(take_pairs(input)?),
             kind::WANT_SMALL => {
                 let count = input.count(1)?;
                 let mut ids = Vec::with_capacity(count);

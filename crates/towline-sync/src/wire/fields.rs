@@ -8,8 +8,8 @@ use super::{Reader, WireError, Writer, types};
 const TEXT_MAX: usize = 4096;
 /// Largest piece of a file in one message, in bytes.
 const DATA_MAX: usize = 1 << 20;
-/// Version of these messages.
-pub(super) const VERSION: u64 = 1;
+/// Version of these messages: the first, until one has been released (docs/wire D12).
+pub(crate) const VERSION: u64 = 1;
 
 pub(super) fn version(input: &mut Reader<'_>) -> Result<(), WireError> {
     match input.number()? {

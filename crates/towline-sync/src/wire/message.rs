@@ -127,6 +127,8 @@ pub enum Message {
     Root(Meta),
     /// Files that are not wanted: from `.0`, so many.
     Drop(Vec<(u64, u64)>),
+    /// Files that may be wanted at the end, when directories in their places are gone: from `.0`, so many.
+    Later(Vec<(u64, u64)>),
     /// Small files that are wanted.
     WantSmall(Vec<u64>),
     /// A file is wanted from the beginning.

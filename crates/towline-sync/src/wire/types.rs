@@ -81,6 +81,11 @@ impl RelPath {
         &self.0
     }
 
+    /// How many bytes these are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// True for the root.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -201,6 +206,8 @@ pub struct Entry {
     pub link: Option<u64>,
     /// Later entries may share this one's content.
     pub leads: bool,
+    /// No later entry shares the content that this link leads to.
+    pub ends: bool,
     /// Its owner and extended attributes, where they are asked for.
     pub attributes: Option<Arc<Attributes>>,
 }
@@ -208,6 +215,7 @@ pub struct Entry {
 const HAS_LINK: u8 = 0x10;
 const LEADS: u8 = 0x20;
 const HAS_ATTRIBUTES: u8 = 0x40;
+const ENDS: u8 = 0x80;
 
 impl Entry {
     /// docs/wire D14: times as differences to the entry before, which are short.
@@ -220,11 +228,12 @@ impl Entry {
         };
         let link = if self.link.is_some() { HAS_LINK } else { 0 };
         let leads = if self.leads { LEADS } else { 0 };
+        let ends = if self.ends { ENDS } else { 0 };
         let attributes = match &self.attributes {
             Some(_) => HAS_ATTRIBUTES,
             None => 0,
         };
-        out.byte(kind | link | leads | attributes);
+        out.byte(kind | link | leads | ends | attributes);
         out.bytes(&self.name);
         if self.kind == Kind::File {
             out.number(self.meta.size);
@@ -257,7 +266,8 @@ impl Entry {
                 });
             }
         };
-        if flags & !(0x0F | HAS_LINK | LEADS | HAS_ATTRIBUTES) != 0 {
+        // docs/wire D14: what ends is the row of links to one entry.
+        if flags & ENDS != 0 && flags & HAS_LINK == 0 {
             return Err(WireError::Value {
                 value: flags.into(),
             });
@@ -299,6 +309,7 @@ impl Entry {
             target,
             link,
             leads: flags & LEADS != 0,
+            ends: flags & ENDS != 0,
             attributes,
         })
     }

@@ -129,6 +129,10 @@ impl Node for End {
                 }
                 Output::Wait(then) => self.wait = Some(then),
                 Output::Idle => self.wait = None,
+                Output::Broken(violation) => {
+                    self.violation = Some(violation);
+                    return None;
+                }
             }
             if !self.work() {
                 return None;

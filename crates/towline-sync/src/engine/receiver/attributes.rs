@@ -14,8 +14,6 @@ use crate::wire::{Attributes, Entry, Kind, Meta, Owner, RelPath};
 const BATCH: usize = 256;
 /// Entries whose attributes wait to be set, from which on nothing is read from the peer.
 const MOST_WAITING: usize = 4096;
-/// Bytes of attributes of entries that wait for their directory, from which on nothing is read.
-const MOST_BYTES: usize = 8 << 20;
 /// Names of users or groups that are remembered.
 const MOST_NAMES: usize = 16 << 10;
 
@@ -26,10 +24,8 @@ pub(super) struct Waiting {
     groups: HashMap<Bytes, Option<u32>>,
     resolving: bool,
     queue: Vec<SetAttributes>,
-    /// In the queue, in jobs, and with directories that are being made.
+    /// In the queue and in jobs.
     entries: usize,
-    /// Of entries that wait for their directory.
-    bytes: usize,
 }
 
 /// What of an entry is to be set.
@@ -58,12 +54,7 @@ impl Target {
 impl Receiver {
     /// There is room for more entries.
     pub(super) const fn attributes_have_room(&self) -> bool {
-        self.attributes.entries < MOST_WAITING && self.attributes.bytes < MOST_BYTES
-    }
-
-    /// Entries begin to wait for their directory.
-    pub(super) fn attributes_came<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
-        self.attributes.bytes += weight(entries);
+        self.attributes.entries < MOST_WAITING
     }
 
     /// True if names among these entries must be looked up first.
@@ -120,11 +111,6 @@ impl Receiver {
         self.attributes.groups.extend(groups);
     }
 
-    /// These entries wait no more.
-    pub(super) fn attributes_taken(&mut self, entries: &VecDeque<Entry>) {
-        self.attributes.bytes = self.attributes.bytes.saturating_sub(weight(entries));
-    }
-
     /// What is to be set of an entry: of what is here, what differs; of something new, all.
     pub(super) fn due(&self, entry: &Entry, here: Option<&Found>) -> Due {
         let wanted = self.options.wanted();
@@ -167,22 +153,6 @@ impl Receiver {
         }
     }
 
-    /// Has something wait until its directory is made.
-    pub(super) const fn hold_due(&mut self, due: &Due) {
-        if due.is_something() {
-            self.attributes.entries += 1;
-        }
-    }
-
-    pub(super) fn release_due(&mut self, path: &RelPath, due: Due, made: bool) {
-        if due.is_something() {
-            self.attributes.entries -= 1;
-        }
-        if made {
-            self.set_due(path.clone(), Kind::Dir, Meta::default(), due);
-        }
-    }
-
     /// Sets what is due of something that is in its place.
     pub(super) fn set_due(&mut self, path: RelPath, kind: Kind, meta: Meta, due: Due) {
         if self.options.dry_run || !due.is_something() {
@@ -217,10 +187,4 @@ impl Receiver {
 
 fn owner(entry: &Entry) -> Option<&Owner> {
     entry.attributes.as_ref()?.owner.as_ref()
-}
-
-fn weight<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> usize {
-    let all = entries.into_iter();
-    let attributes = all.filter_map(|entry| entry.attributes.as_ref());
-    attributes.map(|attributes| attributes.weight()).sum()
 }

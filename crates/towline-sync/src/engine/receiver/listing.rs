@@ -1,4 +1,4 @@
-//! Comparing what is listed with what is there.
+//! What is listed, and the directories it is listed of.
 
 mod root;
 
@@ -7,31 +7,24 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::attributes::Due;
-use super::wrap::MOST_DELETED;
-use super::{KEPT, MOST_SIZES, Receiver, Target};
-use crate::engine::{Change, Failed, Job, Listing, SMALL, Violation};
-use crate::fs::{Found, Stat, is_own, stem};
-use crate::wire::{Entry, Kind, Meta, Outcome, RelPath};
+use super::{LEAST_SOURCE, Receiver};
+use crate::engine::{Change, Failed, Job, Listing, Violation};
+use crate::fs::{Found, Stat, stem};
+use crate::wire::{Entry, Kind, Meta, PATH_MAX, RelPath};
 
-/// Entries that may wait for their directory.
-const MOST_WAITING: usize = 128 << 10;
-/// Files that may wait to be asked for: twice what an honest sender has listed.
-const MOST_TODO: usize = 32 << 10;
+/// Messages that may wait for their directory: twice what an honest sender has listed.
+const MOST_WAITING: usize = 32 << 10;
 /// Bytes of patterns of all directories.
 const MOST_PATTERNS: usize = 1 << 20;
-/// Directories that may be announced and not yet listed.
-const MOST_DIRS: usize = 1 << 20;
-/// Components of a path.
-const MOST_DEPTH: usize = 256;
-/// Bytes of a path.
-const MOST_PATH: usize = 4096;
-/// Smallest file that may serve as the old version of another.
-const LEAST_SOURCE: u64 = 64 << 10;
+/// Directories that may be announced and not yet listed: far more than an honest sender has.
+const MOST_DIRS: usize = 128 << 10;
 
 /// A directory that was announced and is not complete.
 #[derive(Debug)]
 pub(super) struct Dir {
-    path: RelPath,
+    pub(super) path: RelPath,
+    /// The path of the directory that it is in.
+    at: RelPath,
     meta: Option<Meta>,
     /// What is there; `None` until that is known.
     here: Option<Here>,
@@ -39,18 +32,30 @@ pub(super) struct Dir {
     /// The sender could not list it wholly.
     doubtful: bool,
     /// Its own time must be set again.
-    touched: bool,
-    refused: bool,
+    pub(super) touched: bool,
+    pub(super) refused: bool,
+    /// Something in it has too long a path; that was said.
+    too_long: bool,
     /// What is to be set when it is there.
-    due: Due,
+    pub(super) due: Due,
+    /// Bytes of that.
+    sets: usize,
     /// Of the root, time and mode as they are here.
     own: Option<Meta>,
 }
 
+/// What is there of a directory.
 #[derive(Debug, Default)]
-struct Here {
+pub(super) struct Here {
     left: VecDeque<Found>,
-    partial: Vec<Bytes>,
+    pub(super) partial: Vec<Bytes>,
+}
+
+impl Dir {
+    /// Bytes that it holds of what the peer sent.
+    fn weight(&self) -> usize {
+        self.path.len() + self.sets
+    }
 }
 
 impl Here {
@@ -67,26 +72,41 @@ impl Here {
 #[derive(Debug)]
 pub(super) struct Pending {
     dir: u64,
-    first: u64,
+    /// The number of the first entry that was not gone through.
+    next: u64,
     last: bool,
     error: Option<String>,
     patterns: Bytes,
     entries: VecDeque<Entry>,
+    /// Bytes of the error and the patterns, until they were gone through.
+    weight: Option<usize>,
 }
 
 impl Receiver {
     /// Expects the entries of a directory.
-    pub(super) fn announce(&mut self, id: u64, path: RelPath, entry: Option<Meta>, new: bool) {
+    pub(super) fn announce(
+        &mut self,
+        id: u64,
+        (at, path): (RelPath, RelPath),
+        entry: Option<&Entry>,
+        (new, due): (bool, Due),
+    ) {
         let dry_run = self.options.dry_run;
         let mut dir = Dir {
             path: path.clone(),
-            meta: entry,
+            at,
+            meta: entry.map(|entry| entry.meta),
             here: None,
             last_name: Bytes::new(),
             doubtful: false,
             touched: new,
             refused: false,
-            due: Due::default(),
+            too_long: false,
+            sets: match &entry.and_then(|entry| entry.attributes.as_ref()) {
+                Some(attributes) if due.is_something() => attributes.weight(),
+                _ => 0,
+            },
+            due,
             own: None,
         };
         if new && dry_run {
@@ -100,7 +120,7 @@ impl Receiver {
                 wanted: self.options.wanted(),
             });
         }
-        self.keeps(&dir.path);
+        self.room.announced(dir.weight());
         self.dirs.insert(id, dir);
     }
 
@@ -118,9 +138,7 @@ impl Receiver {
             return Err(Violation::Order);
         }
         self.next_id += entries.len() as u64;
-        self.pending_entries += entries.len();
-        let waiting = self.pending_entries > MOST_WAITING || self.pending.len() > MOST_WAITING;
-        if waiting || self.dirs.len() > MOST_DIRS {
+        if self.pending.len() > MOST_WAITING || self.dirs.len() > MOST_DIRS {
             return Err(Violation::TooMuch);
         }
         self.pattern_bytes += patterns.len();
@@ -128,14 +146,19 @@ impl Receiver {
             return Err(Violation::TooMuch);
         }
         self.totals.entries += entries.len() as u64;
-        self.attributes_came(&entries);
+        entries
+            .iter()
+            .for_each(|entry| self.room.pending(entry.weight()));
+        let weight = patterns.len() + error.as_ref().map_or(0, String::len);
+        self.room.pending(weight);
         self.pending.push_back(Pending {
             dir,
-            first,
+            next: first,
             last,
             error,
             patterns,
             entries: entries.into(),
+            weight: Some(weight),
         });
         Ok(())
     }
@@ -153,19 +176,20 @@ impl Receiver {
                     left: listing.found.into(),
                     partial: listing.partial,
                 });
-                self.release_due(&path, due, true);
+                self.set_due(path, Kind::Dir, Meta::default(), due);
             }
             Err(failed) => {
                 dir.here = Some(Here::default());
                 dir.refused = true;
-                let (path, due) = (dir.path.clone(), std::mem::take(&mut dir.due));
-                self.release_due(&path, due, false);
+                dir.due = Due::default();
+                let path = dir.path.clone();
                 self.failed(&path, failed);
             }
         }
     }
 
-    /// Goes through the entries whose directories are ready, in the order in which they came.
+    /// Goes through the entries whose directories are ready, in the order in which they came, as far as what
+    /// comes of them has room.
     pub(super) fn process_lists(&mut self) -> Result<(), Violation> {
         while let Some(mut pending) = self.pending.pop_front() {
             let Some(mut dir) = self.dirs.remove(&pending.dir) else {
@@ -175,79 +199,121 @@ impl Receiver {
             let Some(mut here) = dir.here.take_if(|_| ready) else {
                 self.dirs.insert(pending.dir, dir);
                 self.pending.push_front(pending);
-                return Ok(());
+                break;
             };
-            if dir.path.is_root() && pending.first == 1 {
-                self.root_listed(&mut dir);
-            }
-            if !pending.patterns.is_empty() {
-                let patterns = std::mem::take(&mut pending.patterns);
-                self.filter.add(&dir.path, &patterns);
-            }
-            if let Some(text) = pending.error.take() {
-                dir.doubtful = true;
-                self.fail(&dir.path, text);
-            }
-            self.pending_entries -= pending.entries.len();
-            self.attributes_taken(&pending.entries);
-            let count = pending.entries.len() as u64;
-            for (id, mut entry) in (pending.first..pending.first + count).zip(pending.entries) {
-                // docs/wire D14: names ascend, so that none comes twice.
-                if entry.name <= dir.last_name {
-                    return Err(Violation::Order);
-                }
-                let alone = self.options.only.is_some() && dir.path.is_root();
-                if alone && (!dir.last_name.is_empty() || entry.kind == Kind::Dir) {
-                    return Err(Violation::UnknownFile);
-                }
-                dir.last_name = entry.name.clone();
-                if let Some(name) = self.options.rename.as_ref().filter(|_| dir.path.is_root()) {
-                    entry.name = name.clone();
-                }
-                // What is there and was not listed, up to this name.
-                while let Some(found) = here.next_if(|found| found.name < entry.name) {
-                    self.extra(&mut dir, found);
-                }
-                let local = here.next_if(|found| found.name == entry.name);
-                self.entry(&mut dir, &mut here, id, entry, local)?;
-            }
-            self.kept -= dir.path.as_bytes().len() + KEPT;
-            if !pending.last {
-                self.keeps(&dir.path);
-                dir.here = Some(here);
-                self.dirs.insert(pending.dir, dir);
+            self.begin_list(&mut dir, &mut pending);
+            let whole = self.go_through(&mut dir, &mut here, &mut pending)?;
+            if whole && pending.last {
+                self.dir_complete(dir, here);
                 continue;
             }
-            for found in std::mem::take(&mut here.left) {
-                self.extra(&mut dir, found);
-            }
-            // Of others than this file, or in a directory that is not known wholly, they may be of use.
-            let only = self.options.rename.as_ref().or(self.options.only.as_ref());
-            let only = only.filter(|_| dir.path.is_root()).map(|name| stem(name));
-            let discarded = here.partial.drain(..).filter(|partial| {
-                !self.options.dry_run
-                    && !dir.doubtful
-                    && only.as_ref().is_none_or(|only| only == partial)
-            });
-            for stem in discarded {
-                dir.touched = true;
-                let dir = dir.path.clone();
-                self.wrap.changes.push(Change::Discard { dir, stem });
-            }
-            if let Some(meta) = dir.meta.filter(|_| dir.touched && !dir.refused) {
-                self.keeps(&dir.path);
-                self.wrap.dirs.push((dir.path, Kind::Dir, meta));
+            dir.here = Some(here);
+            self.dirs.insert(pending.dir, dir);
+            if !whole {
+                self.room.stopped = true;
+                self.pending.push_front(pending);
+                break;
             }
         }
-        if self.list_ended && !self.dirs.is_empty() {
+        if self.is_listed() && !self.dirs.is_empty() {
             return Err(Violation::UnknownDir);
         }
-        self.totals.listed = self.list_ended;
+        self.totals.listed = self.is_listed();
         Ok(())
     }
 
+    /// All that is listed was gone through.
+    pub(super) fn is_listed(&self) -> bool {
+        self.list_ended && self.pending.is_empty()
+    }
+
+    /// What a message says beside its entries.
+    fn begin_list(&mut self, dir: &mut Dir, pending: &mut Pending) {
+        if let Some(weight) = pending.weight.take() {
+            self.room.taken(weight);
+        }
+        if dir.path.is_root() && pending.next == 1 {
+            self.root_listed(dir);
+        }
+        if !pending.patterns.is_empty() {
+            let patterns = std::mem::take(&mut pending.patterns);
+            self.filter.add(&dir.path, &patterns);
+        }
+        if let Some(text) = pending.error.take() {
+            dir.doubtful = true;
+            self.fail(&dir.path, text);
+        }
+    }
+
+    /// False if there was no room for all.
+    fn go_through(
+        &mut self,
+        dir: &mut Dir,
+        here: &mut Here,
+        pending: &mut Pending,
+    ) -> Result<bool, Violation> {
+        while !pending.entries.is_empty() {
+            if !self.may_list() {
+                return Ok(false);
+            }
+            let Some(mut entry) = pending.entries.pop_front() else {
+                break;
+            };
+            self.room.taken(entry.weight());
+            let id = pending.next;
+            pending.next += 1;
+            // docs/wire D14: names ascend, so that none comes twice.
+            if entry.name <= dir.last_name {
+                return Err(Violation::Order);
+            }
+            let alone = self.options.only.is_some() && dir.path.is_root();
+            if alone && (!dir.last_name.is_empty() || entry.kind == Kind::Dir) {
+                return Err(Violation::UnknownFile);
+            }
+            dir.last_name = entry.name.clone();
+            if let Some(name) = self.options.rename.as_ref().filter(|_| dir.path.is_root()) {
+                entry.name = name.clone();
+            }
+            // What is there and was not listed, up to this name.
+            while let Some(found) = here.next_if(|found| found.name < entry.name) {
+                self.extra(dir, &found);
+            }
+            let local = here.next_if(|found| found.name == entry.name);
+            let ended = entry.link.filter(|_| entry.ends);
+            self.entry((pending.dir, dir), here, id, entry, local)?;
+            if let Some(leader) = ended {
+                self.link_ended(leader);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Nothing more comes of a directory.
+    fn dir_complete(&mut self, mut dir: Dir, mut here: Here) {
+        for found in std::mem::take(&mut here.left) {
+            self.extra(&mut dir, &found);
+        }
+        // Of others than this file, or in a directory that is not known wholly, they may be of use.
+        let only = self.options.rename.as_ref().or(self.options.only.as_ref());
+        let only = only.filter(|_| dir.path.is_root()).map(|name| stem(name));
+        let discards = !self.options.dry_run && !dir.doubtful;
+        let mut discarded = here.partial;
+        discarded.retain(|stem| discards && only.as_ref().is_none_or(|only| only == stem));
+        for stem in discarded {
+            dir.touched = true;
+            let dir = dir.path.clone();
+            if let Err(change) = self.delay(Change::Discard { dir, stem }) {
+                self.run_change(change);
+            }
+        }
+        self.room.completed(dir.weight());
+        if let Some(meta) = dir.meta.filter(|_| dir.touched && !dir.refused) {
+            self.set_dir_later(&dir.path, dir.at, meta);
+        }
+    }
+
     /// What is here and was not listed.
-    fn extra(&mut self, dir: &mut Dir, found: Found) {
+    fn extra(&mut self, dir: &mut Dir, found: &Found) {
         let path = dir.path.join(&found.name);
         self.remember_size(&path, &found.stat);
         // docs/wire D21: what the sender could not list is not deleted.
@@ -257,260 +323,21 @@ impl Receiver {
         if self.filter.excludes(&path, found.stat.kind == Kind::Dir) {
             return;
         }
-        if path.as_bytes().len() > MOST_PATH {
-            let text = format!("`{}`: a path in it is too long to be deleted", dir.path);
-            return self.fail(&dir.path.clone(), text);
+        if path.len() > PATH_MAX {
+            if !std::mem::replace(&mut dir.too_long, true) {
+                let text = format!("`{}`: a path in it is too long to be deleted", dir.path);
+                self.fail(&dir.path.clone(), text);
+            }
+            return;
         }
         dir.touched = true;
-        self.wrap.extra_count += 1;
-        // With more than may be deleted, nothing is.
-        let most = self.options.max_delete.unwrap_or(MOST_DELETED as u64);
-        if self.wrap.extra_count <= most {
-            self.keeps(&path);
-            self.wrap.extra.push((path, found.stat.kind));
-        } else {
-            self.wrap.extra = Vec::new();
-        }
+        self.note_extra(&dir.path, &found.name, found.stat.kind);
     }
 
     /// A file that may be the old version of another of the same size.
-    fn remember_size(&mut self, path: &RelPath, stat: &Stat) {
-        if stat.kind == Kind::File
-            && stat.meta.size >= LEAST_SOURCE
-            && self.sizes.len() < MOST_SIZES
-        {
-            self.sizes.insert(stat.meta.size, path.clone());
+    pub(super) fn remember_size(&mut self, path: &RelPath, stat: &Stat) {
+        if stat.kind == Kind::File && stat.meta.size >= LEAST_SOURCE {
+            self.sizes.insert(stat.meta.size, path);
         }
-    }
-
-    fn entry(
-        &mut self,
-        dir: &mut Dir,
-        here: &mut Here,
-        id: u64,
-        entry: Entry,
-        local: Option<Found>,
-    ) -> Result<(), Violation> {
-        let path = dir.path.join(&entry.name);
-        if path.as_bytes().len() > MOST_PATH || path.depth() > MOST_DEPTH {
-            return Err(Violation::TooLong);
-        }
-        if dir.refused {
-            // Said once, for the directory.
-            if entry.kind == Kind::Dir {
-                self.refuse_dir(id, path);
-            } else {
-                self.drop_id(id);
-            }
-            return Ok(());
-        }
-        // docs/wire D20: it would be taken for what is left of a transfer, or removed with it.
-        if is_own(&entry.name) {
-            let text = format!("`{path}` has a name that is kept for files being received");
-            self.fail(&path, text);
-            match entry.kind {
-                Kind::Dir => self.refuse_dir(id, path),
-                _ => self.drop_id(id),
-            }
-            return Ok(());
-        }
-        if self.small_todo.len() + self.large_todo.len() > MOST_TODO {
-            return Err(Violation::TooMuch);
-        }
-        self.tell_incomplete(&path, &entry);
-        // docs/wire D21: a directory gives way to something else only where deleting is allowed.
-        if let Some(found) = &local
-            && found.stat.kind == Kind::Dir
-            && !matches!(entry.kind, Kind::Dir | Kind::Other)
-        {
-            if !self.options.delete {
-                self.drop_id(id);
-                let text = format!("`{path}` is a directory here; --delete lets it be replaced");
-                self.fail(&path, text);
-                return Ok(());
-            }
-            dir.touched = true;
-            if entry.leads {
-                self.keeps(&path);
-                self.wrap.leaders.insert(id, (path.clone(), None));
-            }
-            self.replace_dir(id, path, entry);
-            return Ok(());
-        }
-        let due = self.due(&entry, local.as_ref());
-        let local = local.map(|found| (found.stat, found.target));
-        if self.options.regular && entry.kind != Kind::File {
-            self.drop_id(id);
-            let text = format!("`{path}` is no regular file there, and only files can be pulled");
-            self.fail(&path, text);
-            return Ok(());
-        }
-        match entry.kind {
-            Kind::Dir => {
-                let local = local.map(|(stat, _)| stat);
-                self.dir_entry(dir, id, path, &entry, (local, due));
-            }
-            Kind::File => {
-                let stem = stem(&entry.name);
-                let partial = here.partial.iter().position(|partial| *partial == stem);
-                let wanted = self.file_entry(id, path, &entry, local, (due, partial.is_some()));
-                if wanted {
-                    dir.touched = true;
-                    if let Some(partial) = partial {
-                        here.partial.swap_remove(partial);
-                    }
-                }
-            }
-            Kind::Symlink => {
-                self.drop_id(id);
-                if self.symlink_entry(path, &entry, local, due) {
-                    dir.touched = true;
-                }
-            }
-            Kind::Other => {
-                self.drop_id(id);
-                let text = "sockets, pipes and devices are not copied".to_owned();
-                self.item(Outcome::Skipped, &path, 0, text);
-            }
-        }
-        Ok(())
-    }
-
-    fn dir_entry(
-        &mut self,
-        parent: &mut Dir,
-        id: u64,
-        path: RelPath,
-        entry: &Entry,
-        (local, due): (Option<Stat>, Due),
-    ) {
-        let there = local.filter(|stat| stat.kind == Kind::Dir);
-        let new = there.is_none();
-        if new {
-            parent.touched = true;
-            self.item(Outcome::Created, &path, 0, String::new());
-        }
-        self.announce(id, path.clone(), Some(entry.meta), new);
-        // Of a directory that is not made nothing is set.
-        let due = match new {
-            true if self.options.dry_run => Due::default(),
-            true => self.due(entry, None),
-            false => due,
-        };
-        let meta = |meta: &Meta| (meta.mtime, meta.mode);
-        let differs =
-            there.is_some_and(|stat| meta(&stat.meta) != meta(&entry.meta) || due.is_something());
-        if differs {
-            self.item(Outcome::Touched, &path, 0, String::new());
-        }
-        self.hold_due(&due);
-        if let Some(dir) = self.dirs.get_mut(&id) {
-            dir.touched |= differs;
-            dir.due = due;
-        }
-    }
-
-    /// True if its content is asked for, or it becomes a link.
-    pub(super) fn file_entry(
-        &mut self,
-        id: u64,
-        path: RelPath,
-        entry: &Entry,
-        local: Option<(Stat, Option<Bytes>)>,
-        (due, partial): (Due, bool),
-    ) -> bool {
-        let old = local.map(|(stat, _)| stat);
-        let kept = old.filter(|stat| stat.kind == Kind::File);
-        if let Some(stat) = &kept {
-            self.remember_size(&path, stat);
-        }
-        if let Some(leader) = entry.link {
-            self.drop_id(id);
-            return self.link_entry(leader, path, kept);
-        }
-        let meta = entry.meta;
-        // A file that shares its content here and not there must get one of its own.
-        let shared = kept.is_some_and(|stat| {
-            stat.links > 1 && (!entry.leads || !self.wrap.led.insert((stat.dev, stat.ino)))
-        });
-        let equal = kept.is_some_and(|stat| {
-            (stat.meta.size, stat.meta.mtime) == (meta.size, meta.mtime) && !self.options.checksum
-        }) && !shared;
-        if entry.leads {
-            // Where contents are compared, this is decided by what is there in the end.
-            let ino = kept
-                .filter(|_| equal || self.options.checksum && !shared)
-                .map(|stat| (stat.dev, stat.ino));
-            self.keeps(&path);
-            self.wrap.leaders.insert(id, (path.clone(), ino));
-        }
-        if let Some(stat) = kept.filter(|_| equal) {
-            self.drop_id(id);
-            self.totals.unchanged = self.totals.unchanged.saturating_add(meta.size);
-            let differs = stat.meta.mode != meta.mode;
-            if differs || due.is_something() {
-                self.item(Outcome::Touched, &path, meta.size, String::new());
-            }
-            if due.is_something() {
-                self.set_due(path, Kind::File, meta, due);
-            } else if differs {
-                self.set_meta(path, Kind::File, meta);
-            }
-            return false;
-        }
-        if meta.size > self.options.max_file {
-            self.drop_id(id);
-            let most = self.options.max_file;
-            let text = format!(
-                "`{path}` has {} bytes, at most {most} are taken here",
-                meta.size
-            );
-            self.fail(&path, text);
-            return false;
-        }
-        let target = Target {
-            id,
-            path,
-            meta,
-            old: kept,
-            shared,
-            partial,
-            kept: due,
-            fresh: self.due(entry, None),
-            attempts: 0,
-            counted: 0,
-            waits: 0,
-        };
-        self.totals.files += 1;
-        self.totals.bytes = self.totals.bytes.saturating_add(meta.size);
-        let compare = self.options.checksum
-            && !shared
-            && kept.is_some_and(|stat| stat.meta.size == meta.size);
-        if self.options.dry_run && !compare {
-            self.drop_id(id);
-            self.would_write(&target);
-            return true;
-        }
-        if meta.size <= SMALL && !compare {
-            self.small_todo.push_back(target);
-        } else {
-            self.large_todo.push_back(target);
-        }
-        true
-    }
-
-    /// Says what a real run would do with a file.
-    pub(super) fn would_write(&mut self, target: &Target) {
-        self.totals.files_done += 1;
-        self.stored(target, target.meta.size);
-    }
-
-    /// Says that a file was written.
-    pub(super) fn stored(&mut self, target: &Target, size: u64) {
-        let outcome = match target.old {
-            Some(_) => Outcome::Updated,
-            None => Outcome::Created,
-        };
-        self.item(outcome, &target.path, size, String::new());
     }
 }

@@ -56,7 +56,7 @@ impl Receiver {
                 Some(_) => transfer.target.path.clone(),
                 None => self
                     .sizes
-                    .get(&transfer.target.meta.size)
+                    .get(transfer.target.meta.size)
                     .unwrap_or(&transfer.target.path)
                     .clone(),
             };
@@ -174,7 +174,8 @@ impl Receiver {
         self.close(id, &transfer);
         let (target, meta) = (transfer.target.clone(), transfer.target.meta);
         self.totals.files_done += 1;
-        self.totals.reused += meta.size;
+        self.totals.reused = self.totals.reused.saturating_add(meta.size);
+        self.is_over(&target);
         let old = target.old.map(|stat| (stat.meta.mtime, stat.meta.mode));
         let differs = old != Some((meta.mtime, meta.mode));
         if differs || target.kept.is_something() {

@@ -56,9 +56,9 @@ impl Receiver {
         }
         if meta.size > self.options.max_file {
             let most = self.options.max_file;
-            let path = target.path.clone();
+            let path = &target.path;
             let text = format!("`{path}` has grown: at most {most} bytes are taken here");
-            self.fail(&path, text);
+            self.failed_file(&target, text);
             return Ok(());
         }
         // What the sender read counts, not what it listed.
@@ -100,7 +100,7 @@ impl Receiver {
                     self.stored(&target, target.meta.size);
                     self.set_due(target.path, Kind::File, target.meta, target.fresh);
                 }
-                Err(failed) => self.failed(&target.path, failed),
+                Err(failed) => self.failed_file(&target, failed.text),
             }
         }
     }
@@ -115,7 +115,7 @@ impl Receiver {
             self.small_todo.push_back(target);
         } else {
             self.drop_id(id);
-            self.fail(&target.path, text.to_owned());
+            self.failed_file(&target, text.to_owned());
         }
         true
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::small::ATTEMPTS;
-use super::{Receiver, Target};
+use super::{LEAST_SOURCE, Receiver, Target};
 use crate::engine::{ChunkOp, Expect, Failed, Job, Piece, Source, Violation};
 use crate::fs::{Claim, Manifest, Span, root_hash};
 use crate::wire::{Chunk, Chunking, Hash16, Kind, Message, Meta, Outcome, SubChunk};
@@ -111,7 +111,7 @@ impl Receiver {
                 Some(target.path.clone())
             }
             Some(_) => None,
-            None => self.sizes.get(&target.meta.size).cloned(),
+            None => self.sizes.get(target.meta.size).cloned(),
         };
         let chunking = match source {
             Some(_) => Chunking::Content,
@@ -369,12 +369,11 @@ impl Receiver {
                 self.remember_chunks(&transfer);
                 let (target, due) = (&transfer.target, transfer.target.fresh.clone());
                 self.set_due(target.path.clone(), Kind::File, target.meta, due);
-                if transfer.target.meta.size >= 64 << 10 {
-                    self.sizes
-                        .insert(transfer.target.meta.size, transfer.target.path.clone());
+                if target.meta.size >= LEAST_SOURCE {
+                    self.sizes.insert(target.meta.size, &target.path);
                 }
             }
-            Err(failed) => self.failed(&transfer.target.path, failed),
+            Err(failed) => self.failed_file(&transfer.target, failed.text),
         }
     }
 
@@ -433,9 +432,9 @@ impl Receiver {
             return;
         };
         self.close(id, &transfer);
-        let path = transfer.target.path.clone();
+        let target = transfer.target.clone();
         self.leave(id, transfer, keep, None);
-        self.fail(&path, text);
+        self.failed_file(&target, text);
     }
 
     /// Lets a partial file go when its jobs are done.

@@ -6,22 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Sender;
-use crate::engine::{Failed, Job, SMALL, SmallRead, Violation};
-use crate::fs::{Manifest, Span, Stat, root_hash};
+use super::window::File;
+use crate::engine::{Failed, Job, SMALL, Violation};
+use crate::fs::{Manifest, Span, Stat};
 use crate::wire::{Chunk, Chunking, Message, RelPath, SubChunk};
 
-/// Bytes that are read at a time.
-const READ: u64 = 1 << 20;
-/// Ranges that are read at a time.
-const RANGES: usize = 512;
-/// Most bytes of a range in one message.
-const PIECE: usize = 256 << 10;
-/// Reads of one file at a time.
-const READS: u64 = 4;
-/// Small files that are read at a time, and how many bytes they may have.
-const SMALL_FILES: usize = 64;
-/// What a small file counts for in the budget until it is read.
-const SMALL_GUESS: usize = 32 << 10;
 /// Chunks in one message.
 const CHUNKS: usize = 2048;
 /// Files that may be open at a time: each costs a descriptor and perhaps a manifest.
@@ -31,18 +20,12 @@ const FINE_BYTES: u64 = 64 << 20;
 /// Ranges that may be asked for at a time.
 const MOST_RANGES: usize = 1 << 20;
 
-/// A file that was listed.
+/// What becomes of an entry that was listed.
 #[derive(Debug)]
-pub(super) struct File {
-    path: RelPath,
-    /// As it was listed.
-    size: u64,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
+pub(super) enum State {
     Listed,
+    /// It has no content that could be asked for.
+    Bare,
     Small,
     /// It is being opened, or cut, under this key.
     Opening(u64),
@@ -51,34 +34,25 @@ enum State {
     Failed,
 }
 
+/// A file that is open.
 #[derive(Debug)]
-struct Open {
-    key: u64,
-    stat: Stat,
+pub(super) struct Open {
+    pub(super) key: u64,
+    pub(super) stat: Stat,
     /// Sent from the beginning: where the next read begins, and the blocks so far.
-    all: Option<(u64, Vec<Span>)>,
-    ranges: VecDeque<(u64, u64)>,
+    pub(super) all: Option<(u64, Vec<Span>)>,
+    pub(super) ranges: VecDeque<(u64, u64)>,
     /// Reads that were begun, and of these how many were passed on, in order.
-    begun: u64,
-    passed: u64,
-    read: BTreeMap<u64, Vec<(Span, Bytes)>>,
-    in_turns: bool,
+    pub(super) begun: u64,
+    pub(super) passed: u64,
+    pub(super) read: BTreeMap<u64, Vec<(Span, Bytes)>>,
+    pub(super) in_turns: bool,
     /// Bytes of chunks whose second level was asked for.
     fine: u64,
 }
 
-impl File {
-    pub(super) const fn new(path: RelPath, size: u64) -> Self {
-        Self {
-            path,
-            size,
-            state: State::Listed,
-        }
-    }
-}
-
 impl Open {
-    fn new(key: u64, stat: Stat, all: bool) -> Self {
+    pub(super) fn new(key: u64, stat: Stat, all: bool) -> Self {
         Self {
             key,
             stat,
@@ -92,7 +66,7 @@ impl Open {
         }
     }
 
-    fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         match &self.all {
             Some((at, _)) => *at < self.stat.meta.size,
             None => !self.ranges.is_empty(),
@@ -102,7 +76,7 @@ impl Open {
 
 impl Sender {
     /// The file that was opened under a key, unless it was closed since.
-    fn current(&mut self, key: u64) -> Option<u64> {
+    pub(super) fn current(&mut self, key: u64) -> Option<u64> {
         let id = self.keys.get(&key).copied();
         if id.is_none() {
             // A job that was under way has opened it again.
@@ -112,19 +86,12 @@ impl Sender {
     }
 
     fn file(&mut self, id: u64) -> Result<&mut File, Violation> {
-        self.files.get_mut(&id).ok_or(Violation::UnknownFile)
+        self.window.get_mut(id).ok_or(Violation::UnknownFile)
     }
 
-    pub(super) fn drop_files(&mut self, runs: &[(u64, u64)]) -> Result<(), Violation> {
+    pub(super) fn drop_entries(&mut self, runs: &[(u64, u64)]) -> Result<(), Violation> {
+        self.window.drops(runs, self.next_id)?;
         for &(first, count) in runs {
-            if first == 0 || first.saturating_add(count) > self.next_id {
-                return Err(Violation::UnknownFile);
-            }
-            // Each is dropped once: what a message costs is bounded by what was listed.
-            self.dropped += count;
-            if self.dropped >= self.next_id {
-                return Err(Violation::TooMuch);
-            }
             for id in first..first + count {
                 self.close(id);
             }
@@ -246,7 +213,7 @@ impl Sender {
     }
 
     pub(super) fn close(&mut self, id: u64) {
-        if let Some(file) = self.files.remove(&id) {
+        if let Some(file) = self.window.remove(id) {
             self.close_key(&file.state);
         }
     }
@@ -262,8 +229,8 @@ impl Sender {
     }
 
     /// Tells the receiver that a file cannot be sent. Asked for again, it is opened anew.
-    fn fail(&mut self, id: u64, failed: Failed) {
-        let Some(file) = self.files.get_mut(&id) else {
+    pub(super) fn fail(&mut self, id: u64, failed: Failed) {
+        let Some(file) = self.window.get_mut(id) else {
             return;
         };
         let state = std::mem::replace(&mut file.state, State::Failed);
@@ -279,43 +246,6 @@ impl Sender {
         self.push_data(Message::Fail { id, changed, text });
     }
 
-    /// Reads a batch of small files.
-    pub(super) fn read_small(&mut self) -> Option<Job> {
-        let mut files = Vec::new();
-        while files.len() < SMALL_FILES {
-            let Some(id) = self.small.pop_front() else {
-                break;
-            };
-            if let Some(file) = self.files.get(&id) {
-                files.push((id, file.path.clone()));
-            }
-        }
-        if files.is_empty() {
-            return None;
-        }
-        self.ahead += files.len() * SMALL_GUESS;
-        Some(Job::ReadSmall(files))
-    }
-
-    pub(super) fn small_read(&mut self, files: Vec<(u64, Result<SmallRead, Failed>)>) {
-        self.ahead = self.ahead.saturating_sub(files.len() * SMALL_GUESS);
-        for (id, result) in files {
-            match result {
-                Ok(SmallRead { meta, hash, bytes }) => {
-                    self.files.remove(&id);
-                    self.ahead += bytes.len();
-                    self.push(Message::Small {
-                        id,
-                        meta,
-                        hash,
-                        bytes,
-                    });
-                }
-                Err(failed) => self.fail(id, failed),
-            }
-        }
-    }
-
     pub(super) fn manifest_made(&mut self, key: u64, result: Result<Arc<Manifest>, Failed>) {
         let Some(id) = self.current(key) else {
             return;
@@ -324,7 +254,7 @@ impl Sender {
             Ok(manifest) => manifest,
             Err(failed) => return self.fail(id, failed),
         };
-        let Some(file) = self.files.get_mut(&id) else {
+        let Some(file) = self.window.get_mut(id) else {
             return;
         };
         file.state = State::Open(Box::new(Open::new(key, manifest.stat, false)));
@@ -361,157 +291,5 @@ impl Sender {
             }
             Err(failed) => self.fail(id, failed),
         }
-    }
-
-    pub(super) fn opened(&mut self, key: u64, result: Result<Stat, Failed>) {
-        let Some(id) = self.current(key) else {
-            return;
-        };
-        let stat = match result {
-            Ok(stat) => stat,
-            Err(failed) => return self.fail(id, failed),
-        };
-        let Some(file) = self.files.get_mut(&id) else {
-            return;
-        };
-        let mut open = Open::new(key, stat, true);
-        open.in_turns = true;
-        file.state = State::Open(Box::new(open));
-        if stat.meta.size == 0 {
-            self.end(id);
-        } else {
-            self.turns.push_back(id);
-        }
-    }
-
-    /// Reads on in the file whose turn it is.
-    pub(super) fn read_large(&mut self) -> Option<Job> {
-        for _ in 0..self.turns.len() {
-            let id = self.turns.pop_front()?;
-            let Some(File {
-                state: State::Open(open),
-                ..
-            }) = self.files.get_mut(&id)
-            else {
-                continue;
-            };
-            if !open.has_more() {
-                open.in_turns = false;
-                continue;
-            }
-            self.turns.push_back(id);
-            if open.begun - open.passed >= READS {
-                continue;
-            }
-            let size = open.stat.meta.size;
-            let mut ranges = Vec::new();
-            let mut total = 0;
-            let block = match &mut open.all {
-                Some((at, _)) => {
-                    total = READ.min(size - *at);
-                    ranges.push((*at, total));
-                    *at += total;
-                    Some(Chunking::block(size))
-                }
-                None => {
-                    while total < READ && ranges.len() < RANGES {
-                        let Some((offset, length)) = open.ranges.front_mut() else {
-                            break;
-                        };
-                        let now = (*length).min(READ - total);
-                        ranges.push((*offset, now));
-                        total += now;
-                        *offset += now;
-                        *length -= now;
-                        if *length == 0 {
-                            open.ranges.pop_front();
-                        }
-                    }
-                    None
-                }
-            };
-            let turn = open.begun;
-            open.begun += 1;
-            self.ahead += total as usize;
-            let key = open.key;
-            return Some(Job::Read {
-                key,
-                turn,
-                ranges,
-                block,
-            });
-        }
-        None
-    }
-
-    pub(super) fn read_done(
-        &mut self,
-        key: u64,
-        turn: u64,
-        asked: u64,
-        result: Result<Vec<(Span, Bytes)>, Failed>,
-    ) {
-        self.ahead = self.ahead.saturating_sub(asked as usize);
-        let Some(id) = self.current(key) else {
-            return;
-        };
-        let pieces = match result {
-            Ok(pieces) => pieces,
-            Err(failed) => return self.fail(id, failed),
-        };
-        let Some(File {
-            state: State::Open(open),
-            ..
-        }) = self.files.get_mut(&id)
-        else {
-            return;
-        };
-        open.read.insert(turn, pieces);
-        let mut messages = Vec::new();
-        while let Some(pieces) = open.read.remove(&open.passed) {
-            open.passed += 1;
-            for (span, mut bytes) in pieces {
-                let mut offset = span.offset;
-                if let Some((_, spans)) = &mut open.all {
-                    spans.push(span);
-                    if span.hash.is_none() {
-                        let length = span.length;
-                        messages.push(Message::Zeros { id, offset, length });
-                        continue;
-                    }
-                    messages.push(Message::Data { id, offset, bytes });
-                    continue;
-                }
-                while !bytes.is_empty() {
-                    let piece = bytes.split_to(bytes.len().min(PIECE));
-                    let length = piece.len() as u64;
-                    let bytes = piece;
-                    messages.push(Message::Data { id, offset, bytes });
-                    offset += length;
-                }
-            }
-        }
-        let ended = open.all.is_some() && !open.has_more() && open.passed == open.begun;
-        for message in messages {
-            self.ahead += message.payload();
-            self.push_data(message);
-        }
-        if ended {
-            self.end(id);
-        }
-    }
-
-    /// A file that was sent from the beginning is complete.
-    fn end(&mut self, id: u64) {
-        let Some(File {
-            state: State::Open(open),
-            ..
-        }) = self.files.get_mut(&id)
-        else {
-            return;
-        };
-        let spans = open.all.take().map(|(_, spans)| spans).unwrap_or_default();
-        let (meta, root) = (open.stat.meta, root_hash(&spans));
-        self.push_data(Message::End { id, meta, root });
     }
 }

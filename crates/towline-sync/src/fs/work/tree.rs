@@ -4,15 +4,16 @@ use std::io;
 
 use super::apply::cannot_store;
 use super::{Worker, failed};
-use crate::engine::{Change, Failed, Listing};
+use crate::engine::{Beneath, Change, Failed, Listing};
+use crate::fs::manifest::short;
 use crate::fs::part::{self, Own, own};
 use crate::fs::{Store, Wanted};
-use crate::wire::{Kind, RelPath};
+use crate::wire::{Hash16, Kind, RelPath};
 
 /// Mode of a new directory until everything in it is done: its owner must be able to fill it.
 const WORKING_MODE: u32 = 0o700;
-/// Most entries that are looked for beneath a directory that is to be deleted.
-const WALK_MAX: usize = 1 << 20;
+/// Entries beneath a directory up to which they are listed together.
+const WALKED: usize = 4096;
 
 impl<S: Store> Worker<S> {
     pub(super) fn prepare(
@@ -126,7 +127,7 @@ impl<S: Store> Worker<S> {
                 });
                 one(made.and(given)).into_iter().collect()
             }
-            Change::Link { from, to } => one(self.link(from, to)).into_iter().collect(),
+            Change::Links(all) => failures(all, |(from, to)| self.link(from, to)),
             Change::Meta(all) => failures(all, |(path, kind, meta)| {
                 if *kind == Kind::Dir {
                     self.close_beneath(path);
@@ -180,38 +181,53 @@ impl<S: Store> Worker<S> {
         link().map_err(|error| failed(to, &format!("cannot become a link to `{from}`"), &error))
     }
 
+    /// What is in a directory, and beneath it if that is little.
     pub(super) fn walk(
         &self,
         path: &RelPath,
+        among: Option<&[Hash16]>,
         dry_run: bool,
-    ) -> Result<Vec<(RelPath, Kind)>, Failed> {
-        let mut beneath = Vec::new();
-        let mut dirs = vec![path.clone()];
-        while let Some(dir) = dirs.pop() {
+    ) -> Result<Beneath, Failed> {
+        let list = |dir: &RelPath| {
             let found = match dry_run {
-                true => self.store.list(&dir),
-                false => self.within(&dir, || self.store.list(&dir)),
+                true => self.store.list(dir),
+                false => self.within(dir, || self.store.list(dir)),
             };
-            let found = found.map_err(|error| failed(&dir, "cannot be listed", &error))?;
-            for found in found {
-                let path = dir.join(&found.name);
-                if found.stat.kind == Kind::Dir {
-                    dirs.push(path.clone());
-                }
-                beneath.push((path, found.stat.kind));
-            }
-            if beneath.len() > WALK_MAX {
-                return Err(Failed {
-                    text: format!("`{path}` holds more than {WALK_MAX} entries: delete it by hand"),
-                    changed: false,
-                    full: false,
-                });
+            found.map_err(|error| failed(dir, "cannot be listed", &error))
+        };
+        let root = RelPath::root();
+        let own = list(path)?.into_iter();
+        let own = own.map(|found| (root.join(&found.name), found.stat.kind));
+        if let Some(among) = among {
+            let known = |name: &RelPath| among.binary_search(&name_hash(name.as_bytes())).is_ok();
+            let found = own.filter(|(name, _)| known(name)).collect();
+            let whole = false;
+            return Ok(Beneath { found, whole });
+        }
+        let mut found: Vec<(RelPath, Kind)> = own.collect();
+        let count = found.len();
+        let mut at = 0;
+        // A directory comes before what is in it.
+        while let Some((dir, kind)) = found.get(at).cloned().filter(|_| found.len() <= WALKED) {
+            at += 1;
+            if kind == Kind::Dir {
+                let more = list(&path.join(dir.as_bytes()))?.into_iter();
+                found.extend(more.map(|found| (dir.join(&found.name), found.stat.kind)));
             }
         }
-        // A directory was listed before what is in it.
-        beneath.reverse();
-        Ok(beneath)
+        let whole = at == found.len();
+        if whole {
+            found.reverse();
+        } else {
+            found.truncate(count);
+        }
+        Ok(Beneath { found, whole })
     }
+}
+
+/// By what the name of something that is to be deleted is remembered.
+pub(crate) fn name_hash(name: &[u8]) -> Hash16 {
+    short(blake3::hash(name).as_bytes())
 }
 
 fn failures<T>(all: &[T], work: impl Fn(&T) -> Result<(), Failed>) -> Vec<(usize, Failed)> {

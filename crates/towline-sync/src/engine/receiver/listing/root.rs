@@ -40,9 +40,10 @@ impl Receiver {
     }
 
     /// Takes the entries of a directory that cannot be had, and does nothing with them.
-    pub(super) fn refuse_dir(&mut self, id: u64, path: RelPath) {
+    pub(in super::super) fn refuse_dir(&mut self, id: u64, path: RelPath) {
         self.drop_id(id);
         let dir = Dir {
+            at: path.parent(),
             path,
             meta: None,
             here: Some(Here::default()),
@@ -50,10 +51,12 @@ impl Receiver {
             doubtful: true,
             touched: false,
             refused: true,
+            too_long: false,
             due: Due::default(),
+            sets: 0,
             own: None,
         };
-        self.keeps(&dir.path);
+        self.room.announced(dir.weight());
         self.dirs.insert(id, dir);
     }
 }
