@@ -85,6 +85,15 @@ fn exit_codes_and_hints_tell_what_to_do() {
         "the server has no service `nobody`",
         "",
     );
+    // The server's own words are for who asks for them.
+    let quiet = place.tow(&["call", url, "nobody"]).output();
+    assert!(!stderr(&quiet.expect("runs")).contains("ServiceName="));
+    check(
+        &["-v", "call", url, "nobody"],
+        1,
+        "ServiceName='nobody'",
+        "nobody",
+    );
     check(
         &["call", "tls://127.0.0.1:1", "customEcho"],
         3,
