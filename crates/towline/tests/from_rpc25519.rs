@@ -4,7 +4,7 @@
 
 mod pages;
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeSet, fs};
 
 use pages::{assert_test, files, root};
 
@@ -69,41 +69,58 @@ fn every_row_names_tests_that_exist_or_an_exception_that_names_it() {
     assert!(rows.len() > 120, "only {} rows were recognised", rows.len());
 }
 
-/// Where each name is defined: the files, and what each of them holds.
-fn sources() -> BTreeMap<String, String> {
+/// A source file, and the names it defines.
+struct Source {
+    path: String,
+    text: String,
+    names: BTreeSet<String>,
+}
+
+fn sources() -> Vec<Source> {
     let sources = files(&root().join("crates"), "rs").into_iter();
     let sources = sources.filter(|path| path.components().any(|part| part.as_os_str() == "src"));
     sources
         .map(|path| {
-            (
-                path.display().to_string(),
-                fs::read_to_string(&path).unwrap(),
-            )
+            let text = fs::read_to_string(&path).unwrap();
+            Source {
+                path: path.display().to_string(),
+                names: text
+                    .lines()
+                    .filter_map(defined)
+                    .map(str::to_owned)
+                    .collect(),
+                text,
+            }
         })
         .collect()
 }
 
-/// True if a line of the source defines the name: as an item, a field, or a variant of an enum.
-fn defines(source: &str, name: &str) -> bool {
-    source.lines().any(|line| {
-        let line = line.trim_start().trim_start_matches("pub ");
-        let line = line
-            .trim_start_matches("const ")
-            .trim_start_matches("async ");
-        let rest = ["fn ", "struct ", "enum ", "trait ", "type ", "mod ", ""]
-            .iter()
-            .find_map(|kind| line.strip_prefix(kind)?.strip_prefix(name));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['(', '<', ',', ';', ':', ' ']))
-    })
+/// What a line may define: an item, a field, or a variant of an enum.
+fn defined(line: &str) -> Option<&str> {
+    let line = line.trim_start().trim_start_matches("pub ");
+    let line = line
+        .trim_start_matches("const ")
+        .trim_start_matches("async ");
+    let kinds = ["fn ", "struct ", "enum ", "trait ", "type ", "mod "];
+    let name = kinds
+        .iter()
+        .find_map(|kind| line.strip_prefix(kind))
+        .unwrap_or(line);
+    let end = name
+        .find(|end: char| !end.is_alphanumeric() && end != '_')
+        .unwrap_or(name.len());
+    let behind = &name[end..];
+    let ends = behind.is_empty() || behind.starts_with(['(', '<', ',', ';', ':', ' ']);
+    (end > 0 && ends).then(|| &name[..end])
 }
 
 /// True if a source that is the owner's module, or defines or implements the owner, defines the name.
-fn belongs(sources: &BTreeMap<String, String>, owner: &str, name: &str) -> bool {
-    sources.iter().any(|(path, source)| {
-        let knows = path.ends_with(&format!("/{owner}.rs"))
-            || defines(source, owner)
-            || source.contains(&format!("impl {owner} "));
-        knows && defines(source, name)
+fn belongs(sources: &[Source], owner: &str, name: &str) -> bool {
+    sources.iter().any(|source| {
+        source.names.contains(name)
+            && (source.names.contains(owner)
+                || source.path.ends_with(&format!("/{owner}.rs"))
+                || source.text.contains(&format!("impl {owner} ")))
     })
 }
 
@@ -119,7 +136,7 @@ fn every_item_that_the_page_names_exists() {
             }
             let found = match item.rsplit_once("::") {
                 Some((owner, name)) => belongs(&sources, owner, name),
-                None => sources.values().any(|source| defines(source, item)),
+                None => sources.iter().any(|source| source.names.contains(item)),
             };
             if !found {
                 missing.push(item.to_owned());
