@@ -70,7 +70,7 @@ impl AttributeStore for Disk {
     }
 
     fn set_owner(&self, path: &RelPath, owner: Ids) -> io::Result<()> {
-        let dir = self.parent(path)?;
+        let dir = self.parent_to_write(path)?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let stat = rustix::fs::statat(&*dir, path.name(), flags)?;
         let uid = (stat.st_uid != owner.user).then(|| Uid::from_raw(owner.user));
@@ -82,12 +82,13 @@ impl AttributeStore for Disk {
     }
 
     fn set_xattrs(&self, path: &RelPath, kind: Kind, xattrs: &[(Bytes, Bytes)]) -> io::Result<()> {
+        self.parent_to_write(path)?;
         let file = match self.open_to_ask(path, kind) {
             // Its mode lets nobody read it.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let mode = self.change_mode(path, |mode| mode | 0o400)?;
+                let mode = self.change_mode(path, |stat| Some(stat.meta.mode | 0o400))?;
                 let opened = self.open_to_ask(path, kind);
-                self.change_mode(path, |_| mode)?;
+                self.change_mode(path, |_| Some(mode))?;
                 opened?
             }
             opened => opened?,

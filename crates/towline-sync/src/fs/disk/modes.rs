@@ -4,17 +4,19 @@ use std::io;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::{Disk, stat_of, times};
+use super::Disk;
+use super::stat::{stat_of, times};
+use crate::fs::Stat;
 use crate::wire::{Kind, Meta, RelPath};
 
 impl Disk {
     /// Changes the mode of a file or directory that it may keep even its owner from opening. Returns the
-    /// mode that it had.
+    /// mode that it had. Nothing is changed if there is to be none.
     #[cfg(target_os = "linux")]
     pub(super) fn change_mode(
         &self,
         path: &RelPath,
-        change: impl FnOnce(u32) -> u32,
+        change: impl FnOnce(&Stat) -> Option<u32>,
     ) -> io::Result<u32> {
         use std::os::fd::AsRawFd as _;
 
@@ -25,13 +27,18 @@ impl Disk {
         if !matches!(stat.kind, Kind::File | Kind::Dir) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        let mode = Mode::from_raw_mode(change(stat.meta.mode));
+        let mode = change(&stat).ok_or(io::ErrorKind::PermissionDenied)?;
+        let mode = Mode::from_raw_mode(mode);
         rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), mode)?;
         Ok(stat.meta.mode)
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn change_mode(&self, _: &RelPath, _: impl FnOnce(u32) -> u32) -> io::Result<u32> {
+    pub(super) fn change_mode(
+        &self,
+        _: &RelPath,
+        _: impl FnOnce(&Stat) -> Option<u32>,
+    ) -> io::Result<u32> {
         Err(io::ErrorKind::PermissionDenied.into())
     }
 
