@@ -220,3 +220,29 @@ fn a_pull_neither_follows_nor_plants_links() {
     );
     assert!(fs::symlink_metadata(out.join("link")).is_err());
 }
+
+/// Readers of the events find the same fields whichever way a file went.
+#[test]
+fn every_event_says_whether_the_whole_was_hashed() {
+    let place = Place::with_keys();
+    let server = place.serve(&["--allow-write", "--no-fsync"]);
+    for (name, size) in [("small", 1000), ("large", 5 << 20)] {
+        fs::write(place.path(name), noise(size)).expect("written");
+        let from = format!("{}#{name}", server.url);
+        for whole in [false, true] {
+            let run = |args: &[&str]| {
+                let more: &[&str] = if whole { &["--whole"] } else { &[] };
+                place.tow(&[args, more].concat()).output().expect("runs")
+            };
+            let pushed = told(&run(&["push", "--json", name, &server.url]), "pushed");
+            let went_whole = whole || size < 4 << 20;
+            for field in ["blake3", "parts"] {
+                let value = pushed.get(field).expect("there");
+                assert_eq!(!value.is_null(), went_whole, "{pushed}");
+            }
+            let pulled = told(&run(&["pull", "--json", &from, "-oout"]), "pulled");
+            let hash = pulled.get("blake3").expect("there");
+            assert_eq!(!hash.is_null(), whole, "{pulled}");
+        }
+    }
+}

@@ -135,7 +135,7 @@ async fn pull_one(
     let at: PathBuf = out.join(name);
     let moved = resuming.pull(client, path, &at, &mut meter).await?;
     let (moved, mut fields) = match moved {
-        Some(moved) => (moved, json!({})),
+        Some(moved) => (moved, json!({"blake3": null})),
         None => {
             let stored = pull(client, path, root, &target, options, |come| {
                 if let Some(total) = come.total {
