@@ -8,11 +8,13 @@ mod drive;
 mod error;
 mod options;
 mod place;
+mod places;
 mod service;
 
 pub use client::{offers_sync, pull_file, pull_tree, push_tree};
 pub use error::SyncError;
 pub use options::{SyncEvent, SyncOptions};
+pub(crate) use places::Places;
 pub(crate) use service::serve;
 
 /// Service that syncs: a bistream.

@@ -167,10 +167,7 @@ impl Running {
             if over && self.input.is_empty() && self.jobs.is_empty() {
                 return Err(SyncError::Stream(towline_rpc::StreamError::Ended));
             }
-            // With no thread free it would be due again and again.
-            let next = (self.jobs.len() < threads)
-                .then(|| self.later.front().map(|(then, _)| *then))
-                .flatten();
+            let next = self.next_due(threads);
             tokio::select! {
                 biased;
                 Some(done) = self.jobs.join_next() => self.done(done)?,
@@ -214,6 +211,12 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// When a job is due that waits. With no thread free for it, it would be due again and again.
+    fn next_due(&self, threads: usize) -> Option<Instant> {
+        let (then, _) = self.later.front().filter(|_| self.jobs.len() < threads)?;
+        Some(*then)
     }
 
     /// Gives work to free threads.
@@ -295,4 +298,31 @@ fn now() -> std::time::Instant {
 
 fn far() -> Instant {
     Instant::from_std(now()) + Duration::from_secs(3600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Filter, Options, Sender};
+
+    /// docs/wire D20: a job that is due while all threads are busy waits for one of them, and for no clock.
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_due_waits_for_a_thread() {
+        let sender = Sender::new(&Options::default(), Filter::default(), None);
+        let mut running = Running {
+            engine: Engine::Sender(Box::new(sender)),
+            worker: Arc::new(Worker::new(Disk::missing(), 1)),
+            input: VecDeque::new(),
+            jobs: JoinSet::new(),
+            later: VecDeque::new(),
+            told: Totals::default(),
+        };
+        let due = Instant::now();
+        running.later.push_back((due, Job::Close { key: 1 }));
+        assert_eq!(running.next_due(2), Some(due));
+        running.jobs.spawn(std::future::pending());
+        assert_eq!(running.next_due(2), Some(due));
+        running.jobs.spawn(std::future::pending());
+        assert_eq!(running.next_due(2), None);
+    }
 }

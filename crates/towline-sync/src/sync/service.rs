@@ -9,6 +9,7 @@ use towline_rpc::{Context, Message as RpcMessage};
 
 use super::drive::{Rx, Tx, drive};
 use super::place::{self, Place};
+use super::places::{self, Places};
 use super::{SyncError, SyncEvent};
 use crate::engine::{Engine, Filter, Options, Receiver, Sender};
 use crate::transfer::unfinished::Unfinished;
@@ -17,8 +18,8 @@ use crate::wire::{Hello, Message, RelPath, Role, WireError};
 
 /// Answers one sync to its end.
 pub(crate) async fn serve(
-    root: Root,
-    options: ServeOptions,
+    (root, options): (Root, ServeOptions),
+    places: Places,
     context: Context,
     first: RpcMessage,
     parts: UploadParts,
@@ -26,7 +27,13 @@ pub(crate) async fn serve(
 ) -> Result<RpcMessage, SyncError> {
     let (tx, rx) = (Tx::Server(sink), Rx::Server(parts));
     let unfinished = Unfinished::new(context.peer(), "a sync");
-    let result = run(root, options, &context, first, tx, rx).await;
+    let result = match places.take(context.connection().id()) {
+        Some(_place) => run(root, options, &context, first, tx, rx).await,
+        None => Err(refused(&format!(
+            "this connection has {} syncs under way, and may have no more; wait until one ends",
+            places::MOST
+        ))),
+    };
     unfinished.finished();
     match result {
         Ok(()) => Ok(RpcMessage::new()),

@@ -41,14 +41,15 @@ use crate::transfer::unfinished::Unfinished;
 pub fn serve_files(builder: ServerBuilder, root: Root, options: ServeOptions) -> ServerBuilder {
     let files = Arc::new(Files { root, options });
     let (storing, sending, syncing) = (Arc::clone(&files), Arc::clone(&files), files);
+    let places = crate::sync::Places::default();
     builder
         .call(crate::SYNC_SERVICE, |_, _| async {
             // docs/wire D23
             Ok::<_, std::convert::Infallible>(Message::from_body("1"))
         })
         .bistream(crate::SYNC_SERVICE, move |context, first, parts, sink| {
-            let (root, options) = (syncing.root.clone(), syncing.options.clone());
-            crate::sync::serve(root, options, context, first, parts, sink)
+            let how = (syncing.root.clone(), syncing.options.clone());
+            crate::sync::serve(how, places.clone(), context, first, parts, sink)
         })
         .upload(part::UPLOAD_SERVICE, move |context, first, parts| {
             store(Arc::clone(&storing), context, first, parts)

@@ -349,3 +349,17 @@ fn a_file_that_is_begun_again_is_counted_once() {
     assert_eq!(counted, 2 << 20, "{totals:?}");
     assert_eq!((totals.literal, totals.zeros), (1 << 20, 1 << 20));
 }
+
+/// docs/wire D14: sizes that a peer says add up to no more than a number holds.
+#[test]
+fn sums_of_what_a_peer_says_end_at_the_largest_number() {
+    let most = i64::MAX as u64;
+    let entries = ["a", "b", "c"].map(|name| file(name, most)).to_vec();
+    let options = Options {
+        dry_run: true,
+        ..Options::default()
+    };
+    let (receiver, _) = receiver(options, entries);
+    let totals = receiver.totals();
+    assert_eq!((totals.files, totals.bytes), (3, u64::MAX));
+}

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attributes;
+mod deleting;
 mod lies;
 mod limits;
 mod modes;
