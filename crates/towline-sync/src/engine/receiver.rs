@@ -3,6 +3,7 @@
 mod assemble;
 mod attributes;
 mod deleting;
+mod ending;
 mod entries;
 mod giving;
 mod links;
@@ -22,8 +23,9 @@ use super::{Done, Event, Failed, Filter, Job, Options, Output, Source, Violation
 use crate::fs::Stat;
 use crate::wire::{Hash16, Item, Message, Meta, Outcome, RelPath, Totals};
 use attributes::Due;
+use ending::Ending;
 use listing::{Dir, Pending};
-use transfer::{Ending, Transfer};
+use transfer::Transfer;
 use wrap::Phase;
 
 /// Large files at a time.

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use bytes::{Bytes, BytesMut};
 use towline_rpc::{Client, Message as RpcMessage, Server};
-use towline_sync::wire::Totals;
+use towline_sync::wire::{Hello, Message, Role, Totals};
 use towline_sync::{
     Durability, Root, SYNC_SERVICE, ServeOptions, SyncError, SyncEvent, SyncOptions, offers_sync,
     pull_file, push_tree, serve_files,
@@ -112,6 +113,43 @@ async fn another_version_is_refused() {
     assert_eq!(reply.arg("refused"), Some("yes"));
     let said = reply.into_result().unwrap_err().to_string();
     assert!(said.contains("version 2 of sync messages"), "{said}");
+}
+
+/// docs/wire D10: what a sync may hold is bounded for each, and how many a connection has is, too.
+#[tokio::test]
+async fn one_connection_has_so_many_syncs_at_a_time() {
+    let served = tempfile::tempdir().unwrap();
+    let client = client(served.path());
+    let mut body = BytesMut::new();
+    Message::Hello(Hello {
+        role: Role::Push,
+        path: Bytes::new(),
+        single: None,
+        delete: false,
+        dry_run: false,
+        checksum: false,
+        no_fsync: true,
+        owner: false,
+        xattrs: false,
+        max_delete: None,
+        limit: None,
+        exclude: Bytes::new(),
+        ignore_file: None,
+    })
+    .encode(&mut body);
+    let hello = || RpcMessage::request(SYNC_SERVICE, body.clone().freeze());
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let (sender, mut receiver) = client.bistream(hello()).await.unwrap();
+        assert!(receiver.next().await.is_some(), "not welcome");
+        open.push((sender, receiver));
+    }
+    let (_sender, mut receiver) = client.bistream(hello()).await.unwrap();
+    assert!(receiver.next().await.is_none());
+    let reply = receiver.finish().await.unwrap();
+    assert_eq!(reply.arg("refused"), Some("yes"));
+    let said = reply.into_result().unwrap_err().to_string();
+    assert!(said.contains("8 syncs under way"), "{said}");
 }
 
 #[tokio::test]
