@@ -317,7 +317,7 @@ mod tests {
             later: VecDeque::new(),
             told: Totals::default(),
         };
-        let due = Instant::now();
+        let due = Instant::from_std(now());
         running.later.push_back((due, Job::Close { key: 1 }));
         assert_eq!(running.next_due(2), Some(due));
         running.jobs.spawn(std::future::pending());
