@@ -14,13 +14,16 @@ use futures_util::{
     future::{BoxFuture, Either, Ready, ready},
     stream,
 };
+use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service, layer::layer_fn, limit::ConcurrencyLimitLayer, timeout::TimeoutLayer};
+use towline_identity::Peer;
 use towline_rpc::{
-    Context, Message, Server, StreamError,
+    Context, Message, Pool, Server, StreamError,
     layers::{OutgoingStream, StreamSender},
     proto::ServiceKind,
     service::{Caller, Incoming, ServiceError},
 };
+use towline_transport::Connection;
 
 #[towline_rpc::service]
 trait Cave {
@@ -224,6 +227,40 @@ async fn a_layer_counts_streams_for_as_long_as_they_are_open() {
     assert_eq!(counts.now(), (4, 1));
     drop(endless);
     assert_eq!(counts.now(), (4, 0));
+}
+
+#[tokio::test]
+async fn layers_stand_around_the_streams_of_a_pool_too() {
+    let server = Server::builder().service(CaveServer::new(Guarded));
+    let server = server.expect("one of its name").build();
+    let pool = Pool::builder().address("here").connect_by(move |address| {
+        let (here, there) = tokio::io::duplex(64 << 10);
+        let (peer, server) = (Peer::unauthenticated(&*address), server.clone());
+        let (known, name) = (peer.clone(), Arc::clone(&address));
+        tokio::spawn(async move {
+            let never = CancellationToken::new();
+            server.serve_io(there, known, &name, &name, never).await
+        });
+        std::future::ready(Ok(Connection::new(
+            Box::new(here),
+            peer,
+            &*address,
+            &*address,
+        )))
+    });
+    let pool = pool.build().expect("valid");
+    let counts = Counts::default();
+    let caller = Caller::from(pool.clone()).stream_layer(&layer_fn(Shows));
+    let cave = CaveClient::new(caller.stream_layer(&counts));
+    assert_eq!(cave.bring(stream::iter([1, 2])).await.expect("a sum"), 3);
+    assert_eq!(cave.take(4).await.expect("begun").count().await, 4);
+    assert_eq!(counts.now(), (2, 0));
+    pool.close().await;
+    let closed = cave.bring(stream::iter([1])).await;
+    assert!(
+        matches!(closed, Err(ServiceError::Stream(StreamError::Closed(_)))),
+        "{closed:?}"
+    );
 }
 
 #[tokio::test]
