@@ -6,7 +6,7 @@ use syn::Ident;
 
 use crate::{
     model::{Method, Service},
-    server::{inputs, signature},
+    server::{hygienic, inputs, signature},
 };
 
 pub(crate) fn mock(service: &Service) -> TokenStream {
@@ -30,6 +30,7 @@ pub(crate) fn mock(service: &Service) -> TokenStream {
     let methods = service.methods.iter().map(|method| {
         let slot = &method.ident;
         let (names, _) = inputs(method, path);
+        let [answer, cx] = ["answer", "cx"].map(hygienic);
         let signature = signature(method, path);
         let missing = format!(
             "the mock of {} was given nothing to answer {}: call on_{}",
@@ -37,7 +38,7 @@ pub(crate) fn mock(service: &Service) -> TokenStream {
         );
         let call = quote! {
             match &self.#slot {
-                ::core::option::Option::Some(answer) => answer(cx.clone(), #(#names),*),
+                ::core::option::Option::Some(#answer) => #answer(#cx.clone(), #(#names),*),
                 ::core::option::Option::None => ::core::panic!(#missing),
             }
         };
@@ -115,6 +116,7 @@ fn setter(method: &Method, service: &Service) -> TokenStream {
     let name = format_ident!("on_{}", slot);
     let (names, types): (Vec<Ident>, Vec<TokenStream>) = inputs(method, path);
     let output = output(method);
+    let [answer, cx] = ["answer", "cx"].map(hygienic);
     let (bound, text) = if method.returns.is_stream {
         (
             quote!(#path::service::generated::Stream<Item = #output> + ::core::marker::Send + 'static),
@@ -129,16 +131,16 @@ fn setter(method: &Method, service: &Service) -> TokenStream {
     quote! {
         #[doc = #text]
         #[must_use]
-        #visibility fn #name<F, R>(mut self, answer: F) -> Self
+        #visibility fn #name<__Answer, __Returned>(mut self, #answer: __Answer) -> Self
         where
-            F: ::core::ops::Fn(#path::Context, #(#types),*) -> R
+            __Answer: ::core::ops::Fn(#path::Context, #(#types),*) -> __Returned
                 + ::core::marker::Send
                 + ::core::marker::Sync
                 + 'static,
-            R: #bound,
+            __Returned: #bound,
         {
             self.#slot = ::core::option::Option::Some(::std::boxed::Box::new(
-                move |cx, #(#names),*| ::std::boxed::Box::pin(answer(cx, #(#names),*)),
+                move |#cx, #(#names),*| ::std::boxed::Box::pin(#answer(#cx, #(#names),*)),
             ));
             self
         }

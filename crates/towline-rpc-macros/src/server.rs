@@ -1,6 +1,6 @@
 //! The trait itself, and what serves an implementation of it.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Ident, Type};
 
@@ -33,9 +33,15 @@ pub(crate) fn declaration(service: &Service) -> TokenStream {
     }
 }
 
+/// A name of generated code: arguments of the same name are others.
+pub(crate) fn hygienic(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}
+
 /// The method without its body. An `async fn` may implement it.
 pub(crate) fn signature(method: &Method, path: &TokenStream) -> TokenStream {
     let ident = &method.ident;
+    let cx = hygienic("cx");
     let (names, types) = inputs(method, path);
     let declared = &method.returns.declared;
     let returns = if method.returns.is_stream {
@@ -46,7 +52,7 @@ pub(crate) fn signature(method: &Method, path: &TokenStream) -> TokenStream {
         }
     };
     quote! {
-        fn #ident(&self, cx: &#path::Context, #(#names: #types),*) -> #returns
+        fn #ident(&self, #cx: &#path::Context, #(#names: #types),*) -> #returns
     }
 }
 
@@ -83,33 +89,33 @@ pub(crate) fn implementation(service: &Service) -> TokenStream {
         .map(|method| registration(method, ident, path));
     quote! {
         #[doc = #text]
-        #visibility struct #server<S>(#path::service::generated::Arc<S>);
+        #visibility struct #server<__Service>(#path::service::generated::Arc<__Service>);
 
-        impl<S: #ident> #server<S> {
+        impl<__Service: #ident> #server<__Service> {
             /// Serves this implementation.
-            #visibility fn new(implementation: S) -> Self {
+            #visibility fn new(implementation: __Service) -> Self {
                 Self(#path::service::generated::Arc::new(implementation))
             }
 
             /// Serves an implementation that others have, too.
-            #visibility fn shared(implementation: #path::service::generated::Arc<S>) -> Self {
+            #visibility fn shared(implementation: #path::service::generated::Arc<__Service>) -> Self {
                 Self(implementation)
             }
         }
 
-        impl<S> ::core::clone::Clone for #server<S> {
+        impl<__Service> ::core::clone::Clone for #server<__Service> {
             fn clone(&self) -> Self {
                 Self(#path::service::generated::Arc::clone(&self.0))
             }
         }
 
-        impl<S> ::core::fmt::Debug for #server<S> {
+        impl<__Service> ::core::fmt::Debug for #server<__Service> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.write_str(::core::stringify!(#server))
             }
         }
 
-        impl<S: #ident> #path::service::TypedService for #server<S> {
+        impl<__Service: #ident> #path::service::TypedService for #server<__Service> {
             fn register(self, registry: &mut #path::service::Registry) {
                 registry.service(#name, #docs);
                 #(#registrations)*
@@ -153,21 +159,22 @@ fn registration(method: &Method, service: &Ident, path: &TokenStream) -> TokenSt
         (None, true) => quote!(download),
         (Some(_), true) => quote!(bistream),
     };
-    let call = quote!(#service::#ident(&*service, &cx, #(#names,)* #stream_name));
-    let (out, run) = match (method.returns.is_stream, &method.returns.error) {
+    let [implementation, cx, out] = ["implementation", "cx", "out"].map(hygienic);
+    let call = quote!(#service::#ident(&*#implementation, &#cx, #(#names,)* #stream_name));
+    let (out_argument, run) = match (method.returns.is_stream, &method.returns.error) {
         (false, Some(_)) => (quote!(), quote!(#call.await)),
         (false, None) => (
             quote!(),
             quote!(::core::result::Result::<_, #error>::Ok(#call.await)),
         ),
         (true, Some(_)) => (
-            quote!(, out: #path::service::Outgoing<#value, #error>),
-            quote!(out.send_all(#call).await),
+            quote!(, #out: #path::service::Outgoing<#value, #error>),
+            quote!(#out.send_all(#call).await),
         ),
         (true, None) => (
-            quote!(, out: #path::service::Outgoing<#value, #error>),
+            quote!(, #out: #path::service::Outgoing<#value, #error>),
             quote! {
-                out.send_all(#path::service::generated::StreamExt::map(
+                #out.send_all(#path::service::generated::StreamExt::map(
                     #call,
                     ::core::result::Result::<_, #error>::Ok,
                 )).await
@@ -175,11 +182,11 @@ fn registration(method: &Method, service: &Ident, path: &TokenStream) -> TokenSt
         ),
     };
     quote! {
-        let service = #path::service::generated::Arc::clone(&self.0);
+        let #implementation = #path::service::generated::Arc::clone(&self.0);
         registry.#kind(
             #info,
-            move |cx: #path::Context, (#(#names,)*): (#(#types,)*) #stream #out| {
-                let service = #path::service::generated::Arc::clone(&service);
+            move |#cx: #path::Context, (#(#names,)*): (#(#types,)*) #stream #out_argument| {
+                let #implementation = #path::service::generated::Arc::clone(&#implementation);
                 async move { #run }
             },
         );
