@@ -124,6 +124,26 @@ fn a_pull_goes_on_where_a_killed_one_was() {
 }
 
 /// docs/wire T21, T33: a server that gives files other names takes them whole.
+/// A sync that ends in order is no failure to its server either.
+#[test]
+fn what_went_well_leaves_no_warning_at_the_server() {
+    let place = Place::with_keys();
+    fs::write(place.path("srv/down"), noise(SIZE)).expect("written");
+    fs::write(place.path("up"), noise(SIZE)).expect("written");
+    let server = place.serve(&["--allow-write"]);
+    for args in [
+        &["pull", &format!("{}#down", server.url)],
+        &["push", "up", &server.url][..],
+        &["sync", "up", &format!("{}#again", server.url)],
+        &["sync", &format!("{}#down", server.url), "again"],
+        &["check", "up", &format!("{}#again", server.url)],
+    ] {
+        let output = place.tow(args).output().expect("runs");
+        assert_eq!(exit_code(&output), 0, "{args:?}: {}", stderr(&output));
+    }
+    assert_eq!(server.stop(), "");
+}
+
 #[test]
 fn a_server_that_changes_names_takes_large_files_too() {
     let place = Place::with_keys();

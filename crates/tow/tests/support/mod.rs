@@ -130,6 +130,13 @@ impl Server {
         assert!(sent.expect("runs").success());
     }
 
+    /// Lets it end in order; returns the rest of its log.
+    pub(crate) fn stop(mut self) -> String {
+        drop(self.child.stdin.take());
+        let lines = self.log.by_ref().map(|line| line.expect("readable"));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("killed");
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use towline_rpc::{CallError, Client, Message as RpcMessage, StreamError};
@@ -174,6 +175,9 @@ async fn on_disk<T: Send + 'static>(
     blocking::run(work).await.map_err(failed)?.map_err(failed)
 }
 
+/// How long a server may take to end a stream that has nothing left to say.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// A stream on which the server has agreed.
 struct Opened {
     tx: Tx,
@@ -246,9 +250,28 @@ impl Opened {
         on_event: &mut (dyn FnMut(SyncEvent) + Send),
     ) -> Result<Totals, SyncError> {
         let ends = (&mut self.tx, &mut self.rx);
-        match drive(engine, store, self.input, ends, on_event).await {
+        let input = std::mem::take(&mut self.input);
+        match drive(engine, store, input, ends, on_event).await {
             Err(SyncError::Stream(StreamError::Ended)) => Err(ended(self.rx).await),
-            result => result,
+            Ok(totals) => {
+                self.take_leave().await;
+                Ok(totals)
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// Ends the stream in order: halves that are dropped cancel it, and the server would tell of a sync that was cut
+    /// short. What it says now changes nothing.
+    async fn take_leave(self) {
+        let (Tx::Client(sender), Rx::Client(receiver)) = (self.tx, self.rx) else {
+            return;
+        };
+        let leave = async {
+            if sender.finish(RpcMessage::new()).await.is_ok() {
+                drop(receiver.finish().await);
+            }
+        };
+        drop(tokio::time::timeout(LEAVE, leave).await);
     }
 }
