@@ -133,3 +133,13 @@ async fn what_a_server_lacks_is_said() {
     let output = bench(&listening, &[]).await;
     assert_eq!(output.status.code(), Some(5));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drawing_that_cannot_be_written_is_told_before_anything_is_measured() {
+    let listening = listen(serve_echo(Server::builder())).await;
+    let output = bench(&listening, &["--svg", "/nowhere/at/all.svg"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    let why = text(&output.stderr);
+    assert!(why.contains("--svg /nowhere/at/all.svg: "), "{why}");
+}

@@ -185,3 +185,20 @@ async fn only_commands_about_files_ask_leave_to_move_them_in_the_open() {
         );
     }
 }
+
+/// The server ends the connection of a message that is too large for it: nobody else can say why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_beyond_the_servers_limit_is_told_as_the_likely_cause() {
+    let listening = towline::rpc::Server::builder()
+        .limits(towline::rpc::proto::Limits::default().max_message(8 << 20))
+        .build()
+        .listen("tcp://127.0.0.1:0", ListenConfig::new())
+        .await
+        .unwrap();
+    let body = "a".repeat((8 << 20) + 1000);
+    let url = listening.endpoint().to_string();
+    let output = tow(&["call", &url, "echo", "-", "--compress", "none"], &body).await;
+    assert_eq!(output.status.code(), Some(1));
+    let why = text(&output.stderr);
+    assert!(why.contains("--max-message"), "{why}");
+}

@@ -3,6 +3,12 @@
 mod measure;
 mod plot;
 
+use std::{
+    fs::OpenOptions,
+    io,
+    path::{Path, PathBuf},
+};
+
 use serde_json::json;
 use towline::rpc::Compression;
 
@@ -27,6 +33,11 @@ const ALL: [Compression; 7] = [
 
 pub(crate) async fn run(args: Bench, output: Output) -> Result<(), Failure> {
     let endpoint = endpoint_without_path(&args.url)?;
+    // What cannot be written is told before minutes are spent on it.
+    if let Some(file) = &args.svg {
+        let open = |path| OpenOptions::new().create(true).append(true).open(path);
+        on_file(file, move |path| open(path).map(drop)).await?;
+    }
     let builder = builder(&endpoint, &args.client, Purpose::Calls).await?;
     let compressors = match args.compressors.is_empty() {
         true => ALL.to_vec(),
@@ -79,14 +90,21 @@ pub(crate) async fn run(args: Bench, output: Output) -> Result<(), Failure> {
         let drawn = plot::draw(&endpoint.without_fragment().to_string(), &rows, name_of)?;
         let text = format!("drawn into {}", file.display());
         let fields = json!({ "file": file.display().to_string() });
-        let file = file.clone();
-        tokio::task::spawn_blocking(move || std::fs::write(file, drawn))
-            .await
-            .map_err(failed)?
-            .map_err(failed)?;
+        on_file(file, move |path| std::fs::write(path, drawn)).await?;
         output.note("svg", fields, &text);
     }
     Ok(())
+}
+
+async fn on_file(
+    file: &Path,
+    work: impl FnOnce(PathBuf) -> io::Result<()> + Send + 'static,
+) -> Result<(), Failure> {
+    let path = file.to_owned();
+    tokio::task::spawn_blocking(move || work(path))
+        .await
+        .map_err(failed)?
+        .map_err(|error| failed(format_args!("--svg {}: {error}", file.display())))
 }
 
 fn tell(row: &Row, output: Output) {

@@ -4,7 +4,7 @@ mod typed;
 
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
-use towline::rpc::{Message, proto::MAX_BODY};
+use towline::rpc::{CallError, Message, proto::MAX_BODY};
 
 use crate::{
     cli::Call,
@@ -12,6 +12,9 @@ use crate::{
     failure::{Exit, Failure, failed},
     output::Output,
 };
+
+/// What `tow serve` takes by default, in bytes.
+const USUAL_MESSAGE: usize = 8 << 20;
 
 pub(crate) async fn run(args: Call, output: Output) -> Result<(), Failure> {
     let endpoint = endpoint_without_path(&args.url)?;
@@ -36,9 +39,17 @@ pub(crate) async fn run(args: Call, output: Output) -> Result<(), Failure> {
         text => text.as_bytes().to_vec(),
     };
     let client = connect(&endpoint, &args.client, Purpose::Calls).await?;
+    let size = body.len();
     let reply = client.call(Message::request(name.as_str(), body)).await;
     client.close().await;
-    let reply = reply?
+    let reply = reply
+        .map_err(|error| match error {
+            CallError::Closed(_) if size > USUAL_MESSAGE => Failure::from(error).hint(format!(
+                "a server takes messages of no more than its own limit, {USUAL_MESSAGE} bytes where `tow serve` is not \
+                 given --max-message: this is one of {size}"
+            )),
+            error => error.into(),
+        })?
         .into_result()
         .map_err(|error| Failure::new(Exit::Failed, format!("`{name}` failed: {error}")))?;
     if output.is_json() {
