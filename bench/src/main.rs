@@ -67,14 +67,14 @@ struct Options {
     #[arg(long, value_name = "NAME")]
     peer: Vec<String>,
 
-    /// Of streams and of sync, measure these loads only
+    /// Of a workload, measure these loads only
     #[arg(long, value_name = "NAME")]
     load: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Workload {
-    /// Calls of 64 bytes on one TCP connection
+    /// Calls and streams, on one connection and on very many
     Rpc,
     /// Push and pull of a file over TLS
     File,

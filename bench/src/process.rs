@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use rustix::{
-    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid},
+    process::{Pid, Resource, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, waitid},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
@@ -238,6 +238,14 @@ pub(crate) fn pin_to_one_cpu() -> anyhow::Result<()> {
     let mut one = CpuSet::new();
     one.set(last);
     sched_setaffinity(None, &one).context("cannot stay on one CPU")
+}
+
+/// Files and sockets that a process started here may have open at once.
+pub(crate) fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }
 
 /// What the figures were measured on.

@@ -11,13 +11,7 @@ use crate::{file, mux, rpc, server, swp};
 pub(crate) enum Role {
     /// Answers calls until its input ends
     #[command(hide = true)]
-    RpcServer {
-        /// Which peer
-        peer: rpc::Peer,
-        /// Keys of both sides
-        #[arg(long)]
-        certs: PathBuf,
-    },
+    RpcServer(rpc::ServerArgs),
     /// Makes calls and prints what it measured
     #[command(hide = true)]
     RpcClient(rpc::ClientArgs),
@@ -61,6 +55,8 @@ impl Role {
         let one_thread = match &self {
             Self::MuxServer(args) => args.prepare()?,
             Self::MuxClient(args) => args.prepare()?,
+            Self::RpcServer(args) => args.prepare().map(|()| false)?,
+            Self::RpcClient(args) => args.prepare().map(|()| false)?,
             _ => false,
         };
         let mut builder = if one_thread {
@@ -72,8 +68,8 @@ impl Role {
         // Everything runs in spawned tasks: in the thread that blocks on a future every wake-up
         // would cost a hop from another thread.
         match self {
-            Self::RpcServer { peer, certs } => {
-                runtime.spawn(or_exit(rpc::serve(peer, certs)));
+            Self::RpcServer(args) => {
+                runtime.spawn(or_exit(rpc::serve(args)));
                 wait_for_end_of_input()?;
             }
             Self::MuxServer(args) => {

@@ -1,9 +1,10 @@
 //! Which versions were built into this program.
 
 /// What is worth naming beside a figure.
-const NAMED: [&str; 12] = [
+const NAMED: [&str; 13] = [
     "towline",
     "tarpc",
+    "tonic",
     "tokio",
     "tokio-rustls",
     "rustls",

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{ClientArgs, Figures};
+use super::{ClientArgs, Figures, peers::Caller};
 use crate::process::cpu_seconds;
 
 /// Long enough for buffers to find their size and for caches to fill.
@@ -39,19 +40,47 @@ impl Phase {
 /// How long the counted calls took, in nanoseconds.
 pub(super) type Latencies = Vec<u32>;
 
-/// Runs as many tasks as calls are to be in flight, each with a call of its own.
-pub(super) async fn run<C, Fut>(args: &ClientArgs, call: C) -> anyhow::Result<Figures>
+/// Calls of so many tasks, each of which calls again as soon as it is answered.
+pub(super) async fn calls<C: Caller>(
+    args: &ClientArgs,
+    callers: Vec<C>,
+) -> anyhow::Result<Figures> {
+    let body = Bytes::from(vec![0x5a; args.size]);
+    let count = callers.len();
+    let mut callers = callers.into_iter();
+    measure(args, count, |phase| {
+        let (caller, body) = (callers.next(), body.clone());
+        async move {
+            let caller = caller.context("fewer callers than tasks")?;
+            let mut latencies = Latencies::new();
+            while !phase.is_over() {
+                let start = Instant::now();
+                caller.echo(&body).await?;
+                if phase.is_counting() {
+                    latencies.push(nanos(start.elapsed()));
+                }
+            }
+            Ok(latencies)
+        }
+    })
+    .await
+}
+
+/// A connection for every call, one after the other.
+pub(super) async fn connects<C, F, Fut>(args: &ClientArgs, connect: F) -> anyhow::Result<Figures>
 where
-    C: Fn() -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = anyhow::Result<()>> + Send,
+    C: Caller,
+    F: Fn() -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = anyhow::Result<C>> + Send,
 {
-    measure(args, args.in_flight, |phase| {
-        let call = call.clone();
+    let body = Bytes::from(vec![0x5a; args.size]);
+    measure(args, 1, |phase| {
+        let (connect, body) = (connect.clone(), body.clone());
         async move {
             let mut latencies = Latencies::new();
             while !phase.is_over() {
                 let start = Instant::now();
-                call().await?;
+                connect().await?.echo(&body).await?;
                 if phase.is_counting() {
                     latencies.push(nanos(start.elapsed()));
                 }
@@ -66,10 +95,10 @@ where
 pub(super) async fn measure<F, Fut>(
     args: &ClientArgs,
     callers: usize,
-    caller: F,
+    mut caller: F,
 ) -> anyhow::Result<Figures>
 where
-    F: Fn(Phase) -> Fut,
+    F: FnMut(Phase) -> Fut,
     Fut: Future<Output = anyhow::Result<Latencies>> + Send + 'static,
 {
     let phase = Phase::default();
@@ -92,12 +121,12 @@ where
     ensure!(!latencies.is_empty(), "no call was answered");
     latencies.sort_unstable();
     let calls = latencies.len() as f64;
-    Ok(Figures {
-        calls_per_second: calls / elapsed.as_secs_f64(),
-        p50_us: percentile(&latencies, 0.5),
-        p99_us: percentile(&latencies, 0.99),
-        cpu_us_per_call: (cpu_after - cpu_before) * 1e6 / calls,
-    })
+    Ok(Figures(vec![
+        calls / elapsed.as_secs_f64(),
+        percentile(&latencies, 0.5),
+        percentile(&latencies, 0.99),
+        (cpu_after - cpu_before) * 1e6 / calls,
+    ]))
 }
 
 pub(super) fn nanos(duration: Duration) -> u32 {
@@ -105,7 +134,7 @@ pub(super) fn nanos(duration: Duration) -> u32 {
 }
 
 /// In microseconds, of sorted latencies.
-fn percentile(sorted: &[u32], share: f64) -> f64 {
+pub(super) fn percentile(sorted: &[u32], share: f64) -> f64 {
     let at = (sorted.len() as f64 * share) as usize;
     f64::from(sorted[at.min(sorted.len() - 1)]) / 1000.0
 }

@@ -5,7 +5,7 @@
 //
 // LINK is tcp, tls, quic or connect, PSK a key file or "-", COMPRESSION none or the original's name of an algorithm.
 // PART is small, large or idle=DURATION; what is played is in client.go, what is answered in server.go. The example
-// rpc_peer of towline plays and answers the same.
+// rpc_peer of towline plays and answers the same. A client's PART bench=TASK measures (bench.go), for towline's bench/.
 package main
 
 import (
@@ -35,6 +35,9 @@ func run(args []string) error {
 		return serve(config(args[1:6]))
 	}
 	if len(args) == 7 && args[0] == "client" {
+		if task, is := strings.CutPrefix(args[5], "bench="); is {
+			return benchmark(args, task)
+		}
 		cfg := config(args[1:6])
 		cfg.ClientDialToHostPort = args[6]
 		if err := client(cfg, args[5]); err != nil {

@@ -2,19 +2,20 @@
 //! length-delimited frames over TCP. Its bounds are raised so that none of them is met, the sockets
 //! do not wait to fill a packet, and bodies are encoded as one slice of bytes.
 
-use anyhow::ensure;
-use futures_util::StreamExt as _;
-use serde_bytes::ByteBuf;
-use tarpc::{
+use ::tarpc::{
     client, context, serde_transport,
     server::{self, Channel as _},
     tokio_serde::formats::Bincode,
     tokio_util::codec::{Framed, LengthDelimitedCodec},
 };
+use anyhow::ensure;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use serde_bytes::ByteBuf;
 use tokio::net::{TcpListener, TcpStream};
 
 use self::service::{Echo, EchoClient};
-use super::{BODY, ClientArgs, Figures, load};
+use super::{Caller, DIFFERS};
 use crate::role::say_ready;
 
 /// More than are ever in flight.
@@ -32,7 +33,7 @@ mod service {
 
     use serde_bytes::ByteBuf;
 
-    #[tarpc::service]
+    #[::tarpc::service]
     pub trait Echo {
         async fn echo(body: ByteBuf) -> ByteBuf;
     }
@@ -52,8 +53,9 @@ fn frames(stream: TcpStream) -> std::io::Result<Framed<TcpStream, LengthDelimite
     Ok(Framed::new(stream, LengthDelimitedCodec::new()))
 }
 
-pub(super) async fn serve() -> anyhow::Result<()> {
+pub(in crate::rpc) async fn serve() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    rustix::net::listen(&listener, 4096)?;
     say_ready(listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
@@ -72,21 +74,23 @@ pub(super) async fn serve() -> anyhow::Result<()> {
     }
 }
 
-pub(super) async fn client(args: &ClientArgs) -> anyhow::Result<Figures> {
-    let stream = TcpStream::connect(&args.address).await?;
+#[derive(Clone)]
+pub(in crate::rpc) struct Tarpc(EchoClient);
+
+pub(in crate::rpc) async fn connect(address: String) -> anyhow::Result<Tarpc> {
+    let stream = TcpStream::connect(address).await?;
     let transport = serde_transport::new(frames(stream)?, Bincode::default());
     let mut config = client::Config::default();
     config.max_in_flight_requests = BOUND;
     config.pending_request_buffer = BOUND;
-    let client = EchoClient::new(config, transport).spawn();
-    let body = ByteBuf::from(vec![0x5a; BODY]);
-    load::run(args, move || {
-        let (client, body) = (client.clone(), body.clone());
-        async move {
-            let reply = client.echo(context::current(), body.clone()).await?;
-            ensure!(reply == body, "an echo differs from what was sent");
-            Ok(())
-        }
-    })
-    .await
+    Ok(Tarpc(EchoClient::new(config, transport).spawn()))
+}
+
+impl Caller for Tarpc {
+    async fn echo(&self, body: &Bytes) -> anyhow::Result<()> {
+        let request = ByteBuf::from(body.to_vec());
+        let reply = self.0.echo(context::current(), request).await?;
+        ensure!(reply == body[..], DIFFERS);
+        Ok(())
+    }
 }

@@ -10,17 +10,17 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{
-    BODY, ClientArgs, Figures,
-    load::{self, Latencies, nanos},
+use crate::{
+    role::say_ready,
+    rpc::{
+        ClientArgs, Figures,
+        load::{self, Latencies, nanos},
+    },
 };
-use crate::role::say_ready;
 
-/// A length of four bytes, then the body.
-const FRAME: usize = 4 + BODY;
 const BUFFER: usize = 256 << 10;
 
-pub(super) async fn serve() -> anyhow::Result<()> {
+pub(in crate::rpc) async fn serve() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     say_ready(listener.local_addr()?);
     loop {
@@ -59,16 +59,17 @@ fn whole_frames(bytes: &[u8]) -> usize {
     at
 }
 
-pub(super) async fn client(args: &ClientArgs) -> anyhow::Result<Figures> {
+pub(in crate::rpc) async fn client(args: &ClientArgs) -> anyhow::Result<Figures> {
     let address = args.address.clone();
-    let in_flight = args.in_flight;
+    let (in_flight, size) = (args.in_flight, args.size);
     load::measure(args, 1, |phase| {
         let address = address.clone();
         async move {
             let mut stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            let mut frame = [0x5a; FRAME];
-            frame[..4].copy_from_slice(&(BODY as u32).to_be_bytes());
+            // A length of four bytes, then the body.
+            let mut frame = vec![0x5a; 4 + size];
+            frame[..4].copy_from_slice(&(size as u32).to_be_bytes());
             let window = frame.repeat(in_flight);
             let mut replies = vec![0; window.len()];
             let mut latencies = Latencies::new();
@@ -76,7 +77,7 @@ pub(super) async fn client(args: &ClientArgs) -> anyhow::Result<Figures> {
                 let start = Instant::now();
                 stream.write_all(&window).await?;
                 stream.read_exact(&mut replies).await?;
-                ensure!(replies == window, "an echo differs from what was sent");
+                ensure!(replies == window, super::DIFFERS);
                 if phase.is_counting() {
                     let latency = nanos(start.elapsed());
                     latencies.extend(std::iter::repeat_n(latency, in_flight));
