@@ -452,6 +452,10 @@ impl Drop for Answers {
 }
 
 impl Owner<Core> for Answers {
+    /// Each wakes a task: where very many are woken at once, other threads come to take them, which costs more than
+    /// system calls do.
+    const BATCH_MOST: usize = driver::BATCH_MESSAGES;
+
     fn handle_event(
         &mut self,
         shared: &Arc<Shared<Core>>,

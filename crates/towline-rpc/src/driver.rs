@@ -2,6 +2,7 @@
 
 mod clock;
 mod core;
+mod heap;
 mod seed;
 mod shared;
 
@@ -39,7 +40,9 @@ const FIRST_READ: usize = 4 << 10;
 const LARGEST_READ: usize = 128 << 10;
 /// Messages handled in one turn: so few that both ends work at once, each on a batch of its own, and
 /// so many that system calls and wake-ups are shared ...
-const BATCH_MESSAGES: usize = 12;
+pub(crate) const BATCH_MESSAGES: usize = 12;
+/// ... or, if more have come, this share of them, up to the owner's own limit ...
+const BATCH_SHARE: usize = 4;
 /// ... unless this many bytes of bodies come first.
 const BATCH_BYTES: usize = 256 << 10;
 /// Turns without giving other tasks theirs.
@@ -53,6 +56,9 @@ const WORTH_GATHERING: usize = 64 << 10;
 
 /// What the owner of a driver does with what the core tells.
 pub(crate) trait Owner<C: Core>: Send + Unpin + 'static {
+    /// Messages that are handled in one turn at most, however many have come.
+    const BATCH_MOST: usize;
+
     /// Some events are about to be handled.
     fn begin_events(&mut self);
 
@@ -188,14 +194,20 @@ where
                 return Ok(false);
             }
         }
-        let mut bytes = 0;
+        let (mut bytes, mut read) = (0, 0);
         loop {
+            let mut before = self.input.len();
             while let Some(received) = self.reader.handle_input(&mut self.input)? {
                 bytes += received.message.body.len();
                 self.received.push(received);
-                if self.received.len() >= BATCH_MESSAGES || bytes >= BATCH_BYTES {
+                read += before - self.input.len();
+                let left = self.input.len();
+                let enough = self.received.len() >= BATCH_MESSAGES
+                    && (read * (BATCH_SHARE - 1) >= left || self.received.len() >= O::BATCH_MOST);
+                if enough || bytes >= BATCH_BYTES {
                     return Ok(true);
                 }
+                before = left;
             }
             self.reader.make_room(&mut self.input, self.read_size);
             let room = self.input.capacity() - self.input.len();
@@ -219,6 +231,9 @@ where
             self.bytes_came = true;
             if count >= room.min(self.read_size) {
                 self.read_size = (self.read_size * 2).min(LARGEST_READ);
+                if self.read_size == LARGEST_READ {
+                    heap::keep_for_parts();
+                }
             } else if count < self.read_size / 8 {
                 self.read_size = (self.read_size / 2).max(FIRST_READ);
             }
@@ -228,6 +243,9 @@ where
     /// Gives the core what came, and others what the core has to tell. Returns how much that was.
     fn dispatch(&mut self) -> Result<usize, CloseReason> {
         let mut result = Ok(());
+        if self.received.is_empty() && !self.bytes_came && !self.shared.lock().core.has_events() {
+            return Ok(0);
+        }
         {
             let now = now();
             let mut state = self.shared.lock();
@@ -277,6 +295,9 @@ where
                     {
                         taken += piece.len();
                         self.writing.push_back(piece);
+                    }
+                    if taken >= WRITE_AHEAD {
+                        heap::keep_for_parts();
                     }
                     state.closing
                 };

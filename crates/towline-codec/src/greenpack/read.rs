@@ -81,6 +81,19 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    /// Passes over the first of these texts that comes next, each as it is written, header included; `None` if none of
+    /// them does. It is the short way to keys that come in a known order and form; [`key`](Self::key) takes any.
+    pub fn take_literal(&mut self, literals: &[&[u8]]) -> Option<usize> {
+        let first = self.rest.first();
+        let (at, rest) = literals
+            .iter()
+            .enumerate()
+            .filter(|(_, literal)| literal.first() == first)
+            .find_map(|(at, literal)| Some((at, self.rest.strip_prefix(*literal)?)))?;
+        self.rest = rest;
+        Some(at)
+    }
+
     /// The kind of the next value, without consuming it.
     ///
     /// # Errors

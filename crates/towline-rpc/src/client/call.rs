@@ -89,7 +89,11 @@ impl Client {
     ) -> Result<Message, CallFailure> {
         let span = self.inner.traces.begin_call(&mut message);
         let mut measured = Measured::begin(End::Client, &message.hdr.service_name);
-        let result = self.run_call(message, timeout).instrument(span).await;
+        let call = self.run_call(message, timeout);
+        let result = match span.is_disabled() {
+            true => call.await,
+            false => call.instrument(span).await,
+        };
         measured.ends(match &result {
             Ok(reply) if reply.error.is_empty() => "ok",
             Ok(_) => "failed",
@@ -100,7 +104,7 @@ impl Client {
 
     async fn run_call(
         &self,
-        message: Message,
+        mut message: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, CallFailure> {
         let limit = time_limit(timeout, &message);
@@ -108,12 +112,16 @@ impl Client {
             .place(timeout, &message)
             .await
             .map_err(CallFailure::before)?;
-        poll_fn(|cx| self.inner.shared.poll_room(cx))
-            .await
-            .map_err(CallFailure::before)?;
-        let (mut guard, answer) = self
-            .begin_call(message, timeout)
-            .map_err(CallFailure::before)?;
+        let (mut guard, answer) = loop {
+            match self.begin_call(message, timeout) {
+                Ok(begun) => break begun,
+                Err(NotBegun::NoRoom(refused)) => message = refused,
+                Err(NotBegun::Failed(error)) => return Err(CallFailure::before(error)),
+            }
+            poll_fn(|cx| self.inner.shared.poll_room(cx))
+                .await
+                .map_err(CallFailure::before)?;
+        };
         let answer = answer.await;
         guard.seqno = None;
         self.ended(answer, limit)
@@ -161,34 +169,47 @@ impl Client {
         Ok((Some(place), left))
     }
 
-    /// Registers and queues a call.
+    /// Registers and queues a call, if there is room for it now.
     fn begin_call(
         &self,
         mut message: Message,
         timeout: Option<Duration>,
-    ) -> Result<(CancelOnDrop<'_>, Answer<Outcome>), CallError> {
+    ) -> Result<(CancelOnDrop<'_>, Answer<Outcome>), NotBegun> {
         let shared = &*self.inner.shared;
         let (waiter, answer) = answer();
         let now = driver::now();
         let mut state = shared.lock();
         if let Some(reason) = &state.closed {
-            return Err(CallError::Closed(reason.clone()));
+            return Err(NotBegun::Failed(CallError::Closed(reason.clone())));
+        }
+        if !state.core.has_room() {
+            return Err(NotBegun::NoRoom(message));
         }
         let seqno = if state.is_better_encoded_outside(&message) {
             let seqno = state.core.begin_call(now, &mut message, timeout, waiter);
             if let Err(too_large) = shared.enqueue(state, now, &message) {
                 shared.lock().core.abandon(seqno);
-                return Err(CallError::TooLarge(too_large));
+                return Err(NotBegun::Failed(CallError::TooLarge(too_large)));
             }
             seqno
         } else {
-            let seqno = state.core.call(now, message, timeout, waiter)?;
+            let seqno = state
+                .core
+                .call(now, message, timeout, waiter)
+                .map_err(|too_large| NotBegun::Failed(CallError::TooLarge(too_large)))?;
             shared.wake_driver(state);
             seqno
         };
         let seqno = Some(seqno);
         Ok((CancelOnDrop { shared, seqno }, answer))
     }
+}
+
+/// Why a call was not begun.
+enum NotBegun {
+    /// So much waits to be written that callers wait, too.
+    NoRoom(Message),
+    Failed(CallError),
 }
 
 /// How a call failed, and whether the server may have begun it.

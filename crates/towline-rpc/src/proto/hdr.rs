@@ -62,6 +62,24 @@ mod key {
     pub(super) const SERVICE_NAME: &[u8] = b"\xb5ServiceName_zid11_str";
     pub(super) const ARGS: &[u8] = b"\xaeArgs_zid12_map";
     pub(super) const NO_SYSTEM_COMPRESSION: &[u8] = b"\xbdNoSystemCompression_zid13_boo";
+
+    /// By their numbers, which is the order in which they are written.
+    pub(super) const ALL: [&[u8]; 14] = [
+        CREATED,
+        FROM,
+        TO,
+        SUBJECT,
+        SEQNO,
+        TYP,
+        CALL_ID,
+        SERIAL,
+        LOCAL_RECV_TM,
+        DEADLINE,
+        STREAM_PART,
+        SERVICE_NAME,
+        ARGS,
+        NO_SYSTEM_COMPRESSION,
+    ];
 }
 
 impl Hdr {
@@ -188,21 +206,30 @@ impl Hdr {
             return Ok(());
         };
         let text = |bytes: &[u8]| source.text(bytes);
+        // Nearly always the fields come in their order: each is looked for behind the last.
+        let mut next = 0;
         for _ in 0..entries {
-            match reader.key()? {
-                Some(b"Created_zid00_tim") => hdr.created = reader.time()?,
-                Some(b"From_zid01_str") => hdr.from = text(reader.str()?),
-                Some(b"To_zid02_str") => hdr.to = text(reader.str()?),
-                Some(b"Subject_zid03_str") => hdr.subject = text(reader.str()?),
-                Some(b"Seqno_zid04_u64") => hdr.seqno = reader.uint()?,
-                Some(b"Typ_zid05_rct") => hdr.typ = CallType(reader.int()?),
-                Some(b"CallID_zid06_str") => hdr.call_id = text(reader.str()?),
-                Some(b"Serial_zid07_i64") => hdr.serial = reader.int()?,
-                Some(b"LocalRecvTm_zid08_tim") => hdr.local_recv_tm = reader.time()?,
-                Some(b"Deadline_zid09_tim") => hdr.deadline = reader.time()?,
-                Some(b"StreamPart_zid10_i64") => hdr.stream_part = reader.int()?,
-                Some(b"ServiceName_zid11_str") => hdr.service_name = text(reader.str()?),
-                Some(b"Args_zid12_map") => {
+            let number = match reader.take_literal(&key::ALL[next..]) {
+                Some(further) => Some(next + further),
+                None => reader.key()?.and_then(|name| {
+                    let is_named = |key: &&[u8]| key.get(1..) == Some(name);
+                    key::ALL.iter().position(is_named)
+                }),
+            };
+            match number {
+                Some(0) => hdr.created = reader.time()?,
+                Some(1) => hdr.from = text(reader.str()?),
+                Some(2) => hdr.to = text(reader.str()?),
+                Some(3) => hdr.subject = text(reader.str()?),
+                Some(4) => hdr.seqno = reader.uint()?,
+                Some(5) => hdr.typ = CallType(reader.int()?),
+                Some(6) => hdr.call_id = text(reader.str()?),
+                Some(7) => hdr.serial = reader.int()?,
+                Some(8) => hdr.local_recv_tm = reader.time()?,
+                Some(9) => hdr.deadline = reader.time()?,
+                Some(10) => hdr.stream_part = reader.int()?,
+                Some(11) => hdr.service_name = text(reader.str()?),
+                Some(12) => {
                     hdr.args.clear();
                     for _ in 0..reader.map_header()?.unwrap_or(0) {
                         match reader.key()? {
@@ -214,11 +241,10 @@ impl Hdr {
                         }
                     }
                 }
-                Some(b"NoSystemCompression_zid13_boo") => {
-                    hdr.no_system_compression = reader.bool()?
-                }
-                Some(_) | None => reader.skip()?,
+                Some(13) => hdr.no_system_compression = reader.bool()?,
+                _ => reader.skip()?,
             }
+            next = number.map_or(next, |number| number + 1);
         }
         Ok(())
     }

@@ -52,6 +52,8 @@ impl RemoteError {
 const KEY_HDR: &[u8] = b"\xadHDR_zid00_rct";
 const KEY_BODY: &[u8] = b"\xb1JobSerz_zid01_bin";
 const KEY_ERROR: &[u8] = b"\xb1JobErrs_zid02_str";
+/// By their numbers.
+const KEYS: [&[u8]; 3] = [KEY_HDR, KEY_BODY, KEY_ERROR];
 
 impl Message {
     /// An empty message.
@@ -193,11 +195,18 @@ impl Message {
             return Ok(message);
         };
         for _ in 0..entries {
-            match reader.key()? {
-                Some(b"HDR_zid00_rct") => message.hdr.read(&mut reader, source)?,
-                Some(b"JobSerz_zid01_bin") => message.body = source.bytes(reader.bin()?),
-                Some(b"JobErrs_zid02_str") => message.error = source.text(reader.str()?),
-                Some(_) | None => reader.skip()?,
+            let number = match reader.take_literal(&KEYS) {
+                None => reader.key()?.and_then(|name| {
+                    let is_named = |key: &&[u8]| key.get(1..) == Some(name);
+                    KEYS.iter().position(is_named)
+                }),
+                number => number,
+            };
+            match number {
+                Some(0) => message.hdr.read(&mut reader, source)?,
+                Some(1) => message.body = source.bytes(reader.bin()?),
+                Some(2) => message.error = source.text(reader.str()?),
+                _ => reader.skip()?,
             }
         }
         Ok(message)

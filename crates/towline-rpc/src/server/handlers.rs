@@ -29,7 +29,7 @@ pub(super) struct Handlers {
     running: FxHashMap<CallKey, (ServiceKind, AbortHandle)>,
     /// How many events came together: more than one, and more are likely to be on their way.
     batch: usize,
-    /// When the latest handler returned; reading the clock once a call is enough.
+    /// When the latest handler returned.
     returned: Instant,
 }
 
@@ -120,13 +120,12 @@ impl Handlers {
             ServiceKind::Call | ServiceKind::OneWay | ServiceKind::NetRpc
         );
         let handler = if at_once && entry.pace.runs_at_once() {
-            let rest = traced.run(|| entry.service.begin(job));
-            let now = driver::now().instant;
-            if now.saturating_duration_since(self.returned) > SLOW {
+            let begun = traced.run(|| entry.service.begin(job));
+            if begun.returned.saturating_duration_since(self.returned) > SLOW {
                 entry.pace.was_slow();
             }
-            self.returned = now;
-            match rest {
+            self.returned = begun.returned;
+            match begun.rest {
                 Some(rest) if places.is_empty() && traced.is_nothing() => rest,
                 Some(rest) => Box::pin(async move {
                     let _places = places;
@@ -180,6 +179,8 @@ fn end(shared: &Arc<Shared<Core>>, key: CallKey, kind: ServiceKind, text: Text) 
 }
 
 impl Owner<Core> for Handlers {
+    const BATCH_MOST: usize = 64;
+
     fn handle_event(&mut self, shared: &Arc<Shared<Core>>, event: ServerEvent) -> Option<Waker> {
         self.batch += 1;
         match event {

@@ -1,7 +1,6 @@
 //! The tables of services, and how each kind of handler is run.
 
 use std::{
-    collections::HashMap,
     fmt::{self, Display},
     future::{Future, poll_fn},
     marker::PhantomData,
@@ -9,9 +8,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Poll, Waker},
+    time::Instant,
 };
 
 use futures_util::FutureExt as _;
+use rustc_hash::FxHashMap;
 use towline_codec::{Text, greenpack::Timestamp};
 
 use super::{Context, Core, DownloadSink, UploadParts, net_rpc::NetRpcServices, pace::Pace};
@@ -20,10 +21,11 @@ use crate::layers::{self, CallRequest};
 use crate::{
     driver::{self, Shared},
     measure::Measured,
-    proto::{CallKey, Message, NetRpcResponse, ServiceKind, TooLarge, refusal},
+    proto::{CallKey, Message, NetRpcResponse, Now, ServiceKind, TooLarge, refusal},
 };
 
-type Table = HashMap<Text, Entry>;
+/// Asked by names that peers choose, and filled by the application alone: no peer can make its entries collide.
+type Table = FxHashMap<Text, Entry>;
 
 /// One table a kind of request (docs/wire C3).
 #[derive(Default)]
@@ -99,7 +101,16 @@ impl OpenCall {
 
     /// Sends the reply, or gives it back if there is no room for it now.
     fn try_reply(&mut self, reply: Message) -> Result<(), Message> {
-        let now = driver::now();
+        self.try_reply_at(driver::now(), reply)
+    }
+
+    /// Sends the reply now, or later if there is no room for it.
+    fn finish_at(mut self, now: Now, reply: Message) -> Option<Running> {
+        let reply = self.try_reply_at(now, reply).err()?;
+        Some(Box::pin(self.reply(reply)))
+    }
+
+    fn try_reply_at(&mut self, now: Now, reply: Message) -> Result<(), Message> {
         let mut state = self.shared.lock();
         if state.closed.is_some() {
             return Ok(());
@@ -132,7 +143,7 @@ fn outcome(error: &Text) -> &'static str {
 pub(super) fn send_reply<'a>(
     shared: &'a Shared<Core>,
     state: std::sync::MutexGuard<'a, driver::State<Core>>,
-    now: crate::proto::Now,
+    now: Now,
     kind: ServiceKind,
     mut reply: Message,
 ) {
@@ -181,10 +192,22 @@ pub(super) trait Service: Send + Sync {
     /// task for each, even a place in memory for its whole way to the reply, would cost more than
     /// they do. Returns the rest if it waits; the waker it has seen wakes nobody, so it must be
     /// polled again.
-    fn begin(&self, job: Job) -> Option<Running> {
+    fn begin(&self, job: Job) -> Begun {
         let mut running = self.run(job);
-        poll_once(running.as_mut()).is_pending().then_some(running)
+        let waits = poll_once(running.as_mut()).is_pending();
+        Begun {
+            rest: waits.then_some(running),
+            returned: driver::now().instant,
+        }
     }
+}
+
+/// A handler that has been begun.
+pub(super) struct Begun {
+    /// What is left of it, if it waits.
+    pub(super) rest: Option<Running>,
+    /// When it returned.
+    pub(super) returned: Instant,
 }
 
 /// Polls with a waker that wakes nobody.
@@ -296,9 +319,9 @@ where
         })
     }
 
-    fn begin(&self, job: Job) -> Option<Running> {
+    fn begin(&self, job: Job) -> Begun {
         let Job {
-            mut call,
+            call,
             context,
             request,
         } = job;
@@ -310,15 +333,17 @@ where
                 Poll::Pending => Err(handler),
             }
         }));
-        let reply = match begun {
-            Ok(Ok(result)) => reply_of(Ok(result)),
-            Ok(Err(handler)) => {
-                return Some(answer(call, deadline, move || handler));
-            }
-            Err(panic) => reply_of::<E>(Err(panic)),
+        // One look at the clock is for the reply and for how long the handler took.
+        let now = driver::now();
+        let rest = match begun {
+            Ok(Err(handler)) => Some(answer(call, deadline, move || handler)),
+            Ok(Ok(result)) => call.finish_at(now, reply_of(Ok(result))),
+            Err(panic) => call.finish_at(now, reply_of::<E>(Err(panic))),
         };
-        let reply = call.try_reply(reply).err()?;
-        Some(Box::pin(call.reply(reply)))
+        Begun {
+            rest,
+            returned: now.instant,
+        }
     }
 }
 
