@@ -460,6 +460,17 @@ mod tests {
     }
 
     #[test]
+    fn a_literal_is_taken_only_if_all_of_it_comes_next() {
+        let mut reader = Reader::new(b"\xa2ab\xa2ac\xa2");
+        assert_eq!(reader.take_literal(&[b"\xa1a", b"\xa2ac"]), None);
+        assert_eq!(reader.take_literal(&[b"\xa2ac", b"\xa2ab"]), Some(1));
+        assert_eq!(reader.take_literal(&[]), None);
+        assert_eq!(reader.str(), Ok(&b"ac"[..]));
+        assert_eq!(reader.take_literal(&[b"\xa2ab"]), None);
+        assert_eq!(reader.rest(), b"\xa2");
+    }
+
+    #[test]
     fn nesting_is_bounded_without_using_the_call_stack() {
         let nested = |levels: usize| {
             let mut bytes = vec![0x91; levels];

@@ -267,6 +267,34 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_read_in_any_order_and_form() {
+        // The body before the header, fields backwards and twice, a key as bytes, one that nobody knows.
+        let mut out = BytesMut::new();
+        write::map_header(&mut out, 2);
+        out.put_slice(KEY_BODY);
+        write::bin(&mut out, b"body");
+        out.put_slice(KEY_HDR);
+        write::map_header(&mut out, 5);
+        write::str(&mut out, b"ServiceName_zid11_str");
+        write::str(&mut out, b"first");
+        write::bin(&mut out, b"Seqno_zid04_u64");
+        write::uint(&mut out, 7);
+        write::str(&mut out, b"From_zid01_str");
+        write::str(&mut out, b"me");
+        write::str(&mut out, b"Unknown_zid99_str");
+        write::str(&mut out, b"?");
+        write::str(&mut out, b"ServiceName_zid11_str");
+        write::str(&mut out, b"last");
+        let message = Message::decode(&out.freeze()).expect("well-formed");
+        assert_eq!(message.body, "body");
+        assert_eq!(message.hdr.service_name, "last");
+        assert_eq!(
+            (message.hdr.seqno, &*message.hdr.from.to_string()),
+            (7, "me")
+        );
+    }
+
+    #[test]
     fn an_error_text_becomes_an_error() {
         let failed = Message {
             error: Text::from_static("no such row"),
