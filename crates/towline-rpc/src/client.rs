@@ -14,7 +14,7 @@ mod upload;
 
 use std::{
     future::poll_fn,
-    sync::{Arc, OnceLock},
+    sync::{Arc, MutexGuard, OnceLock},
     task::{self, Waker},
     time::Duration,
 };
@@ -44,7 +44,7 @@ pub use self::{
 };
 use crate::{
     close::CloseReason,
-    driver::{self, Driver, Owner, Shared, delegate_core},
+    driver::{self, Driver, Owner, Shared, State, delegate_core},
     error::SendError,
     proto::{
         self, ClientEvent, Compression, EncodedFrame, Failed, ListenerKey, Message, Now, Received,
@@ -418,7 +418,10 @@ impl Client {
 }
 
 fn cancel(shared: &Shared<Core>, seqno: u64) {
-    let mut state = shared.lock();
+    cancel_in(shared, shared.lock(), seqno);
+}
+
+fn cancel_in(shared: &Shared<Core>, mut state: MutexGuard<'_, State<Core>>, seqno: u64) {
     // The other half of a bistream may wait.
     let waiting =
         [Waits::Stream(seqno), Waits::Credit(seqno)].map(|waits| state.take_stream_waker(waits));

@@ -38,7 +38,8 @@ pub(super) async fn begin(
 /// The client's half of a bistream (docs/wire S19).
 ///
 /// Dropping it before [`finish`](Self::finish) returned cancels the stream at the server, which
-/// could not tell a truncated half from a whole one.
+/// could not tell a truncated half from a whole one. Of a stream that the server has ended, or whose
+/// connection is over, what has come stays there for the [`BistreamReceiver`].
 #[derive(Debug)]
 pub struct BistreamSender {
     stream: Arc<OpenStream>,
@@ -71,17 +72,16 @@ impl BistreamSender {
     ///
     /// Dropping the future before it returns cancels the stream.
     pub async fn finish(mut self, last: Message) -> Result<(), SendError> {
-        let sent = self.stream.send(last, true).await;
-        // What has ended at the server needs no cancel.
-        self.finished = matches!(sent, Ok(()) | Err(SendError::Ended));
-        sent
+        self.stream.send(last, true).await?;
+        self.finished = true;
+        Ok(())
     }
 }
 
 impl Drop for BistreamSender {
     fn drop(&mut self) {
         if !self.finished {
-            self.stream.cancel();
+            self.stream.cancel_unless_over();
         }
     }
 }

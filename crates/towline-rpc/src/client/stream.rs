@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Core, Inner, Waits, cancel};
+use super::{Core, Inner, Waits, cancel, cancel_in};
 use crate::{
     driver,
     error::{NoSuchService, SendError, StreamError},
@@ -97,6 +97,15 @@ impl OpenStream {
     /// nothing is sent.
     pub(super) fn cancel(&self) {
         cancel(&self.inner.shared, self.seqno);
+    }
+
+    /// As [`cancel`](Self::cancel), but of a stream that has ended keeps what has come: its other half takes it.
+    pub(super) fn cancel_unless_over(&self) {
+        let shared = &*self.inner.shared;
+        let state = shared.lock();
+        if state.closed.is_none() && !state.core.has_ended(self.seqno) {
+            cancel_in(shared, state, self.seqno);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod ending;
 mod limits;
 mod net_rpc;
 mod pushes;
+mod senders;
 mod streams;
 mod time;
 
