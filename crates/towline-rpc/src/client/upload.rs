@@ -1,6 +1,10 @@
 //! The client's end of an upload.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use super::{
     Core, Inner,
@@ -17,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Upload {
     stream: OpenStream,
+    /// How it ended, once that has been seen.
+    end: Option<Result<Message, StreamError>>,
     over: bool,
 }
 
@@ -24,6 +30,7 @@ impl Upload {
     pub(super) async fn begin(inner: Arc<Inner>, first: Message) -> Result<Self, SendError> {
         Ok(Self {
             stream: OpenStream::begin(inner, first, Core::begin_upload).await?,
+            end: None,
             over: false,
         })
     }
@@ -56,17 +63,26 @@ impl Upload {
     ///
     /// Dropping the future cancels the upload.
     pub async fn finish(mut self, last: Message) -> Result<Message, StreamError> {
-        match self.stream.send(last, true).await {
-            Ok(()) | Err(SendError::Ended) => {}
-            Err(error) => return Err(error.into()),
+        if self.end.is_none() {
+            match self.stream.send(last, true).await {
+                Ok(()) | Err(SendError::Ended) => {}
+                Err(error) => return Err(error.into()),
+            }
+            poll_fn(|cx| self.poll_ended(cx)).await;
         }
-        loop {
+        self.end.take().unwrap_or(Err(StreamError::Ended))
+    }
+
+    /// Ready when the upload is over, so that nothing more need be sent: [`finish`](Self::finish) then tells how it ended.
+    pub(crate) fn poll_ended(&mut self, cx: &Context<'_>) -> Poll<()> {
+        while self.end.is_none() {
             // A server that sends parts into an upload: nobody asked for them.
-            if let Next::End(end) = poll_fn(|cx| self.stream.poll_next(cx)).await {
+            if let Next::End(end) = ready!(self.stream.poll_next(cx)) {
+                self.end = Some(end);
                 self.over = true;
-                return end;
             }
         }
+        Poll::Ready(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calling typed methods.
 
-use std::{pin::pin, time::Duration};
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use futures_core::Stream;
 use futures_util::{StreamExt as _, future::BoxFuture};
@@ -282,7 +282,13 @@ impl Caller {
         };
         let sending = async {
             let mut items = pin!(items);
-            while let Some(item) = items.next().await {
+            // An upload may be over while its next item takes its time.
+            while let Some(item) = poll_fn(|cx| match items.poll_next_unpin(cx) {
+                Poll::Ready(item) => Poll::Ready(item),
+                Poll::Pending => upload.poll_ended(cx).map(|()| None),
+            })
+            .await
+            {
                 match upload.send(self.item(&item)).await {
                     Ok(()) => {}
                     // The answer says why no more is wanted.
