@@ -32,7 +32,7 @@ pub(crate) use self::{
 };
 use crate::{
     close::CloseReason,
-    proto::{FrameReader, Received},
+    proto::{FrameReader, Received, weight},
 };
 
 /// Reads begin with this much room and grow while they fill it.
@@ -198,7 +198,7 @@ where
         loop {
             let mut before = self.input.len();
             while let Some(received) = self.reader.handle_input(&mut self.input)? {
-                bytes += received.message.body.len();
+                bytes += weight(&received.message);
                 self.received.push(received);
                 read += before - self.input.len();
                 let left = self.input.len();

@@ -86,8 +86,10 @@ pub use compression::{Compression, MAX_DECOMPRESSED, UnknownCompressionName};
 pub use frame::{
     EncodedFrame, FrameReader, MAX_BODY, MAX_FRAME, Received, TooLarge, USER_MAX_PAYLOAD,
 };
-pub use hdr::{Args, Hdr};
+pub use hdr::{Args, Hdr, MAX_ARGS};
 pub use inbound::OutOfSync;
+#[cfg(feature = "tokio")]
+pub(crate) use inbound::weight;
 #[cfg(feature = "json")]
 pub use json::JsonError;
 pub use link::{Limits, Now};

@@ -11,6 +11,7 @@ use support::{
     start,
     vectors::{load, read_frames},
 };
+use towline_codec::greenpack::DecodeError;
 use towline_rpc::proto::{
     CallType, ClientEvent, Compression, Concurrency, EncodedFrame, FrameReader, Limits, MAX_BODY,
     MAX_FRAME, Message, Received, Server, ServerEvent, TooLarge, USER_MAX_PAYLOAD, Violation,
@@ -479,4 +480,34 @@ fn a_thousand_calls_answered_backwards_find_their_replies() {
         };
         assert_eq!(reply.body, waiter.to_string());
     }
+}
+
+/// docs/wire M10, E9, E11
+#[test]
+fn a_message_has_no_more_parameters_than_a_reader_takes() {
+    let with = |count: usize| {
+        let mut message = Message::request("work", "");
+        message.hdr.typ = CallType::ONE_WAY;
+        let args = (0..count).map(|n| (n.to_string().into(), "".into()));
+        message.hdr.args.extend(args);
+        message
+    };
+    let mut server = ServerPeer::new();
+    server.send(start(), &with(4096));
+    assert_eq!(server.events().len(), 1);
+    // What nobody would read is not sent.
+    let error = EncodedFrame::new(&with(4097), Compression::None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the message has 4097 parameters, the limit is 4096: put what they say into the body"
+    );
+    for compression in [Compression::None, Compression::S2] {
+        let mut client = ClientPeer::with(Limits::default(), compression);
+        assert_eq!(client.core.enqueue(start(), &with(4097)), Err(error));
+        assert_eq!(client.core.unsent(), 0);
+    }
+    let mut body = BytesMut::new();
+    with(4097).encode(&mut body);
+    let refused = Message::decode(&body.freeze());
+    assert_eq!(refused, Err(DecodeError::TooManyEntries(4096)));
 }

@@ -126,3 +126,94 @@ fn parts_cancels_and_keep_alives_pass_the_limit_of_running_calls() {
     assert!(matches!(server.events()[..], [ServerEvent::Cancelled { key: ready }] if ready == key));
     assert_eq!(server.core.refused(), 0);
 }
+
+/// docs/wire C5
+#[test]
+fn what_stands_beside_the_body_of_a_waiting_call_counts_too() {
+    let concurrency = Concurrency::default().running(1).waiting_bytes(100_000);
+    let stuff = || "x".repeat(60_000);
+    let call = |seqno| request(CallType::CALL, "id", seqno).with_body("");
+    let mut wordy = call(5);
+    wordy.error = stuff().into();
+    let mut from_afar = call(6);
+    from_afar.hdr.from = stuff().into();
+    for second in [
+        call(4).with_arg("a", stuff()),
+        call(4).with_subject(stuff()),
+        wordy,
+        from_afar,
+    ] {
+        let mut server = ServerPeer::with(Limits::default(), concurrency);
+        server.send(start(), &call(2));
+        server.send(start(), &call(3).with_arg("a", stuff()));
+        assert!(server.sent().is_empty());
+        server.send(start(), &second);
+        assert_eq!(server.message().hdr.seqno, second.hdr.seqno);
+        assert_eq!((server.core.in_flight(), server.core.refused()), (2, 1));
+    }
+    // Many small parameters are not small together.
+    let mut server = ServerPeer::with(Limits::default(), concurrency);
+    server.send(start(), &call(2));
+    let mut many = call(3);
+    many.hdr
+        .args
+        .extend((0..1000).map(|n| (n.to_string().into(), "".into())));
+    server.send(start(), &many);
+    assert_eq!(server.message().hdr.seqno, 3);
+}
+
+/// docs/wire C5
+#[test]
+fn what_stands_beside_the_bodies_of_calls_in_work_stops_the_reading_too() {
+    let concurrency = Concurrency::default().body_bytes(100_000);
+    let mut server = ServerPeer::with(Limits::default(), concurrency);
+    let stuffed = |seqno| request(CallType::CALL, "id", seqno).with_arg("a", "x".repeat(60_000));
+    server.send(start(), &stuffed(2));
+    assert!(server.core.wants_input());
+    server.send(start(), &stuffed(3));
+    assert!(!server.core.wants_input());
+    let keys = started(&mut server);
+    answer(&mut server, keys[0]);
+    assert!(server.core.wants_input());
+}
+
+/// docs/wire C5, E7, E14: reading goes on, as an upload ends only if it is read on.
+#[test]
+fn first_messages_of_streams_are_limited_in_bytes_and_stop_no_reading() {
+    for typ in [
+        CallType::UPLOAD_BEGIN,
+        CallType::DOWNLOAD,
+        CallType::BISTREAM,
+    ] {
+        let concurrency = Concurrency::default().body_bytes(100_000);
+        let mut server = ServerPeer::with(Limits::default(), concurrency);
+        let begin = |call_id, seqno, len: usize| {
+            request(typ, call_id, seqno)
+                .with_body("")
+                .with_arg("a", "x".repeat(len / 2))
+                .with_body(vec![0; len / 2])
+        };
+        // One may be of any size.
+        server.send(start(), &begin("a", 2, 300_000));
+        let key = started(&mut server)[0];
+        assert!(server.core.wants_input());
+        server.send(start(), &begin("b", 3, 60_000));
+        let refusal = server.message();
+        assert_eq!(refusal.hdr.seqno, 3);
+        assert_eq!(refusal.error, "too many calls on this connection");
+        assert_eq!(refusal.arg("towline.not-begun"), Some("1"));
+        assert_eq!((server.core.in_flight(), server.core.refused()), (1, 1));
+        assert!(server.events().is_empty());
+        // Calls have their own bound.
+        server.send(start(), &request(CallType::CALL, "id", 4));
+        let call = started(&mut server)[0];
+        answer(&mut server, call);
+        answer(&mut server, key);
+        server.events();
+        for (call_id, seqno) in [("c", 5), ("d", 6)] {
+            server.send(start(), &begin(call_id, seqno, 60_000));
+        }
+        assert_eq!(started(&mut server).len(), 1);
+        assert_eq!(server.message().hdr.seqno, 6);
+    }
+}

@@ -89,4 +89,7 @@ pub enum DecodeError {
     /// Arrays or maps are nested deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
     #[error("arrays and maps are nested deeper than {}", super::MAX_DEPTH)]
     TooDeep,
+    /// A map has more entries than its reader takes: so many.
+    #[error("a map has more than {0} entries")]
+    TooManyEntries(u32),
 }

@@ -2,7 +2,9 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::{Compression, Message, Violation, compression::MAX_DECOMPRESSED, message::Source};
+use super::{
+    Compression, MAX_ARGS, Message, Violation, compression::MAX_DECOMPRESSED, message::Source,
+};
 
 /// The first seven bytes of every frame (docs/wire F4).
 pub(crate) const MAGIC: [u8; 7] = [0xb3, 0x5d, 0x18, 0x39, 0xac, 0x8e, 0x1d];
@@ -123,7 +125,11 @@ impl FrameReader {
         };
         let body =
             Compression::from_byte(header.compression_byte)?.decompress(body, self.max_message)?;
-        let message = Message::decode(&body)?;
+        let mut message = Message::decode(&body)?;
+        if body.len() / PIN_FACTOR > message.encoded_bound() {
+            // Nearly all of it is of no use: what is must not keep it alive.
+            message = Message::decode_from(Source::Lent(&body))?;
+        }
         Ok(Some(Received {
             message,
             compression_byte: header.compression_byte,
@@ -215,14 +221,38 @@ pub(crate) fn header(compression_byte: u8, len: usize) -> [u8; HEADER_LEN] {
 
 /// A message was too large to send; nothing of it was sent and the connection is as it was
 /// (docs/wire E11, F24).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the message is too large: {len} bytes, the limit is {max}; send it as a stream of parts")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge {
-    /// The size of the body, or of the frame made of it.
+    /// The size of the body, or of the frame made of it; the number of parameters if those were too many.
     pub len: usize,
-    /// The limit it passed.
+    /// The limit it passed; [`MAX_ARGS`](super::MAX_ARGS) if it was that of parameters.
     pub max: usize,
 }
+
+impl TooLarge {
+    /// What is wrong with what was to be sent.
+    pub(crate) fn describe(self, what: &str) -> String {
+        let Self { len, max } = self;
+        if max == MAX_ARGS {
+            format!("{what} has {len} parameters, the limit is {max}")
+        } else {
+            format!("{what} is too large: {len} bytes, the limit is {max}")
+        }
+    }
+}
+
+impl std::fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.describe("the message"))?;
+        f.write_str(if self.max == MAX_ARGS {
+            ": put what they say into the body"
+        } else {
+            "; send it as a stream of parts"
+        })
+    }
+}
+
+impl std::error::Error for TooLarge {}
 
 /// A whole frame, made apart from the connection that will send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,7 +266,7 @@ impl EncodedFrame {
     ///
     /// [`TooLarge`] if body or frame pass their limits.
     pub fn new(message: &Message, compression: Compression) -> Result<Self, TooLarge> {
-        check_body(message)?;
+        check_parts(message)?;
         let byte = compression_byte(message, compression);
         let compression = if byte == compression.byte() {
             compression
@@ -281,7 +311,15 @@ pub(crate) const fn compression_byte(message: &Message, compression: Compression
     }
 }
 
-pub(crate) fn check_body(message: &Message) -> Result<(), TooLarge> {
+/// docs/wire F24, M10: what can be seen before anything is encoded.
+pub(crate) fn check_parts(message: &Message) -> Result<(), TooLarge> {
+    let args = message.hdr.args.len();
+    if args > MAX_ARGS {
+        return Err(TooLarge {
+            len: args,
+            max: MAX_ARGS,
+        });
+    }
     match message.body.len() {
         len if len > MAX_BODY => Err(TooLarge { len, max: MAX_BODY }),
         _ => Ok(()),

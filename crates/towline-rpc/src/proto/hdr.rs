@@ -13,6 +13,12 @@ use super::{CallType, message::Source};
 /// Small parameters of a call, text by text. Written in the order of their names (docs/wire M10).
 pub type Args = BTreeMap<Text, Text>;
 
+/// Most parameters of one message: one with more is not sent, and ends the connection that it comes over
+/// (docs/wire M10).
+pub const MAX_ARGS: usize = 4096;
+/// What a parameter takes in memory beside long texts.
+const ARG_OVERHEAD: usize = 160;
+
 /// The header of every message (docs/wire M3). Fields that hold their zero value are not written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hdr {
@@ -99,6 +105,11 @@ impl Hdr {
             .map(|(name, value)| name.len() + value.len() + 10)
             .sum();
         FIXED + texts.iter().map(|text| text.len()).sum::<usize>() + args
+    }
+
+    /// About the memory that it takes, long texts included.
+    pub(crate) fn held(&self) -> usize {
+        self.encoded_bound() + ARG_OVERHEAD * self.args.len()
     }
 
     /// Appends the header as a greenpack map (docs/wire M3, G11, G12).
@@ -236,6 +247,9 @@ impl Hdr {
                             Some(name) => {
                                 let name = text(name);
                                 hdr.args.insert(name, text(reader.str()?));
+                                if hdr.args.len() > MAX_ARGS {
+                                    return Err(DecodeError::TooManyEntries(MAX_ARGS as u32));
+                                }
                             }
                             None => reader.skip()?,
                         }

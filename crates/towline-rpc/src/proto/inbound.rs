@@ -44,8 +44,13 @@ pub(crate) const PART_OVERHEAD: usize = 512;
 /// What a message that waits costs: a header of ordinary size is in the overhead, one that somebody
 /// stuffed with parameters counts in full.
 pub(crate) fn cost(message: &Message) -> usize {
-    let overhead = PART_OVERHEAD.max(message.hdr.encoded_bound());
-    message.body.len() + message.error.len() + overhead
+    weight(message) + PART_OVERHEAD
+}
+
+/// What a message costs beyond a header of ordinary size.
+pub(crate) fn weight(message: &Message) -> usize {
+    let header = message.hdr.held().saturating_sub(PART_OVERHEAD);
+    message.body.len() + message.error.len() + header
 }
 
 impl InboundQueue {

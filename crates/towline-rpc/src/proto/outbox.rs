@@ -27,7 +27,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Appends a frame with an uncompressed body, or none of it.
     pub(crate) fn push_plain(&mut self, message: &Message, byte: u8) -> Result<(), TooLarge> {
-        frame::check_body(message)?;
+        frame::check_parts(message)?;
         let start = self.gathered.len();
         // The bound counts a large body too; it will not be gathered.
         self.gathered.reserve(GATHER.min(message.encoded_bound()));

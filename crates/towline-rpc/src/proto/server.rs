@@ -17,6 +17,7 @@ use super::{
     BYTE_OFF_FOR_MESSAGE, CallType, Compression, EncodedFrame, Hdr, Limits, Message, NetRpcRequest,
     Now, Received, TooLarge, Violation,
     credit::{Owed, Spending},
+    inbound::weight,
     link::Link,
     refusal,
 };
@@ -105,6 +106,8 @@ pub struct Server {
     waiting_bytes: usize,
     /// Of the calls that run or wait.
     body_bytes: usize,
+    /// Of the first messages of streams that run or wait.
+    stream_bytes: usize,
     events: VecDeque<ServerEvent>,
     refused: u64,
     draining: bool,
@@ -119,7 +122,7 @@ struct Call {
     cancelled: bool,
     next_sent: i64,
     spending: Spending,
-    /// Bytes of its body, as far as [`Concurrency::body_bytes`] counts them.
+    /// Bytes of its request, as [`Concurrency::body_bytes`] counts them.
     counted: usize,
     upload: Option<Upload>,
     /// Of a net/rpc call: what its answer begins with.
@@ -152,12 +155,7 @@ impl Call {
             cancelled: false,
             next_sent: 0,
             spending: Spending::default(),
-            // The body of a stream's first message is taken like its other parts, and an upload
-            // ends only if it is read on.
-            counted: match kind {
-                ServiceKind::Call | ServiceKind::OneWay | ServiceKind::NetRpc => request.body.len(),
-                ServiceKind::Upload | ServiceKind::Download | ServiceKind::Bistream => 0,
-            },
+            counted: weight(request),
             upload: kind.takes_parts().then(Upload::behind_the_request),
             net_rpc: None,
         }
@@ -197,6 +195,7 @@ impl Server {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             body_bytes: 0,
+            stream_bytes: 0,
             events: VecDeque::new(),
             refused: 0,
             draining: false,
@@ -398,8 +397,10 @@ impl Server {
         if call.kind.is_stream() {
             self.begin_credit(&mut call);
             self.streams.insert(call.repeated.call_id.clone(), key);
+            self.stream_bytes += call.counted;
+        } else {
+            self.body_bytes += call.counted;
         }
-        self.body_bytes += call.counted;
         self.calls.insert(key, call);
         if self.body_bytes >= self.concurrency.body_bytes {
             self.link.pause_reading();
@@ -477,7 +478,11 @@ impl Server {
     /// Forgets a call and starts the next that waits.
     fn remove(&mut self, key: CallKey) -> Option<Call> {
         let mut call = self.calls.remove(&key)?;
-        self.body_bytes -= call.counted;
+        if call.kind.is_stream() {
+            self.stream_bytes -= call.counted;
+        } else {
+            self.body_bytes -= call.counted;
+        }
         if let Some(upload) = &mut call.upload {
             self.link.discard_parts(&mut upload.queue);
             self.owed_credit.forget(key);
@@ -491,7 +496,7 @@ impl Server {
         if call.started {
             self.running -= 1;
             if let Some((key, request)) = self.waiting.pop_front() {
-                self.waiting_bytes -= request.body.len();
+                self.waiting_bytes -= weight(&request);
                 self.start(key, request);
             }
         }

@@ -21,7 +21,7 @@ use crate::layers::{self, CallRequest};
 use crate::{
     driver::{self, Shared},
     measure::Measured,
-    proto::{CallKey, Message, NetRpcResponse, Now, ServiceKind, TooLarge, refusal},
+    proto::{CallKey, Message, NetRpcResponse, Now, ServiceKind, refusal},
 };
 
 /// Asked by names that peers choose, and filled by the application alone: no peer can make its entries collide.
@@ -147,10 +147,8 @@ pub(super) fn send_reply<'a>(
     kind: ServiceKind,
     mut reply: Message,
 ) {
-    if let Err(TooLarge { len, max }) = shared.enqueue(state, now, &reply) {
-        let error = Text::from(format!(
-            "the reply is too large: {len} bytes, the limit is {max}"
-        ));
+    if let Err(error) = shared.enqueue(state, now, &reply) {
+        let error = Text::from(error.describe("the reply"));
         reply.hdr.args.clear();
         reply.hdr.subject = Text::EMPTY;
         match NetRpcResponse::split(&reply.body) {

@@ -3,7 +3,9 @@
 use towline_codec::Text;
 
 use super::{Call, CallKey, Server, ServerEvent, ServiceKind};
-use crate::proto::{CallType, Hdr, Message, NetRpcRequest, Now, net_rpc::original_words, refusal};
+use crate::proto::{
+    CallType, Hdr, Message, NetRpcRequest, Now, inbound::weight, net_rpc::original_words, refusal,
+};
 
 /// Whether a call that is answered by an error may have had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,25 +66,34 @@ impl Server {
                     Begun::No,
                 );
             }
+        } else if kind.is_stream() && !self.has_room_for_stream(call.counted) {
+            self.refuse_too_many(now, call);
         } else if self.running < self.concurrency.running {
             self.insert(key, call);
             self.start(key, request);
         } else if self.waiting.len() < self.concurrency.waiting
-            && self.waiting_bytes + request.body.len() <= self.concurrency.waiting_bytes
+            && self.waiting_bytes + weight(&request) <= self.concurrency.waiting_bytes
         {
             self.insert(key, call);
-            self.waiting_bytes += request.body.len();
+            self.waiting_bytes += weight(&request);
             self.waiting.push_back((key, request));
         } else {
-            self.refused += 1;
-            if kind != ServiceKind::OneWay {
-                self.reply_error(
-                    now,
-                    call,
-                    Text::from_static(refusal::TOO_MANY_CALLS),
-                    Begun::No,
-                );
-            }
+            self.refuse_too_many(now, call);
+        }
+    }
+
+    /// docs/wire C5: they are counted by themselves, and refused rather than left unread, because an upload
+    /// ends only if it is read on.
+    const fn has_room_for_stream(&self, bytes: usize) -> bool {
+        self.stream_bytes == 0 || self.stream_bytes + bytes <= self.concurrency.body_bytes
+    }
+
+    /// docs/wire E7
+    fn refuse_too_many(&mut self, now: Now, call: Call) {
+        self.refused += 1;
+        if call.kind != ServiceKind::OneWay {
+            let text = Text::from_static(refusal::TOO_MANY_CALLS);
+            self.reply_error(now, call, text, Begun::No);
         }
     }
 

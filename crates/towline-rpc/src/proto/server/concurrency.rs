@@ -35,17 +35,20 @@ impl Concurrency {
         self
     }
 
-    /// Bytes of the bodies of waiting calls. Default: 16 MiB.
+    /// Bytes of waiting calls: bodies, error texts and, beyond 512 bytes each, headers. Default: 16 MiB.
     #[must_use]
     pub const fn waiting_bytes(mut self, bytes: usize) -> Self {
         self.waiting_bytes = bytes;
         self
     }
 
-    /// Bytes of the bodies of calls and one-way messages that are not answered yet, decompressed.
-    /// Default: 64 MiB. When so many are there the connection is not read until some have been
-    /// answered; one call may go beyond. With calls that wait for others of the same connection it
+    /// Bytes of calls and one-way messages that are not answered yet, decompressed, counted as those of
+    /// [`waiting_bytes`](Self::waiting_bytes). Default: 64 MiB. When so many are there the connection is not read until
+    /// some have been answered; one call may go beyond. With calls that wait for others of the same connection it
     /// must hold all of them.
+    ///
+    /// As many bytes again may be in the first messages of streams that are open; a stream beyond that is refused
+    /// (docs/wire E7), unless it is the only one.
     #[must_use]
     pub const fn body_bytes(mut self, bytes: usize) -> Self {
         self.body_bytes = bytes;

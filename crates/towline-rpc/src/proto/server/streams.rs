@@ -6,7 +6,7 @@ use super::{Call, CallKey, Server, ServerEvent, ServiceKind, admission::Begun};
 use crate::proto::{
     CallType, Hdr, Message, Now, OutOfSync, Violation,
     credit::{self, Spending, Terms},
-    inbound::InboundQueue,
+    inbound::{InboundQueue, weight},
     refusal,
 };
 
@@ -213,7 +213,7 @@ impl Server {
         if let Some(at) = self.waiting.iter().position(|&(waiting, _)| waiting == key)
             && let Some((_, request)) = self.waiting.remove(at)
         {
-            self.waiting_bytes -= request.body.len();
+            self.waiting_bytes -= weight(&request);
         }
         if let Some(call) = self.remove(key) {
             self.refused += 1;
