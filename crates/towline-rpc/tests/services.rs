@@ -462,3 +462,33 @@ async fn a_server_lists_its_services() {
         .and_then(|builder| builder.service(InventoryServer::new(Store::default())));
     assert!(twice.is_err());
 }
+
+/// An answer that no frame holds behind one that fits.
+#[towline_rpc::service]
+trait Giant {
+    fn grow(&self, cx: &Context) -> impl Stream<Item = Result<String, Fault>>;
+}
+
+struct ThreeItems;
+
+impl Giant for ThreeItems {
+    fn grow(&self, _: &Context) -> impl Stream<Item = Result<String, Fault>> {
+        stream::iter([3, towline_rpc::proto::MAX_BODY, 4]).map(|len| Ok("x".repeat(len)))
+    }
+}
+
+/// docs/wire V4, E11
+#[tokio::test(start_paused = true)]
+async fn a_stream_with_an_item_that_does_not_fit_fails() {
+    let server = Server::builder().service(GiantServer::new(ThreeItems));
+    let server = server.expect("its name is free").build();
+    let client = GiantClient::new(server.connect_here());
+    let mut items = client.grow().await.expect("sent");
+    let first = items.next().await.expect("an item").expect("it fits");
+    assert_eq!(first.len(), 3);
+    let Some(Err(ServiceError::Remote(text))) = items.next().await else {
+        panic!("no error")
+    };
+    assert!(text.to_string().contains("too large"), "{text}");
+    assert!(items.next().await.is_none());
+}

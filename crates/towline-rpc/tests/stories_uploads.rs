@@ -230,7 +230,7 @@ fn a_cancel_directly_behind_the_begin_cancels() {
         panic!("{events:?}")
     };
     assert_eq!(key, cancelled);
-    assert_eq!(take(&mut server, key), (vec![], PartTaken::End));
+    assert_eq!(take(&mut server, key), (vec![], PartTaken::Cancelled));
     end(&mut server, key);
     assert_eq!(server.core.in_flight(), 0);
 }
@@ -247,7 +247,7 @@ fn a_cancelled_upload_gives_up_what_waits_and_still_may_reply() {
     // It was read with the segment that filled the queue.
     server.send(start(), &part(CallType::CANCEL, "a", 0));
     assert!(server.core.wants_input());
-    assert_eq!(take(&mut server, key), (vec![], PartTaken::End));
+    assert_eq!(take(&mut server, key), (vec![], PartTaken::Cancelled));
     assert_eq!(end(&mut server, key).hdr.call_id, "a");
 }
 

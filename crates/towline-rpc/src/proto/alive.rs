@@ -68,6 +68,15 @@ impl Link {
         }
     }
 
+    /// Server: an answer that was not sent has accepted nothing.
+    pub(super) fn take_back_acceptance(&mut self, hdr: &mut Hdr) {
+        if self.agreed
+            && let Some(text) = hdr.args.remove(KEY)
+        {
+            self.acceptance = Some(text);
+        }
+    }
+
     fn send_signs_of_life(&mut self, limit: Duration) {
         let interval = limit / SIGNS;
         let shorter = |set: Duration| set.min(interval);

@@ -35,6 +35,12 @@ impl Credit {
         self.parts = self.parts.saturating_add(1);
     }
 
+    const fn remove_part(&mut self, body: usize) {
+        let cost = body.saturating_add(PART_OVERHEAD) as u64;
+        self.bytes = self.bytes.saturating_sub(cost);
+        self.parts = self.parts.saturating_sub(1);
+    }
+
     const fn plus(self, other: Self) -> Self {
         Self {
             bytes: self.bytes.saturating_add(other.bytes),
@@ -107,6 +113,11 @@ impl Spending {
 
     pub(super) const fn spend(&mut self, part: &Message) {
         self.spent.add_part(part.body.len());
+    }
+
+    /// Takes back what the last part, which was not sent, has spent.
+    pub(super) const fn take_back(&mut self, part: &Message) {
+        self.spent.remove_part(part.body.len());
     }
 
     /// Takes the receiver's word. True if that ends a wait.

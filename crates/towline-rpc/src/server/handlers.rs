@@ -185,7 +185,11 @@ impl Owner<Core> for Handlers {
         self.batch += 1;
         match event {
             ServerEvent::Start { key, kind, request } => self.start(shared, key, kind, request),
-            ServerEvent::Cancelled { key } => self.cancel(shared, key),
+            ServerEvent::Cancelled { key } => {
+                self.cancel(shared, key);
+                // A task of the handler's may outlive it.
+                return shared.lock().take_stream_waker(Waits::Part(key));
+            }
             ServerEvent::PartReady { key } => {
                 return shared.lock().take_stream_waker(Waits::Part(key));
             }

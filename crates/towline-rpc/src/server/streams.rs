@@ -32,7 +32,8 @@ impl UploadParts {
     ///
     /// # Errors
     ///
-    /// [`StreamError`] if a part was missing or came twice, or the connection is over.
+    /// [`StreamError`] if a part was missing or came twice, or the connection is over; [`StreamError::Ended`] if the call
+    /// is over, because the client has cancelled it or the handler has answered. So `None` means that all parts were taken.
     ///
     /// # Cancel safety
     ///
@@ -55,8 +56,13 @@ impl UploadParts {
                 Poll::Ready(Ok(Some(part)))
             }
             PartTaken::End => Poll::Ready(Ok(None)),
+            PartTaken::Over => Poll::Ready(Err(match &state.closed {
+                Some(reason) => StreamError::Closed(reason.clone()),
+                None => StreamError::Ended,
+            })),
             PartTaken::OutOfSync(error) => Poll::Ready(Err(error.into())),
-            PartTaken::Nothing => match &state.closed {
+            // The handler is about to be dropped, and must not answer in words of its own before.
+            PartTaken::Nothing | PartTaken::Cancelled => match &state.closed {
                 Some(reason) => Poll::Ready(Err(StreamError::Closed(reason.clone()))),
                 None => {
                     state.wait_for_part(Waits::Part(self.key), cx);
@@ -91,7 +97,8 @@ impl DownloadSink {
     ///
     /// # Errors
     ///
-    /// [`SendError::Ended`] if the client has cancelled the download.
+    /// [`SendError::Ended`] if the client has cancelled the download. After [`SendError::TooLarge`] the stream is as it was,
+    /// and smaller parts may follow.
     ///
     /// # Cancel safety
     ///
@@ -125,7 +132,12 @@ impl DownloadSink {
         if !state.core.stamp_part(now, self.key, &mut part, last) {
             return Err(SendError::Ended);
         }
-        Ok(self.shared.enqueue(state, now, &part)?)
+        let sent = self.shared.enqueue(state, now, &part);
+        if sent.is_err() {
+            let mut state = self.shared.lock();
+            state.core.take_back_part(self.key, &mut part);
+        }
+        Ok(sent?)
     }
 }
 

@@ -4,7 +4,9 @@ use std::{fmt::Display, future::Future};
 
 use towline_codec::{Text, greenpack::Greenpack};
 
-use super::{Arguments, Encoding, Incoming, MethodInfo, MethodKind, Outgoing, ServiceInfo};
+use super::{
+    Arguments, Encoding, Incoming, MethodInfo, MethodKind, Outgoing, ServiceInfo, streams::Unsent,
+};
 use crate::{
     proto::{Message, original_words},
     server::{Context, DownloadSink, ServerBuilder, UploadParts},
@@ -107,9 +109,10 @@ impl Registry {
                     let handler = handler.clone();
                     async move {
                         let (context, encoding, arguments) = begin::<A>(context, request)?;
-                        let returned =
-                            handler(context, arguments, Outgoing::new(sink, encoding)).await;
-                        Ok::<_, Text>(end_of_stream(returned, encoding))
+                        let unsent = Unsent::default();
+                        let out = Outgoing::new(sink, encoding, unsent.clone());
+                        let returned = handler(context, arguments, out).await;
+                        end_of_stream(returned, encoding, &unsent)
                     }
                 },
             )
@@ -135,9 +138,10 @@ impl Registry {
                     async move {
                         let (context, encoding, arguments) = begin::<A>(context, first)?;
                         let items = Incoming::new(parts, encoding);
-                        let out = Outgoing::new(sink, encoding);
+                        let unsent = Unsent::default();
+                        let out = Outgoing::new(sink, encoding, unsent.clone());
                         let returned = handler(context, arguments, items, out).await;
-                        Ok::<_, Text>(end_of_stream(returned, encoding))
+                        end_of_stream(returned, encoding, &unsent)
                     }
                 },
             )
@@ -178,11 +182,18 @@ fn answer<R: Greenpack, E: Greenpack + Display>(
 }
 
 /// docs/wire V4: behind a stream there is nothing but an error.
-fn end_of_stream<E: Greenpack + Display>(returned: Result<(), E>, encoding: Encoding) -> Message {
-    match returned {
+fn end_of_stream<E: Greenpack + Display>(
+    returned: Result<(), E>,
+    encoding: Encoding,
+    unsent: &Unsent,
+) -> Result<Message, Text> {
+    if let Some(text) = unsent.text() {
+        return Err(text);
+    }
+    Ok(match returned {
         Ok(()) => Message::new(),
         Err(error) => failed(&error, encoding),
-    }
+    })
 }
 
 fn failed<E: Greenpack + Display>(error: &E, encoding: Encoding) -> Message {

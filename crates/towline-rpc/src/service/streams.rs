@@ -4,18 +4,22 @@ use std::{
     fmt::Display,
     marker::PhantomData,
     pin::{Pin, pin},
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
 use futures_core::Stream;
 use futures_util::{StreamExt as _, future::BoxFuture};
-use towline_codec::greenpack::{DecodeError, Greenpack};
+use towline_codec::{
+    Text,
+    greenpack::{DecodeError, Greenpack},
+};
 
 use super::{Encoding, Opened, ServiceError, Watched};
 use crate::{
     client::{BistreamReceiver, BistreamSender, Download},
     error::{SendError, StreamError},
-    proto::Message,
+    proto::{Message, TooLarge},
     server::{DownloadSink, UploadParts},
 };
 
@@ -117,19 +121,34 @@ impl<T> Unpin for Incoming<T> {}
 pub struct Outgoing<T, E> {
     sink: DownloadSink,
     encoding: Encoding,
+    unsent: Unsent,
     types: PhantomData<fn(T) -> E>,
 }
 
+/// Why items of a stream could not be sent, if so. The method's own error type has no room for it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unsent(Arc<OnceLock<TooLarge>>);
+
+impl Unsent {
+    /// As the error text of the answer.
+    pub(super) fn text(&self) -> Option<Text> {
+        let error = self.0.get()?;
+        Some(Text::from(error.describe("an item of the stream")))
+    }
+}
+
 impl<T: Greenpack, E: Greenpack + Display> Outgoing<T, E> {
-    pub(super) const fn new(sink: DownloadSink, encoding: Encoding) -> Self {
+    pub(super) const fn new(sink: DownloadSink, encoding: Encoding, unsent: Unsent) -> Self {
         Self {
             sink,
             encoding,
+            unsent,
             types: PhantomData,
         }
     }
 
-    /// Sends all items, and returns the answer behind them: the first error ends the stream (docs/wire V4).
+    /// Sends all items, and returns the answer behind them: the first error ends the stream, and so does an item that
+    /// is too large (docs/wire V4).
     pub async fn send_all(mut self, items: impl Stream<Item = Result<T, E>>) -> Result<(), E> {
         let mut items = pin!(items);
         while let Some(item) = items.next().await {
@@ -138,8 +157,9 @@ impl<T: Greenpack, E: Greenpack + Display> Outgoing<T, E> {
                 Ok(()) => {}
                 // Nobody listens any more: the handler is about to be dropped.
                 Err(SendError::Ended | SendError::Closed(_) | SendError::NoConnection(_)) => break,
-                Err(error @ SendError::TooLarge(_)) => {
-                    tracing::warn!(%error, "an item of a stream was left out");
+                Err(SendError::TooLarge(error)) => {
+                    let _first = self.unsent.0.set(error);
+                    break;
                 }
             }
         }

@@ -34,7 +34,7 @@ use towline_identity::Peer;
 use towline_rpc::{
     CallError, Client, CloseReason, Compression, Context, Message, SendError, Server, StreamError,
     client::ClientBuilder,
-    proto::{CallType, Concurrency, EncodedFrame, FrameReader, Limits, Violation},
+    proto::{self, CallType, Concurrency, EncodedFrame, FrameReader, Limits, Violation},
     server::{DownloadSink, ServerBuilder, UploadParts},
 };
 

@@ -395,3 +395,82 @@ impl Drop for NotifyOnDrop {
         self.0.notify_one();
     }
 }
+
+/// docs/wire C13, S5: whoever keeps what came until the end must not take a cancel for the end.
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_upload_has_no_end_for_who_reads_it() {
+    // Whether it is asked for a part when the cancel comes, or asks afterwards.
+    for asks_at_once in [false, true] {
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let go_on = Arc::new(Notify::new());
+        let waits = Arc::clone(&go_on);
+        let upload = move |_: Context, _: Message, mut parts: UploadParts| {
+            let (told, waits) = (told.clone(), Arc::clone(&waits));
+            // A task of its own outlives the handler.
+            let reading = tokio::spawn(async move {
+                loop {
+                    let part = parts.next().await;
+                    let over = !matches!(part, Ok(Some(_)));
+                    told.send(part).ok();
+                    if over {
+                        break;
+                    }
+                    if !asks_at_once {
+                        waits.notified().await;
+                    }
+                }
+            });
+            async move {
+                reading.await.ok();
+                Ok::<_, Infallible>(Message::new())
+            }
+        };
+        let server = echo_server().upload("keep", upload);
+        let Served { client, .. } = serve(server, &Client::builder());
+        let mut upload = client
+            .upload(Message::request("keep", "first"))
+            .await
+            .expect("sent");
+        upload.send(Message::from_body("more")).await.expect("sent");
+        assert!(matches!(heard.recv().await, Some(Ok(Some(_)))));
+        drop(upload);
+        // Behind the cancel.
+        client
+            .call(Message::request("echo", ""))
+            .await
+            .expect("a reply");
+        go_on.notify_one();
+        let end = heard.recv().await;
+        assert!(matches!(end, Some(Err(StreamError::Ended))), "{end:?}");
+    }
+}
+
+/// docs/wire E11, F24, S2, S20
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_too_large_leaves_its_stream_as_it_was() {
+    for compression in [Compression::None, Compression::S2] {
+        let server = Server::builder().download(
+            "count",
+            |_: Context, _: Message, mut sink: DownloadSink| async move {
+                for number in 0..3 {
+                    let too_large = Message::from_body(vec![0; proto::MAX_BODY + 1]);
+                    let refused = sink.send(too_large).await;
+                    assert!(matches!(refused, Err(SendError::TooLarge(_))));
+                    sink.send(Message::from_body(number.to_string())).await?;
+                }
+                Ok::<_, SendError>(Message::from_body("end"))
+            },
+        );
+        let Served { client, .. } = serve(server, &Client::builder().compression(compression));
+        let mut download = client
+            .download(Message::request("count", ""))
+            .await
+            .expect("sent");
+        for number in 0..3 {
+            let part = download.next().await.expect("a part");
+            assert_eq!(part.body, number.to_string());
+        }
+        assert!(download.next().await.is_none());
+        assert_eq!(download.finish().await.expect("a reply").body, "end");
+    }
+}

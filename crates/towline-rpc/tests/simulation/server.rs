@@ -290,10 +290,12 @@ impl ServerNode {
                 )))
             }
             PartTaken::Nothing => None,
-            PartTaken::End => {
-                assert!(handler.cancelled, "an upload ended before its last part");
+            PartTaken::End => panic!("an upload ended before its last part"),
+            PartTaken::Cancelled => {
+                assert!(handler.cancelled, "nobody has cancelled");
                 Some(failure("context cancelled"))
             }
+            PartTaken::Over => panic!("the handler is still there"),
             PartTaken::OutOfSync(out_of_sync) => panic!("{out_of_sync}"),
         }
     }

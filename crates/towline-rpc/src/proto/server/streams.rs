@@ -17,8 +17,12 @@ pub enum PartTaken {
     Part(Message, bool),
     /// Nothing yet.
     Nothing,
-    /// All parts were taken, or the call is over.
+    /// All parts were taken.
     End,
+    /// Not all parts came, and no more will: the client has cancelled. The call is still to be ended.
+    Cancelled,
+    /// The call is over.
+    Over,
     /// A part was missing or came twice (docs/wire S9).
     OutOfSync(OutOfSync),
 }
@@ -59,7 +63,7 @@ impl Server {
             ..
         }) = self.calls.get_mut(&key)
         else {
-            return PartTaken::End;
+            return PartTaken::Over;
         };
         upload.announced = false;
         if let Some(part) = self.link.take_part(now, &mut upload.queue) {
@@ -74,17 +78,19 @@ impl Server {
         if let Some(out_of_sync) = upload.out_of_sync {
             return PartTaken::OutOfSync(out_of_sync);
         }
-        if upload.last_came || *cancelled {
-            PartTaken::End
-        } else {
-            PartTaken::Nothing
+        match (*cancelled, upload.last_came) {
+            // What had come was discarded.
+            (true, _) => PartTaken::Cancelled,
+            (false, true) => PartTaken::End,
+            (false, false) => PartTaken::Nothing,
         }
     }
 
     /// Stamps a part of a download, or of the server's half of a bistream, to be queued next. False if the client has cancelled or the
     /// call is over: then nothing should be sent (docs/wire S6, S7).
     ///
-    /// The owner asks [`may_send`](Self::may_send) before.
+    /// The owner asks [`may_send`](Self::may_send) before, and calls [`take_back_part`](Self::take_back_part) if the
+    /// part cannot be queued.
     pub fn stamp_part(&mut self, now: Now, key: CallKey, part: &mut Message, last: bool) -> bool {
         let Some(call) = self.calls.get_mut(&key).filter(|call| !call.cancelled) else {
             return false;
@@ -99,6 +105,17 @@ impl Server {
         call.next_sent += 1;
         Self::stamp_answer(&mut self.link, now, call.repeated.clone(), part);
         true
+    }
+
+    /// Takes back a part that was stamped and could not be queued: the stream is as it was before.
+    pub fn take_back_part(&mut self, key: CallKey, part: &mut Message) {
+        self.link.take_back_acceptance(&mut part.hdr);
+        if let Some(call) = self.calls.get_mut(&key)
+            && call.next_sent == part.hdr.stream_part + 1
+        {
+            call.next_sent -= 1;
+            call.spending.take_back(part);
+        }
     }
 
     /// False while the client has no room for another part of this stream (docs/wire S20):
