@@ -19,6 +19,7 @@ mod streams;
 
 use std::{
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{Arc, OnceLock},
 };
@@ -112,10 +113,21 @@ impl Settings {
             return true;
         };
         let service = &request.hdr.service_name;
-        match hook(caller.peer(), &service.to_string_lossy()) {
-            Verdict::Allow => true,
-            Verdict::Refuse(why) => {
+        let name = service.to_string_lossy();
+        // It runs in the connection's task, which its other calls need.
+        let verdict = catch_unwind(AssertUnwindSafe(|| hook(caller.peer(), &name)));
+        match verdict {
+            Ok(Verdict::Allow) => true,
+            Ok(Verdict::Refuse(why)) => {
                 tracing::warn!(peer = %caller.peer(), ?service, why = ?why, "refused a request");
+                false
+            }
+            Err(_) => {
+                tracing::error!(
+                    peer = %caller.peer(),
+                    ?service,
+                    "refused a request: the hook that authorises panicked"
+                );
                 false
             }
         }
@@ -331,7 +343,7 @@ impl Server {
             poll_fn(|cx| {
                 if !draining && shutdown.as_mut().poll(cx).is_ready() {
                     draining = true;
-                    shared.lock().core.drain();
+                    shared.lock().core.drain(driver::now());
                     shared.start_closing();
                 }
                 std::pin::Pin::new(&mut driver).poll(cx)

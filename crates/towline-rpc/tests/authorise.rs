@@ -106,3 +106,20 @@ async fn who_may_is_served() {
     assert_eq!(call(&client, "open").await.body, "done");
     assert_eq!(ran.load(Ordering::SeqCst), 2);
 }
+
+/// docs/wire E12
+#[tokio::test]
+async fn a_hook_that_panics_refuses_its_request_and_ends_no_connection() {
+    let answer = |_: Context, _: Message| async { Ok::<_, Infallible>(Message::from_body("done")) };
+    let server = Server::builder()
+        .authorise(|_, service| {
+            assert_ne!(service, "work", "a hook panics on purpose");
+            Verdict::Allow
+        })
+        .call("open", answer)
+        .call("work", answer)
+        .build();
+    let client = connect(server, peer("ada@example.com"));
+    assert_eq!(call(&client, "work").await.error, REFUSED);
+    assert_eq!(call(&client, "open").await.body, "done");
+}

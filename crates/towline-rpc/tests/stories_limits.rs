@@ -7,7 +7,7 @@ use std::time::Duration;
 use support::{
     at,
     calls::{answer, request, started},
-    peer::ServerPeer,
+    peer::{ServerPeer, frame},
     start,
 };
 use towline_rpc::proto::{CallType, Concurrency, Limits, Message, ServerEvent};
@@ -216,4 +216,90 @@ fn first_messages_of_streams_are_limited_in_bytes_and_stop_no_reading() {
         assert_eq!(started(&mut server).len(), 1);
         assert_eq!(server.message().hdr.seqno, 6);
     }
+}
+
+/// docs/wire C5, C14
+#[test]
+fn a_call_that_is_cancelled_while_it_waits_never_runs() {
+    for (typ, text) in [
+        (CallType::CALL, Some("context canceled")),
+        (CallType::ONE_WAY, None),
+        (CallType::UPLOAD_BEGIN, Some("context cancelled")),
+        (CallType::DOWNLOAD, Some("context cancelled")),
+    ] {
+        let concurrency = Concurrency::default().running(1).waiting_bytes(10);
+        let mut server = ServerPeer::with(Limits::default(), concurrency);
+        server.send(start(), &request(CallType::CALL, "runs", 2));
+        let running = started(&mut server)[0];
+        let waiting = |call_id| request(typ, call_id, 3).with_body("ten bytes!");
+        server.send(start(), &waiting("waits"));
+        server.send(start(), &request(CallType::CANCEL, "waits", 3));
+        let answers = server.messages();
+        assert_eq!(answers.len(), usize::from(text.is_some()));
+        for reply in &answers {
+            assert_eq!((reply.hdr.typ, reply.hdr.seqno), (CallType::REPLY, 3));
+            assert_eq!(Some(&*reply.error.to_string()), text);
+        }
+        assert_eq!((server.core.in_flight(), server.core.refused()), (1, 0));
+        // Its place is free, and it is not started when its turn would have come.
+        server.send(start(), &waiting("behind"));
+        assert!(server.sent().is_empty());
+        answer(&mut server, running);
+        let next = server.events();
+        assert!(
+            matches!(&next[..], [ServerEvent::Start { request, .. }] if request.hdr.call_id == "behind"),
+            "{next:?}"
+        );
+    }
+}
+
+/// docs/wire C19, E14
+#[test]
+fn a_server_that_shuts_down_starts_nothing_that_waits() {
+    let concurrency = Concurrency::default().running(1);
+    let mut server = ServerPeer::with(Limits::default(), concurrency);
+    server.send(start(), &request(CallType::CALL, "id", 2));
+    let running = started(&mut server)[0];
+    for (typ, call_id, seqno) in [
+        (CallType::CALL, "id", 3),
+        (CallType::ONE_WAY, "id", 4),
+        (CallType::UPLOAD_BEGIN, "up", 5),
+    ] {
+        server.send(start(), &request(typ, call_id, seqno));
+    }
+    assert!(server.sent().is_empty());
+    server.core.drain(start());
+    let refusals = server.messages();
+    assert_eq!(refusals.len(), 2, "{refusals:?}");
+    for (refusal, seqno) in refusals.iter().zip([3, 5]) {
+        assert_eq!(refusal.hdr.seqno, seqno);
+        assert_eq!(refusal.error, "the server is shutting down");
+        assert_eq!(refusal.arg("towline.not-begun"), Some("1"));
+    }
+    assert_eq!(answer(&mut server, running).hdr.seqno, 2);
+    assert!(server.events().is_empty());
+    assert_eq!(server.core.in_flight(), 0);
+}
+
+#[test]
+fn the_longest_durations_mean_never() {
+    let limits = Limits::default()
+        .frame_timeout(Duration::MAX)
+        .keep_alive(Some(Duration::MAX))
+        .idle_timeout(Some(Duration::MAX))
+        .write_timeout(Some(Duration::MAX));
+    let mut server = ServerPeer::with(limits, Concurrency::default());
+    server.send(start(), &request(CallType::CALL, "id", 2));
+    let key = started(&mut server)[0];
+    let reply = server.core.reply(start(), key, Message::new());
+    server.enqueue(start(), &reply.expect("the call is open"));
+    let half = &frame(&Message::keep_alive())[..9];
+    server.feed(start(), half).expect("legal");
+    assert!(server.core.unsent() > 0);
+    assert_eq!(server.core.deadline(), None);
+    server
+        .core
+        .handle_timeout(at(1_000_000 * SECOND))
+        .expect("alive");
+    assert_eq!(server.messages().len(), 1);
 }

@@ -87,7 +87,7 @@ fn calls_beyond_the_limit_and_after_the_end_are_answered_with_their_header() {
         (header.error, header.seq),
         ("too many calls on this connection".into(), 4)
     );
-    server.core.drain();
+    server.core.drain(start());
     server.send(start(), &call(&mut client, "A.B", 3));
     let (header, _) = error_of(&server.message());
     assert_eq!(

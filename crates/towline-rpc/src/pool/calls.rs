@@ -130,9 +130,9 @@ impl Pool {
                 }
                 _ => return Err(error),
             };
-            if attempt >= options.attempts
-                || deadline.is_some_and(|at| driver::now().instant + wait >= at)
-            {
+            let again = driver::now().instant.checked_add(wait);
+            let too_late = deadline.is_some_and(|at| again.is_none_or(|again| again >= at));
+            if attempt >= options.attempts || too_late {
                 return Err(error);
             }
             tracing::debug!(%error, attempt, "makes a call again");

@@ -318,19 +318,22 @@ impl Link {
     /// When [`Link::handle_timeout`] has something to do, if ever. While reading is paused by our
     /// own back-pressure, silence is not the peer's fault.
     pub(crate) fn deadline(&self, reading: bool) -> Option<Instant> {
+        // What lies beyond the clock's range never comes.
         [
             self.limits
                 .keep_alive
-                .map(|interval| self.last_sent + interval),
+                .and_then(|interval| self.last_sent.checked_add(interval)),
             self.limits
                 .idle_timeout
                 .filter(|_| reading)
-                .map(|limit| self.last_received + limit),
-            (self.inside_frame && reading).then(|| self.last_received + self.limits.frame_timeout),
+                .and_then(|limit| self.last_received.checked_add(limit)),
+            self.last_received
+                .checked_add(self.limits.frame_timeout)
+                .filter(|_| self.inside_frame && reading),
             self.limits
                 .write_timeout
                 .filter(|_| self.unsent() > 0)
-                .map(|limit| self.last_written + limit),
+                .and_then(|limit| self.last_written.checked_add(limit)),
         ]
         .into_iter()
         .flatten()

@@ -44,11 +44,7 @@ pub(crate) const NO_ARGUMENT: &str = "EOF";
 )]
 pub(crate) const NOT_AUTHORISED: &str = "not authorised";
 /// docs/wire E8
-#[cfg_attr(
-    not(feature = "tokio"),
-    expect(dead_code, reason = "handlers run in the driver")
-)]
-pub(crate) const CALL_CANCELLED: &str = "context canceled";
+const CALL_CANCELLED: &str = "context canceled";
 /// docs/wire E8
 #[cfg_attr(
     not(feature = "tokio"),
@@ -56,11 +52,17 @@ pub(crate) const CALL_CANCELLED: &str = "context canceled";
 )]
 pub(crate) const DEADLINE_EXCEEDED: &str = "context deadline exceeded";
 /// docs/wire E8, S5
-#[cfg_attr(
-    not(feature = "tokio"),
-    expect(dead_code, reason = "handlers run in the driver")
-)]
-pub(crate) const STREAM_CANCELLED: &str = "context cancelled";
+const STREAM_CANCELLED: &str = "context cancelled";
+
+/// docs/wire E8, S5
+pub(crate) const fn cancelled(kind: ServiceKind) -> &'static str {
+    match kind {
+        ServiceKind::Upload | ServiceKind::Download => STREAM_CANCELLED,
+        ServiceKind::Call | ServiceKind::OneWay | ServiceKind::NetRpc | ServiceKind::Bistream => {
+            CALL_CANCELLED
+        }
+    }
+}
 
 pub(crate) fn unknown_service(kind: ServiceKind, hdr: &Hdr) -> Text {
     let what = match kind {

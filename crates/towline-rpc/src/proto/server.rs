@@ -378,11 +378,6 @@ impl Server {
         self.link.handle_timeout(now, self.wants_input())
     }
 
-    /// From now on no new call is started; each is told that the server is shutting down.
-    pub const fn drain(&mut self) {
-        self.draining = true;
-    }
-
     /// Calls that run or wait.
     pub fn in_flight(&self) -> usize {
         self.calls.len()
@@ -413,12 +408,9 @@ impl Server {
         };
         call.started = true;
         self.running += 1;
-        let (kind, cancelled) = (call.kind, call.cancelled);
+        let kind = call.kind;
         self.events
             .push_back(ServerEvent::Start { key, kind, request });
-        if cancelled {
-            self.events.push_back(ServerEvent::Cancelled { key });
-        }
     }
 
     /// docs/wire E2, M4: the request's header comes back, addresses swapped, with a text.

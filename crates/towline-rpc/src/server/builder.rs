@@ -198,7 +198,7 @@ impl ServerBuilder {
     /// connect at all is [`ListenConfig::authorise`](super::ListenConfig::authorise).
     ///
     /// A request that is refused gets an error reply without the reason, which is logged
-    /// (docs/wire E12).
+    /// (docs/wire E12). So does one at which the hook panics.
     ///
     /// ```
     /// use towline_rpc::Server;

@@ -152,11 +152,8 @@ impl Handlers {
         };
         handle.abort();
         self.settings.activity.cancelled();
-        let text = match kind {
-            ServiceKind::Upload | ServiceKind::Download => refusal::STREAM_CANCELLED,
-            _ => refusal::CALL_CANCELLED,
-        };
-        end(shared, key, kind, Text::from_static(text));
+        let text = Text::from_static(refusal::cancelled(kind));
+        end(shared, key, kind, text);
     }
 }
 

@@ -23,9 +23,7 @@ impl Server {
             return;
         };
         self.refused += 1;
-        if call.kind != ServiceKind::OneWay {
-            self.reply_error(now, call, Text::from_static(text), Begun::No);
-        }
+        self.end_not_begun(now, call, text);
     }
 
     pub(super) fn admit(&mut self, now: Now, kind: ServiceKind, request: Message) {
@@ -58,14 +56,7 @@ impl Server {
         let key = CallKey(self.last_key);
         let kind = call.kind;
         if self.draining {
-            if kind != ServiceKind::OneWay {
-                self.reply_error(
-                    now,
-                    call,
-                    Text::from_static(refusal::SHUTTING_DOWN),
-                    Begun::No,
-                );
-            }
+            self.end_not_begun(now, call, refusal::SHUTTING_DOWN);
         } else if kind.is_stream() && !self.has_room_for_stream(call.counted) {
             self.refuse_too_many(now, call);
         } else if self.running < self.concurrency.running {
@@ -89,11 +80,34 @@ impl Server {
     }
 
     /// docs/wire E7
-    fn refuse_too_many(&mut self, now: Now, call: Call) {
+    pub(super) fn refuse_too_many(&mut self, now: Now, call: Call) {
         self.refused += 1;
+        self.end_not_begun(now, call, refusal::TOO_MANY_CALLS);
+    }
+
+    /// docs/wire E14: a one-way call ends without a word.
+    fn end_not_begun(&mut self, now: Now, call: Call, text: &'static str) {
         if call.kind != ServiceKind::OneWay {
-            let text = Text::from_static(refusal::TOO_MANY_CALLS);
-            self.reply_error(now, call, text, Begun::No);
+            self.reply_error(now, call, Text::from_static(text), Begun::No);
+        }
+    }
+
+    /// Forgets a call that waits.
+    pub(super) fn leave_queue(&mut self, key: CallKey) -> Option<Call> {
+        let at = self.waiting.iter().position(|&(other, _)| other == key)?;
+        let (_, request) = self.waiting.remove(at)?;
+        self.waiting_bytes -= weight(&request);
+        self.remove(key)
+    }
+
+    /// From now on no call is started; each, and each of those that wait, is told that the server is shutting
+    /// down (docs/wire C19).
+    pub fn drain(&mut self, now: Now) {
+        self.draining = true;
+        while let Some(&(key, _)) = self.waiting.front()
+            && let Some(call) = self.leave_queue(key)
+        {
+            self.end_not_begun(now, call, refusal::SHUTTING_DOWN);
         }
     }
 
@@ -116,6 +130,15 @@ impl Server {
         self.enqueue_small(now, &reply);
     }
 
+    /// docs/wire C14: what nobody waits for any more is not begun.
+    fn cancel_waiting(&mut self, now: Now, key: CallKey) {
+        if let Some(call) = self.leave_queue(key) {
+            let text = refusal::cancelled(call.kind);
+            self.end_not_begun(now, call, text);
+            self.link.resume_reading(now);
+        }
+    }
+
     /// docs/wire C13, C14, C20: cancels every call of this connection with this CallID.
     pub(super) fn handle_cancel(&mut self, now: Now, hdr: &Hdr) {
         let mut hit: Vec<CallKey> = self
@@ -129,6 +152,10 @@ impl Server {
             let Some(call) = self.calls.get_mut(&key) else {
                 continue;
             };
+            if !call.started {
+                self.cancel_waiting(now, key);
+                continue;
+            }
             call.cancelled = true;
             if let Some(upload) = &mut call.upload {
                 // The handler is to end: what it has not taken must not hold up the connection.
@@ -139,11 +166,9 @@ impl Server {
             if self.streams.get(&call.repeated.call_id) == Some(&key) {
                 self.streams.remove(&call.repeated.call_id);
             }
-            if call.started {
-                self.events.push_back(ServerEvent::Cancelled { key });
-                if !call.spending.may_send() {
-                    self.events.push_back(ServerEvent::MaySend { key });
-                }
+            self.events.push_back(ServerEvent::Cancelled { key });
+            if !call.spending.may_send() {
+                self.events.push_back(ServerEvent::MaySend { key });
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{Call, CallKey, Server, ServerEvent, ServiceKind, admission::Begun};
 use crate::proto::{
     CallType, Hdr, Message, Now, OutOfSync, Violation,
     credit::{self, Spending, Terms},
-    inbound::{InboundQueue, weight},
+    inbound::InboundQueue,
     refusal,
 };
 
@@ -227,15 +227,8 @@ impl Server {
     /// docs/wire C5: if the connection were not read until a waiting upload has started, the running
     /// ones that it waits for would starve.
     fn refuse_waiting(&mut self, now: Now, key: CallKey) {
-        if let Some(at) = self.waiting.iter().position(|&(waiting, _)| waiting == key)
-            && let Some((_, request)) = self.waiting.remove(at)
-        {
-            self.waiting_bytes -= weight(&request);
-        }
-        if let Some(call) = self.remove(key) {
-            self.refused += 1;
-            let text = Text::from_static(refusal::TOO_MANY_CALLS);
-            self.reply_error(now, call, text, Begun::No);
+        if let Some(call) = self.leave_queue(key) {
+            self.refuse_too_many(now, call);
         }
     }
 }
