@@ -52,8 +52,8 @@ impl BistreamSender {
     ///
     /// # Errors
     ///
-    /// [`SendError::Ended`] if the server has ended the stream: [`BistreamReceiver::finish`] tells
-    /// its reply.
+    /// [`SendError::Ended`] if the stream is over, at the server or by its deadline: [`BistreamReceiver::finish`] tells
+    /// how it ended. After [`SendError::TooLarge`] it goes on as if the part had not been there.
     ///
     /// # Cancel safety
     ///

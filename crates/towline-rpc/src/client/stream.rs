@@ -62,7 +62,11 @@ impl OpenStream {
         if !state.core.stamp_part(now, self.seqno, &mut part, last) {
             return Err(SendError::Ended);
         }
-        Ok(shared.enqueue(state, now, &part)?)
+        if let Err(too_large) = shared.enqueue(state, now, &part) {
+            shared.lock().core.unstamp_part(seqno, &part);
+            return Err(too_large.into());
+        }
+        Ok(())
     }
 
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {

@@ -40,8 +40,8 @@ impl Upload {
     ///
     /// # Errors
     ///
-    /// [`SendError::Ended`] if the server has ended the upload: [`finish`](Self::finish) then tells
-    /// its reply.
+    /// [`SendError::Ended`] if the upload is over, at the server or by its deadline: [`finish`](Self::finish) then tells
+    /// how it ended. After [`SendError::TooLarge`] it goes on as if the part had not been there.
     ///
     /// # Cancel safety
     ///

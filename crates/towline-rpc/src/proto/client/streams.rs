@@ -94,6 +94,19 @@ impl<W> Client<W> {
         true
     }
 
+    /// Takes back what [`stamp_part`](Self::stamp_part) noted of a part that could not be queued: the next one
+    /// stands in its place.
+    pub fn unstamp_part(&mut self, seqno: u64, part: &Message) {
+        if let Some(Call {
+            kind: Kind::Stream(stream),
+            ..
+        }) = self.calls.get_mut(&seqno)
+        {
+            stream.next_sent = part.hdr.stream_part;
+            stream.spending.take_back(part);
+        }
+    }
+
     /// False while the server has no room for another part of this stream (docs/wire S20):
     /// [`ClientEvent::MaySend`] tells when it has.
     pub fn may_send(&self, seqno: u64) -> bool {
