@@ -10,11 +10,11 @@ mod listener;
 mod net_rpc;
 mod options;
 mod stream;
+mod time_left;
 mod upload;
 
 use std::{
-    future::poll_fn,
-    sync::{Arc, MutexGuard, OnceLock},
+    sync::{Arc, MutexGuard},
     task::{self, Waker},
     time::Duration,
 };
@@ -22,7 +22,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
-    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 use towline_codec::Text;
@@ -75,7 +74,8 @@ pub(crate) enum Waits {
 ///
 /// Any number of calls and streams share the connection; answers come in the order in which the
 /// server finishes. Dropping the future of a call, or a stream, cancels it at the server. Dropping
-/// the last handle closes the connection once what was queued is written.
+/// the last handle closes the connection once what was queued is written, within the grace time of
+/// [`close`](Self::close).
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -111,7 +111,6 @@ struct Inner {
     places: Option<Arc<in_flight::Places>>,
     server_leaves: CancellationToken,
     traces: TraceIds,
-    driver: OnceLock<JoinHandle<CloseReason>>,
 }
 
 impl Inner {
@@ -127,7 +126,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.start_closing();
+        self.shared.start_closing(Some(self.close_grace));
     }
 }
 
@@ -155,7 +154,8 @@ impl Client {
         let net_rpc_turn = Arc::new(Semaphore::new(1));
         let places = builder.in_flight.map(in_flight::Places::new);
         let server_leaves = CancellationToken::new();
-        let driver = tokio::spawn(Driver::new(
+        // It ends by itself when the last handle is gone.
+        drop(tokio::spawn(Driver::new(
             Arc::clone(&shared),
             io,
             Answers {
@@ -164,7 +164,7 @@ impl Client {
                 server_leaves: server_leaves.clone(),
             },
             builder.limits.max_message,
-        ));
+        )));
         let inner = Inner {
             shared,
             peer,
@@ -177,7 +177,6 @@ impl Client {
             places,
             server_leaves,
             traces: TraceIds::new(seed),
-            driver: OnceLock::from(driver),
         };
         // docs/wire K2: what has no handshake of its own is not seen before it says something.
         if inner.local.as_bytes().starts_with(b"udp://") {
@@ -189,18 +188,18 @@ impl Client {
     }
 
     /// Sends a message that is not answered. Returns when it is queued, which waits while the
-    /// connection's outbox is full.
+    /// connection's outbox is full, up to the message's deadline if it has one.
     ///
     /// # Errors
     ///
-    /// [`SendError`] if it is too large or the connection is over.
+    /// [`SendError`] if it is too large, its deadline passed or the connection is over.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it returns, nothing was sent.
     pub async fn send_one_way(&self, mut message: Message) -> Result<(), SendError> {
         let shared = &*self.inner.shared;
-        poll_fn(|cx| shared.poll_room(cx)).await?;
+        stream::room_for(shared, &message).await?;
         self.inner.traces.begin_call(&mut message);
         let now = driver::now();
         let mut state = shared.lock();
@@ -215,7 +214,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`SendError`] if the part is too large or the connection is over.
+    /// [`SendError`] if the part is too large, its deadline passed while there was no room to send, or the connection is over.
     ///
     /// # Cancel safety
     ///
@@ -230,8 +229,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`SendError`] if the request is too large or the connection is over. A refusal comes with the
-    /// first part.
+    /// [`SendError`] if the request is too large, its deadline passed while there was no room to send, or the connection
+    /// is over. A refusal comes with the first part.
     ///
     /// # Cancel safety
     ///
@@ -261,8 +260,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`SendError`] if the part is too large or the connection is over. A refusal comes with the
-    /// first part.
+    /// [`SendError`] if the part is too large, its deadline passed while there was no room to send, or the connection is
+    /// over. A refusal comes with the first part.
     ///
     /// # Cancel safety
     ///
@@ -374,7 +373,7 @@ impl Client {
     ///
     /// Safe: dropping it changes nothing.
     pub async fn closed(&self) -> CloseReason {
-        poll_fn(|cx| self.inner.shared.poll_closed(cx)).await
+        self.inner.shared.closed().await
     }
 
     /// Waits until the server has refused a call in the way of the original, which closes the connection at the next message
@@ -394,17 +393,11 @@ impl Client {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the closing goes on without the limit of the grace time.
+    /// Dropped, the closing goes on.
     pub async fn close(&self) {
-        self.inner.shared.start_closing();
-        if tokio::time::timeout(self.inner.close_grace, self.closed())
-            .await
-            .is_err()
-            && let Some(driver) = self.inner.driver.get()
-        {
-            driver.abort();
-            self.closed().await;
-        }
+        let grace = self.inner.close_grace;
+        self.inner.shared.start_closing(Some(grace));
+        self.closed().await;
     }
 
     fn close_reason(&self) -> CloseReason {

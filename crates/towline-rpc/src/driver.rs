@@ -178,7 +178,12 @@ where
         let missed = state.may_resume()
             || state.core.has_events()
             || (self.writing.is_empty() && state.core.unsent() > 0)
-            || (state.closing && !self.shutting_down && self.owner.is_idle());
+            || (state.closing
+                // Otherwise the transport says when to go on.
+                && self.writing.is_empty()
+                && !self.needs_flush
+                && !self.shutting_down
+                && self.owner.is_idle());
         state.woken = more || due || missed;
         Ok(if state.woken { Next::Turn } else { Next::Sleep })
     }
@@ -353,22 +358,24 @@ where
     }
 
     fn note_written(&mut self, count: usize) {
-        let waiting = {
+        let has_room = {
             let mut state = self.shared.lock();
             state.core.written(count);
-            if !state.core.has_room() || state.waiting_for_room.is_empty() {
-                return;
-            }
-            std::mem::take(&mut state.waiting_for_room)
+            state.core.has_room()
         };
-        waiting.into_iter().for_each(Waker::wake);
+        if has_room {
+            self.shared.room.notify_one();
+        }
     }
 
-    /// Sets the timer to the core's next deadline, and does what is due. `Ok(true)` asks for another
-    /// turn.
+    /// Sets the timer to what is due next, and does what is due. `Ok(true)` asks for another turn.
     fn time(&mut self, cx: &mut Context<'_>) -> Result<bool, CloseReason> {
         loop {
-            let Some(deadline) = self.shared.lock().core.deadline() else {
+            let (of_core, close_by) = {
+                let state = self.shared.lock();
+                (state.core.deadline(), state.close_by)
+            };
+            let Some(deadline) = of_core.into_iter().chain(close_by).min() else {
                 return Ok(false);
             };
             // A timer that fires early costs one look; moving it for every call would cost more.
@@ -383,6 +390,9 @@ where
             }
             self.timer_set = None;
             let now = now();
+            if close_by.is_some_and(|by| by <= now.instant) {
+                return Err(CloseReason::ClosedHere);
+            }
             if deadline <= now.instant {
                 let mut state = self.shared.lock();
                 let result = state.core.handle_timeout(now);
@@ -405,10 +415,10 @@ where
         let waiting = {
             let mut state = self.shared.lock();
             state.closed = Some(reason.clone());
-            state.all_waiting()
+            state.take_stream_wakers()
         };
         self.owner.handle_close(&self.shared, &reason);
-        waiting.into_iter().for_each(Waker::wake);
+        self.shared.tell_end(waiting);
         reason
     }
 }
@@ -471,8 +481,8 @@ impl<C: Core, IO, O> Drop for Driver<C, IO, O> {
         let waiting = {
             let mut state = self.shared.lock();
             state.closed.get_or_insert(CloseReason::ClosedHere);
-            state.all_waiting()
+            state.take_stream_wakers()
         };
-        waiting.into_iter().for_each(Waker::wake);
+        self.shared.tell_end(waiting);
     }
 }

@@ -144,6 +144,9 @@ pub enum SendError {
     /// The other end has ended the stream already.
     #[error("the other end has ended the stream")]
     Ended,
+    /// The deadline of the message passed before there was room for it. Nothing was sent.
+    #[error("the deadline passed before there was room to send")]
+    TimedOut,
     /// There was no connection to begin on. Nothing was sent.
     #[error(transparent)]
     NoConnection(#[from] NoConnection),
@@ -211,7 +214,8 @@ pub enum StreamError {
     /// A part is too large; it was not sent.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
-    /// The deadline in the header of its first message passed; the other end was told (docs/wire C11).
+    /// The deadline in the header of its first message passed; the other end was told if it had heard of the stream
+    /// (docs/wire C11).
     #[error("the stream did not end before its deadline")]
     TimedOut,
     /// The other end ended the stream before its last part.
@@ -236,6 +240,7 @@ impl From<SendError> for StreamError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Ended => Self::Ended,
+            SendError::TimedOut => Self::TimedOut,
             SendError::NoConnection(why) => Self::NoConnection(why),
             SendError::TooLarge(error) => Self::TooLarge(error),
             SendError::Closed(reason) => Self::Closed(reason),

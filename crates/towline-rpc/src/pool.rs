@@ -111,7 +111,7 @@ impl Pool {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the connections close without a limit of the grace time.
+    /// Dropped, the closing goes on.
     pub async fn close(&self) {
         let clients = self.inner.table.close();
         // A lock that only closing takes.

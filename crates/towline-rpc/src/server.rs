@@ -344,7 +344,7 @@ impl Server {
                 if !draining && shutdown.as_mut().poll(cx).is_ready() {
                     draining = true;
                     shared.lock().core.drain(driver::now());
-                    shared.start_closing();
+                    shared.start_closing(None);
                 }
                 std::pin::Pin::new(&mut driver).poll(cx)
             })

@@ -29,8 +29,9 @@ use crate::{
 
 /// How long a client may take nothing of what waits for it.
 const STALLED: Duration = Duration::from_secs(120);
-/// Bytes of calls that one client may have in work: its only call is the echo.
-const CALL_BYTES: usize = 8 << 20;
+/// Bytes of requests that one client may have in work: of calls, which are echoes, and of the first messages of
+/// uploads, which hold a part of 1 MiB each.
+const CALL_BYTES: usize = 64 << 20;
 /// Smallest limit of a message that lets a full part of a file and its header pass.
 const LEAST_FOR_FILES: usize = PART_SIZE + (64 << 10);
 

@@ -107,7 +107,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long [`Client::close`] may take to write what is queued. Default: 2 s.
+    /// How long [`Client::close`], or a client whose last handle was dropped, may take to write what is queued. Default: 2 s.
     #[must_use]
     pub const fn close_grace(mut self, limit: Duration) -> Self {
         self.close_grace = limit;

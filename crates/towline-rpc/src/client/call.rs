@@ -1,11 +1,11 @@
 //! Calls: one request, one reply.
 
-use std::{future::poll_fn, time::Duration};
+use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 use tracing::Instrument as _;
 
-use super::{Answer, CallOptions, Client, Core, Outcome, answer, cancel};
+use super::{Answer, CallOptions, Client, Core, Outcome, answer, cancel, time_left::TimeLeft};
 use crate::{
     driver::{self, Shared},
     error::{CallError, NoSuchService},
@@ -104,7 +104,7 @@ impl Client {
 
     async fn run_call(
         &self,
-        mut message: Message,
+        message: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, CallFailure> {
         let limit = time_limit(timeout, &message);
@@ -112,15 +112,13 @@ impl Client {
             .place(timeout, &message)
             .await
             .map_err(CallFailure::before)?;
-        let (mut guard, answer) = loop {
-            match self.begin_call(message, timeout) {
-                Ok(begun) => break begun,
-                Err(NotBegun::NoRoom(refused)) => message = refused,
-                Err(NotBegun::Failed(error)) => return Err(CallFailure::before(error)),
-            }
-            poll_fn(|cx| self.inner.shared.poll_room(cx))
+        let (mut guard, answer) = match self.begin_call(message, timeout) {
+            Ok(begun) => begun,
+            Err(NotBegun::NoRoom(message)) => self
+                .begin_call_later(message, timeout, limit)
                 .await
-                .map_err(CallFailure::before)?;
+                .map_err(CallFailure::before)?,
+            Err(NotBegun::Failed(error)) => return Err(CallFailure::before(error)),
         };
         let answer = answer.await;
         guard.seqno = None;
@@ -167,6 +165,27 @@ impl Client {
         let waited = driver::now().instant.saturating_duration_since(begun);
         let left = timeout.map(|limit| limit.saturating_sub(waited));
         Ok((Some(place), left))
+    }
+
+    /// Registers and queues a call as soon as there is room for it, within what is left of its time; `limit` is what
+    /// it had.
+    async fn begin_call_later(
+        &self,
+        mut message: Message,
+        timeout: Option<Duration>,
+        limit: Option<Duration>,
+    ) -> Result<(CancelOnDrop<'_>, Answer<Outcome>), CallError> {
+        let time = TimeLeft::begin(time_limit(timeout, &message));
+        loop {
+            time.wait_for(self.inner.shared.room())
+                .await
+                .ok_or_else(|| CallError::TimedOut(limit.unwrap_or_default()))??;
+            match self.begin_call(message, time.left()) {
+                Ok(begun) => return Ok(begun),
+                Err(NotBegun::NoRoom(refused)) => message = refused,
+                Err(NotBegun::Failed(error)) => return Err(error),
+            }
+        }
     }
 
     /// Registers and queues a call, if there is room for it now.

@@ -1,6 +1,6 @@
 //! Calling services in the style of Go's net/rpc.
 
-use std::{future::poll_fn, time::Duration};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use towline_codec::{
@@ -9,7 +9,7 @@ use towline_codec::{
 };
 use tracing::Instrument as _;
 
-use super::{CancelOnDrop, Client, answer::answer, set_deadline, time_limit};
+use super::{CancelOnDrop, Client, answer::answer, set_deadline, time_left::TimeLeft, time_limit};
 use crate::{
     driver,
     error::{CallError, NetRpcError},
@@ -112,31 +112,25 @@ impl Client {
         request: Message,
         timeout: Option<Duration>,
     ) -> Result<Message, NetRpcError> {
-        let timeout = time_limit(timeout, &request);
-        let begun = driver::now().instant;
+        let limit = time_limit(timeout, &request);
+        let time = TimeLeft::begin(limit);
+        let late = || CallError::TimedOut(limit.unwrap_or_default());
         let method = request.hdr.service_name.clone();
-        let (_place, _) = self.place(timeout, &request).await?;
+        let (_place, _) = self.place(limit, &request).await?;
         let turn = match self.inner.net_rpc_pipelining {
             true => None,
             false => {
-                let turn = self.inner.net_rpc_turn.acquire();
-                let turn = match timeout {
-                    Some(limit) => tokio::time::timeout(limit, turn)
-                        .await
-                        .map_err(|_| CallError::TimedOut(limit))?,
-                    None => turn.await,
-                };
+                let turn = time.wait_for(self.inner.net_rpc_turn.acquire()).await;
                 // Closed with the connection.
-                Some(turn.map_err(|_| CallError::Closed(self.close_reason()))?)
+                Some(
+                    turn.ok_or_else(late)?
+                        .map_err(|_| CallError::Closed(self.close_reason()))?,
+                )
             }
         };
-        let shared = &*self.inner.shared;
-        poll_fn(|cx| shared.poll_room(cx))
-            .await
-            .map_err(CallError::Closed)?;
-        let waited = driver::now().instant.saturating_duration_since(begun);
-        let left = timeout.map(|limit| limit.saturating_sub(waited));
-        let (mut guard, answer) = self.begin_net_rpc(request, left, turn.is_some())?;
+        let room = time.wait_for(self.inner.shared.room()).await;
+        room.ok_or_else(late)?.map_err(CallError::Closed)?;
+        let (mut guard, answer) = self.begin_net_rpc(request, time.left(), turn.is_some())?;
         if let Some(turn) = turn {
             // The answer gives it back.
             turn.forget();
@@ -144,7 +138,7 @@ impl Client {
         let answer = answer.await;
         guard.seqno = None;
         let mut reply = self
-            .ended(answer, timeout)
+            .ended(answer, limit)
             .map_err(|failure| failure.error)?
             .into_result()?;
         let (header, value) = NetRpcResponse::split(&reply.body)?;

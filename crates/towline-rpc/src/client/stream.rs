@@ -3,15 +3,22 @@
 use std::{
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
-use super::{Core, Inner, Waits, cancel, cancel_in};
+use super::{Core, Inner, Waits, call::time_limit, cancel, cancel_in, time_left::TimeLeft};
 use crate::{
-    driver,
+    driver::{self, Shared},
     error::{NoSuchService, SendError, StreamError},
     proto::{Message, Now, StreamEnd, Taken},
 };
+
+/// Waits until there is room for a message, up to its deadline if it has one.
+pub(super) async fn room_for(shared: &Shared<Core>, message: &Message) -> Result<(), SendError> {
+    let time = TimeLeft::begin(time_limit(None, message));
+    let room = time.wait_for(shared.room()).await;
+    Ok(room.ok_or(SendError::TimedOut)??)
+}
 
 /// A stream that the client has opened.
 #[derive(Debug)]
@@ -34,7 +41,7 @@ impl OpenStream {
         begin: impl FnOnce(&mut Core, Now, &mut Message) -> u64,
     ) -> Result<Self, SendError> {
         let shared = &inner.shared;
-        poll_fn(|cx| shared.poll_room(cx)).await?;
+        room_for(shared, &first).await?;
         let now = driver::now();
         let mut state = shared.lock();
         if let Some(reason) = &state.closed {
@@ -52,7 +59,12 @@ impl OpenStream {
     pub(super) async fn send(&self, mut part: Message, last: bool) -> Result<(), SendError> {
         let shared = &*self.inner.shared;
         let seqno = self.seqno;
-        poll_fn(|cx| shared.poll_may_send(cx, Waits::Credit(seqno), |core| core.may_send(seqno)))
+        shared
+            .may_send(
+                Some(Waits::Credit(seqno)),
+                |core| core.has_ended(seqno),
+                |core| core.may_send(seqno),
+            )
             .await?;
         let now = driver::now();
         let mut state = shared.lock();
@@ -94,6 +106,10 @@ impl OpenStream {
                 }
             },
         };
+        // The other half may wait still, or have given up waiting.
+        let sender = state.take_stream_waker(Waits::Credit(self.seqno));
+        drop(state);
+        sender.into_iter().for_each(Waker::wake);
         Poll::Ready(Next::End(end))
     }
 

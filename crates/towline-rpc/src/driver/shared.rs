@@ -1,14 +1,18 @@
 //! What the driver and the handles of one connection share.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
 use rustc_hash::FxHashMap;
+use tokio::sync::{Notify, futures::Notified};
 
-use super::Core;
+use super::{Core, now};
 use crate::{
     close::CloseReason,
     proto::{Compression, EncodedFrame, Message, Now, TooLarge},
@@ -21,6 +25,11 @@ const COMPRESS_OUTSIDE: usize = 8 << 10;
 pub(crate) struct Shared<C: Core> {
     state: Mutex<State<C>>,
     pub(super) driver: AtomicWaker,
+    /// Tells one of those who wait for room that there is some; who was told tells the next when it
+    /// has seen room. So none is woken in vain, however many wait.
+    pub(super) room: Notify,
+    /// Tells everybody that the connection is over.
+    pub(super) end: Notify,
 }
 
 impl<C: Core> std::fmt::Debug for Shared<C> {
@@ -37,14 +46,14 @@ pub(crate) struct State<C: Core> {
     pub(crate) closed: Option<CloseReason>,
     /// Nothing more will be queued: write what there is, then end.
     pub(super) closing: bool,
+    /// When it ends even if something is left to write.
+    pub(super) close_by: Option<Instant>,
     /// The driver is running, or will run: it need not be woken. It looks at everything before it
     /// takes this back.
     pub(super) woken: bool,
     /// Reading is paused by the core's back-pressure.
     pub(super) paused: bool,
-    pub(super) waiting_for_room: Vec<Waker>,
     waiting_for_part: FxHashMap<C::Stream, Waker>,
-    waiting_for_close: Vec<Waker>,
 }
 
 impl<C: Core> Shared<C> {
@@ -54,13 +63,14 @@ impl<C: Core> Shared<C> {
                 core,
                 closed: None,
                 closing: false,
+                close_by: None,
                 woken: false,
                 paused: false,
-                waiting_for_room: Vec::new(),
                 waiting_for_part: FxHashMap::default(),
-                waiting_for_close: Vec::new(),
             }),
             driver: AtomicWaker::new(),
+            room: Notify::new(),
+            end: Notify::new(),
         })
     }
 
@@ -79,65 +89,94 @@ impl<C: Core> Shared<C> {
         }
     }
 
-    /// Ready when senders may queue more, or nothing can be sent any more.
-    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), CloseReason>> {
-        let mut state = self.lock();
-        if let Some(reason) = &state.closed {
-            return Poll::Ready(Err(reason.clone()));
-        }
-        if state.core.has_room() {
-            return Poll::Ready(Ok(()));
-        }
-        if !state
-            .waiting_for_room
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            state.waiting_for_room.push(cx.waker().clone());
-        }
-        Poll::Pending
+    /// Waits until senders may queue more, or nothing can be sent any more.
+    ///
+    /// Cancel-safe: who is dropped lets the next one know.
+    pub(crate) async fn room(&self) -> Result<(), CloseReason> {
+        self.may_send(None, |_| false, |_| true).await
     }
 
-    /// Ready when the next part of a stream may be queued, or nothing can be sent any more.
-    pub(crate) fn poll_may_send(
+    /// Waits until the next part of a stream may be queued, the stream is over, or nothing can be sent
+    /// any more.
+    ///
+    /// Cancel-safe: who is dropped lets the next one know.
+    pub(crate) async fn may_send(
         &self,
-        cx: &Context<'_>,
-        stream: C::Stream,
-        may_send: impl FnOnce(&C) -> bool,
-    ) -> Poll<Result<(), CloseReason>> {
-        std::task::ready!(self.poll_room(cx))?;
-        let mut state = self.lock();
-        if let Some(reason) = &state.closed {
-            return Poll::Ready(Err(reason.clone()));
-        }
-        if may_send(&state.core) {
-            return Poll::Ready(Ok(()));
-        }
-        state.wait_for_part(stream, cx);
-        Poll::Pending
+        stream: Option<C::Stream>,
+        is_over: impl Fn(&C) -> bool,
+        may_send: impl Fn(&C) -> bool,
+    ) -> Result<(), CloseReason> {
+        let mut told = pin!(None::<Notified<'_>>);
+        poll_fn(|cx| {
+            loop {
+                let waits = told.is_some();
+                let was_told = told
+                    .as_mut()
+                    .as_pin_mut()
+                    .is_some_and(|told| told.poll(cx).is_ready());
+                let mut state = self.lock();
+                let has_room = state.core.has_room();
+                let result = match &state.closed {
+                    Some(reason) => Some(Err(reason.clone())),
+                    None if is_over(&state.core) => Some(Ok(())),
+                    None => (has_room && may_send(&state.core)).then_some(Ok(())),
+                };
+                if result.is_none()
+                    && let Some(stream) = stream
+                {
+                    state.wait_for_part(stream, cx);
+                }
+                drop(state);
+                if was_told && (has_room || result.is_some()) {
+                    self.room.notify_one();
+                }
+                if let Some(result) = result {
+                    return Poll::Ready(result);
+                }
+                if has_room {
+                    // It waits for credit alone.
+                    told.set(None);
+                    return Poll::Pending;
+                }
+                if waits && !was_told {
+                    return Poll::Pending;
+                }
+                // One more look when it is among those who are told, so that nothing is missed.
+                told.set(Some(self.room.notified()));
+            }
+        })
+        .await
     }
 
-    /// Ready when the connection is over.
-    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<CloseReason> {
-        let mut state = self.lock();
-        if let Some(reason) = &state.closed {
-            return Poll::Ready(reason.clone());
+    /// Waits for the end of the connection.
+    ///
+    /// Cancel-safe.
+    pub(crate) async fn closed(&self) -> CloseReason {
+        loop {
+            // Made before the look, so that nothing is missed.
+            let told = self.end.notified();
+            let closed = self.lock().closed.clone();
+            if let Some(reason) = closed {
+                return reason;
+            }
+            told.await;
         }
-        if !state
-            .waiting_for_close
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            state.waiting_for_close.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 
-    /// Has the driver write what is queued, and end.
-    pub(crate) fn start_closing(&self) {
+    /// Has the driver write what is queued, and end: after `within` even if something is left.
+    pub(crate) fn start_closing(&self, within: Option<Duration>) {
+        let by = within.and_then(|within| now().instant.checked_add(within));
         let mut state = self.lock();
         state.closing = true;
+        state.close_by = state.close_by.into_iter().chain(by).min();
         self.wake_driver(state);
+    }
+
+    /// Tells everybody who waits that the connection is over: these, and who waits for room or the end.
+    pub(super) fn tell_end(&self, waiting: Vec<Waker>) {
+        waiting.into_iter().for_each(Waker::wake);
+        self.room.notify_waiters();
+        self.end.notify_waiters();
     }
 
     /// Queues a message that the core has stamped under the lock `state`. A large one is compressed
@@ -203,10 +242,10 @@ impl<C: Core> State<C> {
         (taken, wake)
     }
 
-    pub(super) fn all_waiting(&mut self) -> Vec<Waker> {
-        let mut all = std::mem::take(&mut self.waiting_for_room);
-        all.extend(self.waiting_for_part.drain().map(|(_, waker)| waker));
-        all.append(&mut self.waiting_for_close);
-        all
+    pub(super) fn take_stream_wakers(&mut self) -> Vec<Waker> {
+        self.waiting_for_part
+            .drain()
+            .map(|(_, waker)| waker)
+            .collect()
     }
 }

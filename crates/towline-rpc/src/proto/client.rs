@@ -51,7 +51,8 @@ pub enum ClientEvent<W> {
         seqno: u64,
     },
     /// The server has room for another part of a stream whose owner was told by
-    /// [`Client::may_send`] to wait, or the stream has ended.
+    /// [`Client::may_send`] to wait, or a stream whose owner may wait for that or for
+    /// [`Client::has_room`] has ended.
     MaySend {
         /// The stream.
         seqno: u64,

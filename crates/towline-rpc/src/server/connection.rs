@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    future::poll_fn,
     sync::{Arc, OnceLock, Weak},
 };
 
@@ -85,7 +84,7 @@ impl Connection {
     pub async fn push(&self, push: Push) -> Result<(), PushError> {
         push.validate()?;
         let shared = self.shared()?;
-        poll_fn(|cx| shared.poll_room(cx)).await?;
+        shared.room().await?;
         self.send(&shared, shared.lock(), push)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Display},
-    future::{Future, poll_fn},
+    future::Future,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -92,7 +92,7 @@ impl OpenCall {
     async fn reply(mut self, mut reply: Message) -> CallKey {
         while let Err(refused) = self.try_reply(reply) {
             reply = refused;
-            if poll_fn(|cx| self.shared.poll_room(cx)).await.is_err() {
+            if self.shared.room().await.is_err() {
                 break;
             }
         }

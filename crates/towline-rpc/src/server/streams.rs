@@ -122,11 +122,13 @@ impl DownloadSink {
 
     async fn send_part(&mut self, mut part: Message, last: bool) -> Result<(), SendError> {
         let key = self.key;
-        poll_fn(|cx| {
-            self.shared
-                .poll_may_send(cx, Waits::Credit(key), |core| core.may_send(key))
-        })
-        .await?;
+        self.shared
+            .may_send(
+                Some(Waits::Credit(key)),
+                |_| false,
+                |core| core.may_send(key),
+            )
+            .await?;
         let now = driver::now();
         let mut state = self.shared.lock();
         if !state.core.stamp_part(now, self.key, &mut part, last) {

@@ -156,7 +156,12 @@ impl<T: Greenpack, E: Greenpack + Display> Outgoing<T, E> {
             match self.sink.send(Message::from_body(body)).await {
                 Ok(()) => {}
                 // Nobody listens any more: the handler is about to be dropped.
-                Err(SendError::Ended | SendError::Closed(_) | SendError::NoConnection(_)) => break,
+                Err(
+                    SendError::Ended
+                    | SendError::Closed(_)
+                    | SendError::NoConnection(_)
+                    | SendError::TimedOut,
+                ) => break,
                 Err(SendError::TooLarge(error)) => {
                     let _first = self.unsent.0.set(error);
                     break;

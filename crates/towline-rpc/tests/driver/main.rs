@@ -13,6 +13,7 @@ mod pushes;
 mod senders;
 mod streams;
 mod time;
+mod unread;
 
 use std::{
     convert::Infallible,

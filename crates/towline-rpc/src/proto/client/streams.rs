@@ -294,7 +294,8 @@ impl<W> Client<W> {
         {
             stream.end = Some(end);
             Self::announce(stream, seqno, &mut self.events);
-            if !stream.spending.may_send() {
+            // Its sender may wait for credit, or for room.
+            if !stream.spending.may_send() || !self.link.has_room() {
                 self.events.push_back(ClientEvent::MaySend { seqno });
             }
         }
