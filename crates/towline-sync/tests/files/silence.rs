@@ -25,9 +25,10 @@ fn slow(before: Duration, after: Duration) -> Client {
         let total = HashName::of(&all).to_string();
         Ok::<_, StreamError>(Message::new().with_arg(part::SERVER_TOTAL, total))
     };
-    // One part in the queue is enough: the others wait at the client.
+    // One part in the queue is enough, and nobody gives credit, as the original does not: the others wait to be written.
+    let limits = Limits::default().queue_parts(1).credit(false);
     let server = Server::builder()
-        .limits(Limits::default().queue_parts(1))
+        .limits(limits)
         .upload(part::UPLOAD_SERVICE, store)
         .build();
     connect(server).0
