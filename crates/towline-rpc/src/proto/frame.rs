@@ -225,7 +225,7 @@ pub(crate) fn header(compression_byte: u8, len: usize) -> [u8; HEADER_LEN] {
 pub struct TooLarge {
     /// The size of the body, or of the frame made of it; the number of parameters if those were too many.
     pub len: usize,
-    /// The limit it passed; [`MAX_ARGS`](super::MAX_ARGS) if it was that of parameters.
+    /// The limit it passed; [`MAX_ARGS`] if it was that of parameters.
     pub max: usize,
 }
 
